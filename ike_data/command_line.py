@@ -1,0 +1,128 @@
+"""What the three commands do the same way: flags, errors in one line, device, settings, out_path.
+
+This module imports nothing heavy, so that ``--help``, a mistyped flag and Ctrl-C answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from ike_data.config import Config, format_config, save_config
+from ike_data.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+EXIT_BAD_INPUT = 2
+PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run ``main`` and turn whatever the user can mend into one line on stderr and exit status 2.
+
+    A defect of the program still shows its traceback.
+    """
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        main()
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
+    except RuntimeError as error:
+        # torch.OutOfMemoryError is a RuntimeError; torch may not have been imported at all.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        _fail("the GPU ran out of memory; use --device cpu, or a smaller working_h and working_w")
+
+
+def _interrupted(_signal: int, _frame: object) -> NoReturn:
+    # SystemExit, not KeyboardInterrupt: it unwinds every `with` block, so partial files are
+    # removed, and it stays silent also while a library is still being imported.
+    _fail("interrupted; finished files are complete, run the same command again")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(EXIT_BAD_INPUT)
+
+
+def common_flags() -> argparse.ArgumentParser:
+    """The flags of all three commands, as a parent parser."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--frames_path", type=Path, help="folder of frames (jpg or png, numbered) or a video file"
+    )
+    parser.add_argument("--out_path", type=Path, help="folder for the results; made if needed")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=PROJECT_CONFIG,
+        help="settings (default: the config.ini beside the commands)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        help="auto is CUDA where PyTorch sees a GPU (default: device in config.ini)",
+    )
+    return parser
+
+
+def announce(config: Config, found: str, device: torch.device, out_path: Path) -> None:
+    """Print what was found and the resolved settings, and save these as out_path/config.ini.
+
+    Raises:
+        InputError: out_path holds a config.ini that a person wrote.
+    """
+    import torch
+
+    notes = [
+        f"command: {shlex.join(['python', *sys.argv])}",
+        f"frames: {found}",
+        f"ran on {device.type} with PyTorch {torch.__version__}",
+    ]
+    save_config(config, out_path, notes)
+    print(*notes, "", format_config(config), sep="\n")
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve ``auto``, ``cpu`` or ``cuda``; ``auto`` is CUDA where PyTorch sees a GPU.
+
+    Raises:
+        InputError: ``cuda`` was asked for and PyTorch sees none.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda: PyTorch sees no CUDA GPU here; use --device cpu or --device auto"
+        )
+    return torch.device(name)
+
+
+def prepare_out_path(path: Path) -> Path:
+    """Create ``path`` if needed and prove that it can be written, before any work is done.
+
+    Raises:
+        InputError: the folder cannot be created or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"out_path {path}: cannot be written ({error.strerror}); choose another out_path"
+        ) from error
+    return path

@@ -1,0 +1,367 @@
+"""config.ini: every key with its type, range and default; reading, checking and saving it."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import difflib
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ike_data.atomic import atomic_file
+from ike_data.errors import InputError
+
+SAVED_MARK = "# Saved by an IKE command"
+_REQUIRED = object()
+
+
+def _key(
+    kind: str,
+    default: Any = _REQUIRED,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_excluded: bool = False,
+    choices: tuple[str, ...] = (),
+    name: str | None = None,
+) -> Any:
+    """A dataclass field that is a key of config.ini.
+
+    ``kind`` is int, float, bool, choice, ints, path or paths. A key without ``default`` must be
+    in the file; ``name`` is the key's name there where it is not the field's.
+    """
+    metadata = dict(
+        kind=kind, low=low, high=high, low_excluded=low_excluded, choices=choices, name=name
+    )
+    if default is _REQUIRED:
+        return field(metadata=metadata, kw_only=True)
+    return field(default=default, metadata=metadata, kw_only=True)
+
+
+@dataclass(frozen=True)
+class General:
+    """[General]: what all commands share."""
+
+    working_h: int = _key("int", low=8, high=8192)  # pixels
+    working_w: int = _key("int", low=8, high=8192)  # pixels
+    device: str = _key("choice", "auto", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class Paths:
+    """[PATHS]: filled in from the command line; None where nothing was given."""
+
+    frames_path: Path | None = _key("path", None, name="FRAMES_PATH")
+    fwd_of_path: Path | None = _key("path", None, name="FWD_OF_PATH")
+    bwd_of_path: Path | None = _key("path", None, name="BWD_OF_PATH")
+    out_path: Path | None = _key("path", None, name="OUT_PATH")
+    pseudo_gt_path: Path | None = _key("path", None, name="PSEUDO_GT_PATH")
+
+
+@dataclass(frozen=True)
+class OpticalFlow:
+    """[Optical Flow]: the flags of extract_optical_flow.py, so that its result can be repeated."""
+
+    method: str = _key("choice", "raft", choices=("raft", "dis"))
+    models: Path | None = _key("path", None)  # None: torchvision's published weights
+    small: bool = _key("bool", False)
+    mixed_precision: bool = _key("bool", False)
+    iters: int = _key("int", 20, low=1, high=1000)
+
+
+@dataclass(frozen=True)
+class GraphModule:
+    """[Graph Module]; METHOD section 3."""
+
+    seed_type: int = _key("int", low=0, high=2)
+    seed_type_sigma_percent: float = _key("float", low=0, low_excluded=True)
+    ike_features_paths: tuple[Path, ...] = _key("paths", ())
+    sigma: float = _key("float", low=0, low_excluded=True)  # frames
+    half_window: int = _key("int", 15, low=0, high=10_000)  # frames
+    n_iterations: int = _key("int", low=1, high=100_000)
+    to_save_iterations: tuple[int, ...] | None = _key("ints", low=-1)  # None: all
+    dir_features_half_chain_size: int = _key("int", low=-1, high=10_000)  # frames
+    features_half_chain_size: int = _key("int", low=-1, high=10_000)  # frames
+    ridge: float = _key("float", low=0, low_excluded=True, name="lambda")
+
+
+@dataclass(frozen=True)
+class NetworkModule:
+    """[Network Module]; METHOD section 4."""
+
+    n_epochs: int = _key("int", low=1, high=1_000_000)
+    batch_size: int = _key("int", low=1, high=100_000)
+    learning_rate: float = _key("float", low=0, low_excluded=True)
+    to_save_epochs: tuple[int, ...] | None = _key("ints", low=1)  # None: all
+    base_channels: int = _key("int", 64, low=1, high=4096)
+    pretrained_encoder: Path | None = _key("path", None)
+    seed: int = _key("int", 0, low=0, high=2**63 - 1)
+
+
+SECTIONS: dict[str, type] = {
+    "General": General,
+    "PATHS": Paths,
+    "Optical Flow": OpticalFlow,
+    "Graph Module": GraphModule,
+    "Network Module": NetworkModule,
+}
+# Sections whose keys all have defaults may be left out.
+_OPTIONAL_SECTIONS = ("PATHS", "Optical Flow")
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sections of one config.ini; None for a section that is neither there nor needed."""
+
+    general: General | None
+    paths: Paths
+    optical_flow: OpticalFlow
+    graph_module: GraphModule | None
+    network_module: NetworkModule | None
+
+
+def read_config(path: Path, *, needs: tuple[str, ...]) -> Config:
+    """Read and check a config.ini.
+
+    Relative paths in it are relative to the file's own folder. Sections in ``needs`` must be
+    there; any other known section is checked too where it is there.
+
+    Raises:
+        InputError: the file is missing or not an ini file, a needed section or key is missing, a
+            section or key is unknown (the nearest known name is suggested), or a value is of the
+            wrong type or out of range.
+    """
+    raw = _read_ini(path)
+    for section in raw:
+        if section not in SECTIONS:
+            raise InputError(
+                f"{path}: unknown section [{section}]{_suggestion(section, list(SECTIONS))}"
+            )
+    values: dict[str, Any] = {}
+    for section, section_type in SECTIONS.items():
+        if section in raw:
+            values[section] = _parse_section(path, section, section_type, raw[section])
+        elif section in _OPTIONAL_SECTIONS:
+            values[section] = section_type()
+        elif section in needs:
+            raise InputError(
+                f"{path}: section [{section}] is missing; copy it from the project's config.ini"
+            )
+        else:
+            values[section] = None
+    config = Config(*(values[section] for section in SECTIONS))
+    _check_across_keys(path, config)
+    return config
+
+
+def _read_ini(path: Path) -> dict[str, dict[str, str]]:
+    parser = configparser.ConfigParser(
+        interpolation=None, comment_prefixes=(";", "#"), default_section="\0 no default section"
+    )
+    parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
+    try:
+        with path.open(encoding="utf-8") as file:
+            parser.read_file(file)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; give the project's config.ini or a copy of it with --config"
+        ) from error
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not a valid ini file ({error})") from error
+    return {section: dict(parser[section]) for section in parser.sections()}
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    folded = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1)
+    return f"; did you mean {folded[near[0]]}?" if near else f"; known are: {', '.join(known)}"
+
+
+def _ini_name(key: dataclasses.Field[Any]) -> str:
+    return key.metadata["name"] or key.name
+
+
+def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[str, str]) -> Any:
+    keys = {_ini_name(key): key for key in dataclasses.fields(section_type)}
+    # Keys are compared without regard to case, as configparser does by default.
+    by_folded_name = {name.lower(): name for name in keys}
+    values: dict[str, Any] = {}
+    for name, text in raw.items():
+        known = by_folded_name.get(name.lower())
+        if known is None:
+            raise InputError(
+                f"{path}: unknown key {name} in [{section}]{_suggestion(name, list(keys))}"
+            )
+        key = keys[known]
+        if key.name in values:
+            raise InputError(f"{path}: key {known} stands twice in [{section}]; keep one")
+        try:
+            values[key.name] = _parse_value(text.strip(), key.metadata, path.parent)
+        except ValueError as error:
+            raise InputError(f"{path}: [{section}] {known} = {text.strip()}: {error}") from error
+    for name, key in keys.items():
+        if key.name not in values and key.default is dataclasses.MISSING:
+            raise InputError(
+                f"{path}: key {name} is missing in [{section}]; "
+                "copy its line from the project's config.ini"
+            )
+    return section_type(**values)
+
+
+def _parse_value(text: str, spec: Mapping[str, Any], folder: Path) -> Any:
+    """Parse the text of one key; ValueError says what is expected."""
+    kind = spec["kind"]
+    # Paths are taken as they stand: a ; or # may be part of a name.
+    if kind == "path":
+        return _absolute(folder, text) if text else None
+    if kind == "paths":
+        return tuple(_absolute(folder, line.strip()) for line in text.splitlines() if line.strip())
+    text = re.split(r"(?:^|\s)[;#]", text, maxsplit=1)[0].strip()
+    if kind == "choice":
+        if text not in spec["choices"]:
+            raise ValueError(f"expected one of {', '.join(spec['choices'])}")
+        return text
+    if kind == "bool":
+        states = configparser.ConfigParser.BOOLEAN_STATES
+        if text.lower() not in states:
+            raise ValueError("expected yes or no")
+        return states[text.lower()]
+    if kind == "ints":
+        if not text:
+            return None
+        return tuple(sorted({_parse_number(item.strip(), spec) for item in text.split(",")}))
+    return _parse_number(text, spec)
+
+
+def _parse_number(text: str, spec: Mapping[str, Any]) -> Any:
+    whole = spec["kind"] in ("int", "ints")
+    low, high, low_excluded = spec["low"], spec["high"], spec["low_excluded"]
+    expected = "a whole number" if whole else "a number"
+    if low_excluded:
+        expected += f" above {low}"
+    elif low > -math.inf:
+        expected += f" of at least {low}"
+    if high < math.inf:
+        expected += f" and at most {high}"
+    try:
+        number = int(text) if whole else float(text)
+    except ValueError:
+        raise ValueError(f"expected {expected}") from None
+    if not math.isfinite(number) or not low <= number <= high or (low_excluded and number == low):
+        raise ValueError(f"out of range; expected {expected}")
+    return number
+
+
+def _absolute(folder: Path, text: str) -> Path:
+    return Path(os.path.abspath(folder / Path(text).expanduser()))
+
+
+def _check_across_keys(path: Path, config: Config) -> None:
+    graph, network = config.graph_module, config.network_module
+    if graph is not None and graph.to_save_iterations is not None:
+        last = graph.n_iterations - 1
+        if graph.to_save_iterations[-1] > last:
+            raise InputError(
+                f"{path}: [Graph Module] to_save_iterations asks for iteration "
+                f"{graph.to_save_iterations[-1]}, but n_iterations = {graph.n_iterations} ends "
+                f"with {last} (they count from 0; -1 is the seed)"
+            )
+    if network is not None and network.to_save_epochs is not None:
+        last = network.n_epochs
+        if network.to_save_epochs[-1] > last:
+            raise InputError(
+                f"{path}: [Network Module] to_save_epochs asks for epoch "
+                f"{network.to_save_epochs[-1]}, but n_epochs = {last} (they count from 1)"
+            )
+
+
+def fill_in(config: Config, **given: Path | str | None) -> Config:
+    """Replace ``device`` and any of [PATHS] by what the command line gives; None leaves them.
+
+    Relative paths given here are relative to the current folder.
+    """
+    paths: dict[str, Path] = {}
+    general = config.general
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name == "device":
+            if general is not None:
+                general = dataclasses.replace(general, device=value)
+        else:
+            paths[name] = Path(os.path.abspath(value))
+    return dataclasses.replace(
+        config, general=general, paths=dataclasses.replace(config.paths, **paths)
+    )
+
+
+def needed_path(path: Path | None, flag: str) -> Path:
+    """``path``, which the command cannot do without.
+
+    Raises:
+        InputError: it is None, that is neither ``flag`` nor config.ini names it.
+    """
+    if path is None:
+        raise InputError(f"{flag}: is missing; give it, or its key in [PATHS] of config.ini")
+    return path
+
+
+def format_config(config: Config) -> str:
+    """The settings as the text of a config.ini that `read_config` reads back equal."""
+    blocks = []
+    for section, settings in zip(SECTIONS, vars(config).values(), strict=True):
+        if settings is None:
+            continue
+        lines = [f"[{section}]"]
+        for key in dataclasses.fields(settings):
+            text = _format_value(getattr(settings, key.name))
+            lines.append(f"{_ini_name(key)} = {text}".rstrip())
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def _format_value(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple) and value and isinstance(value[0], Path):
+        return "".join(f"\n    {_path_text(path)}" for path in value)
+    if isinstance(value, tuple):
+        return ", ".join(str(item) for item in value)
+    return _path_text(value) if isinstance(value, Path) else str(value)
+
+
+def _path_text(path: Path) -> str:
+    text = str(path)
+    if text != text.strip() or len(text.splitlines()) > 1:
+        raise InputError(
+            f"{text!r}: a path with a line break or with spaces at its ends cannot be written "
+            "into a config.ini; rename it"
+        )
+    return text
+
+
+def save_config(config: Config, out_path: Path, notes: list[str]) -> None:
+    """Write ``out_path/config.ini`` so that the result says how it was made.
+
+    ``notes`` become comment lines at its top.
+
+    Raises:
+        InputError: a config.ini that a person wrote would be overwritten.
+    """
+    path = out_path / "config.ini"
+    if path.exists() and not path.read_text(encoding="utf-8").startswith(SAVED_MARK):
+        raise InputError(
+            f"{path}: was not saved by an IKE command and would be overwritten with the settings "
+            "of this run; choose another out_path"
+        )
+    header = [f"{SAVED_MARK}; give it to --config to run the same again."]
+    header += [f"# {' '.join(note.split())}" for note in notes]
+    with atomic_file(path) as partial:
+        partial.write_text("\n".join([*header, "", format_config(config)]), encoding="utf-8")

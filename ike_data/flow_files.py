@@ -1,0 +1,97 @@
+"""Middlebury .flo files: their names, reading, writing and checking.
+
+``fwd_of/%05d_%05d.flo`` (idx, idx+1) is the flow from frame idx to frame idx+1;
+``bwd_of`` holds, under the same file name, the flow from frame idx+1 to frame idx.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ike_data.atomic import atomic_file
+from ike_data.errors import InputError
+
+FORWARD, BACKWARD = "fwd_of", "bwd_of"
+_MAGIC = np.float32(202021.25)
+_HEADER_BYTES = 12
+
+
+def flow_name(idx: int) -> str:
+    """File name of the flow between frames ``idx`` and ``idx + 1``, in both folders."""
+    return f"{idx:05d}_{idx + 1:05d}.flo"
+
+
+def write_flow(path: Path, flow: np.ndarray) -> None:
+    """Write ``flow``, float32 [height, width, 2], channels (u, v) in pixels, as a .flo file.
+
+    Raises:
+        ValueError: ``flow`` has another shape, or a value that is not finite.
+    """
+    if flow.ndim != 3 or flow.shape[2] != 2:
+        raise ValueError(f"flow should have shape [height, width, 2], got {list(flow.shape)}")
+    if not np.isfinite(flow).all():
+        raise ValueError(f"flow for {path} has values that are not finite")
+    with atomic_file(path) as partial:
+        if not cv2.writeOpticalFlow(str(partial), np.ascontiguousarray(flow, dtype=np.float32)):
+            raise OSError(None, "the flow could not be written", str(path))
+
+
+def read_flow(path: Path, height: int, width: int) -> np.ndarray:
+    """Read a .flo file of the given size as float32 [height, width, 2], (u, v) in pixels.
+
+    Raises:
+        InputError: the file is missing, has a wrong magic number, is truncated or of another
+            size, or holds a value that is not finite.
+    """
+    check_flow(path, height, width)
+    flow = cv2.readOpticalFlow(str(path))
+    if not np.isfinite(flow).all():
+        raise InputError(f"{path}: has values that are not finite; delete it and extract it again")
+    return flow
+
+
+def check_flow(path: Path, height: int, width: int) -> None:
+    """Check that ``path`` is a whole .flo file of the given size; reads only its header.
+
+    Raises:
+        InputError: as `read_flow`, except for values that are not finite.
+    """
+    again = "delete it and run extract_optical_flow.py again"
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+            n_bytes = file.seek(0, 2)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: is missing; run extract_optical_flow.py first") from error
+    if len(header) < _HEADER_BYTES:
+        raise InputError(f"{path}: is truncated ({n_bytes} bytes); {again}")
+    if np.frombuffer(header, "<f4", 1)[0] != _MAGIC:
+        raise InputError(f"{path}: is not a .flo file (wrong magic number); {again}")
+    file_width, file_height = (int(value) for value in np.frombuffer(header, "<i4", 2, offset=4))
+    if (file_width, file_height) != (width, height):
+        raise InputError(
+            f"{path}: is a flow of {file_width} x {file_height} pixels, the frames are "
+            f"{width} x {height}; extract the flow from these frames"
+        )
+    expected = _HEADER_BYTES + 8 * width * height
+    if n_bytes != expected:
+        what = "truncated" if n_bytes < expected else "too long"
+        raise InputError(f"{path}: is {what} ({n_bytes} bytes, expected {expected}); {again}")
+
+
+def check_flow_folders(
+    fwd_folder: Path, bwd_folder: Path, n_frames: int, height: int, width: int
+) -> None:
+    """Check that both folders hold a whole flow file for each pair of neighbouring frames.
+
+    Raises:
+        InputError: as `check_flow`, or a folder is missing.
+    """
+    for folder in (fwd_folder, bwd_folder):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; run extract_optical_flow.py first")
+        for idx in range(n_frames - 1):
+            check_flow(folder / flow_name(idx), height, width)

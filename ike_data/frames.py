@@ -1,0 +1,225 @@
+"""The frames of a video, from a folder of images or from a video file, one at a time."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ike_data.errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+
+
+class Frames(Protocol):
+    """A video that can be read again and again from its first frame.
+
+    Iterating yields uint8 RGB arrays of shape [height, width, 3]; frame idx counts from 0 in the
+    order of the frames, whatever number the first file has.
+    """
+
+    path: Path
+    count: int
+    height: int  # pixels
+    width: int  # pixels
+    fps: float | None  # frames a second; None for a folder of images
+
+    def __iter__(self) -> Iterator[np.ndarray]: ...
+
+
+def open_frames(path: Path) -> Frames:
+    """Open a folder of frames (jpg or png) or a video file.
+
+    Raises:
+        InputError: ``path`` does not exist, holds no frame, has a gap in its numbering, two files
+            of one number, frames of different sizes, or cannot be decoded.
+    """
+    if path.is_dir():
+        return FrameFolder(path)
+    if path.is_file():
+        return VideoFile(path)
+    raise InputError(
+        f"frames_path {path}: no such folder or video file; give a folder of frames "
+        "(00000.jpg, 00001.jpg, ...) or a video"
+    )
+
+
+def describe_frames(frames: Frames) -> str:
+    """One line saying what was found: count, size and frame rate."""
+    rate = "no frame rate (a folder)" if frames.fps is None else f"{frames.fps:.3g} fps"
+    plural = "s" if frames.count != 1 else ""
+    return (
+        f"{frames.path}: {frames.count} frame{plural}, "
+        f"{frames.width} x {frames.height} (width x height), {rate}"
+    )
+
+
+def frame_number(path: Path) -> int:
+    """The last number in a frame's file name: 7 for ``00007.jpg`` and for ``shot2_007.png``.
+
+    Raises:
+        InputError: the name has no number.
+    """
+    match = _LAST_NUMBER.search(path.stem)
+    if match is None:
+        raise InputError(
+            f"{path}: the name has no frame number; name the frames 00000.jpg, 00001.jpg, ..."
+        )
+    return int(match.group(1))
+
+
+def numbered_images(folder: Path) -> list[Path]:
+    """The jpg and png files of ``folder``, sorted by their number, not as text.
+
+    Raises:
+        InputError: no image, a name without a number, two files of one number, or a gap.
+    """
+    by_number: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        number = frame_number(path)
+        if number in by_number:
+            raise InputError(
+                f"{path}: has the same number as {by_number[number].name}; keep one of them"
+            )
+        by_number[number] = path
+    if not by_number:
+        raise InputError(f"{folder}: holds no jpg or png frame; is it the right folder?")
+    numbers = sorted(by_number)
+    for before, after in itertools.pairwise(numbers):
+        if after != before + 1:
+            raise InputError(
+                f"{folder}: frame {before + 1} is missing (after {by_number[before].name} comes "
+                f"{by_number[after].name}); number the frames without a gap"
+            )
+    return [by_number[number] for number in numbers]
+
+
+class FrameFolder:
+    """Frames in a folder of images; see `Frames`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.files = numbered_images(path)
+        self.count = len(self.files)
+        self.fps: float | None = None
+        self.width, self.height = _image_size(self.files[0])
+        # Only headers are read here: a wrong size is found before any work is done.
+        for file in self.files[1:]:
+            width, height = _image_size(file)
+            if (width, height) != (self.width, self.height):
+                raise InputError(
+                    f"{file}: is {width} x {height} pixels, {self.files[0].name} is "
+                    f"{self.width} x {self.height}; all frames must have one size"
+                )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for file in self.files:
+            yield read_image(file)
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image of any mode as uint8 RGB, [height, width, 3]; alpha is dropped.
+
+    Raises:
+        InputError: the file is not an image or is damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode.startswith("I") or image.mode == "F":
+                # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
+                grey = np.clip(np.asarray(image, dtype=np.float64) / 257.0, 0, 255)
+                return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
+            return np.array(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        # Pillow reports a broken PNG chunk as SyntaxError.
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: cannot be read as an image ({error}); replace or remove it")
+
+
+class VideoFile:
+    """Frames of a video file, decoded by FFmpeg through PyAV; see `Frames`.
+
+    The frames are counted by decoding them once: the count in a container's header is often
+    an estimate, and every file that the commands write is numbered by it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self.height, self.width = 0, 0
+        self.fps = self._frame_rate()
+        bar = tqdm(desc=f"counting the frames of {path.name}", unit="frame", leave=False, delay=2)
+        for image in self._decode():
+            height, width = image.shape[:2]
+            if self.count == 0:
+                self.height, self.width = height, width
+            elif (height, width) != (self.height, self.width):
+                raise InputError(
+                    f"{path}: frame {self.count} is {width} x {height} pixels, the first is "
+                    f"{self.width} x {self.height}; cut the video where its size changes"
+                )
+            self.count += 1
+            bar.update()
+        bar.close()
+        if self.count == 0:
+            raise InputError(f"{path}: holds no video frame; is it a video file?")
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self._decode()
+
+    def _frame_rate(self) -> float | None:
+        with self._open() as container:
+            rate = container.streams.video[0].average_rate
+            return None if rate is None else float(rate)
+
+    def _decode(self) -> Iterator[np.ndarray]:
+        import av
+
+        with self._open() as container:
+            container.streams.video[0].thread_type = "AUTO"
+            try:
+                for frame in container.decode(video=0):
+                    image = frame.to_ndarray(format="rgb24")
+                    # A phone held upright records a lying frame and the turn to show it by.
+                    yield np.ascontiguousarray(np.rot90(image, k=frame.rotation // 90))
+            except av.error.FFmpegError as error:
+                raise self._unreadable(error) from error
+
+    def _open(self) -> Any:
+        import av
+
+        try:
+            container = av.open(str(self.path))
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if not container.streams.video:
+            container.close()
+            raise InputError(f"{self.path}: has no video stream; give a video or a frame folder")
+        return container
+
+    def _unreadable(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self.path}: cannot be decoded as a video ({error}); "
+            "convert it, or extract its frames into a folder"
+        )

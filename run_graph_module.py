@@ -1,0 +1,69 @@
+"""Graph module: soft masks of the primary object from a video and its optical flow."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ike_data.command_line import (
+    announce,
+    choose_device,
+    common_flags,
+    prepare_out_path,
+    run_command,
+)
+from ike_data.config import fill_in, needed_path, read_config
+from ike_data.flow_files import BACKWARD, FORWARD
+from ike_data.frames import describe_frames, open_frames
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Find the primary object of a video by power iteration on its space-time "
+        "graph. Writes OUT_PATH/iter_{idx}/%05d.pt (float32 [working_h, working_w, 1] in [0, 1]) "
+        "and OUT_PATH/iter_{idx}_images/%05d.png for the iterations in to_save_iterations.",
+        parents=[common_flags()],
+    )
+    parser.add_argument(
+        "--of_path",
+        type=Path,
+        help="folder that extract_optical_flow.py wrote: fwd_of/ and bwd_of/ with .flo files",
+    )
+    return parser
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    config = fill_in(
+        read_config(args.config, needs=("General", "Graph Module")),
+        frames_path=args.frames_path,
+        fwd_of_path=args.of_path and args.of_path / FORWARD,
+        bwd_of_path=args.of_path and args.of_path / BACKWARD,
+        out_path=args.out_path,
+        device=args.device,
+    )
+    general, settings, paths = config.general, config.graph_module, config.paths
+    frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
+    fwd_folder = needed_path(paths.fwd_of_path, "--of_path")
+    bwd_folder = needed_path(paths.bwd_of_path, "--of_path")
+    device = choose_device(general.device)
+    out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
+    announce(config, describe_frames(frames), device, out_path)
+
+    # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
+    from graph_module.segmentation import segment_video
+
+    segment_video(
+        fwd_folder,
+        bwd_folder,
+        out_path,
+        n_frames=frames.count,
+        frame_size=(frames.height, frames.width),
+        working_size=(general.working_h, general.working_w),
+        settings=settings,
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
