@@ -35,7 +35,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     config = fill_in(
-        read_config(args.config, needs=("General", "Graph Module")),
+        read_config(args.config),
         frames_path=args.frames_path,
         fwd_of_path=args.of_path and args.of_path / FORWARD,
         bwd_of_path=args.of_path and args.of_path / BACKWARD,

@@ -116,25 +116,23 @@ _OPTIONAL_SECTIONS = ("PATHS", "Optical Flow")
 
 @dataclass(frozen=True)
 class Config:
-    """The sections of one config.ini; None for a section that is neither there nor needed."""
+    """The sections of one config.ini."""
 
-    general: General | None
+    general: General
     paths: Paths
     optical_flow: OpticalFlow
-    graph_module: GraphModule | None
-    network_module: NetworkModule | None
+    graph_module: GraphModule
+    network_module: NetworkModule
 
 
-def read_config(path: Path, *, needs: tuple[str, ...]) -> Config:
-    """Read and check a config.ini.
+def read_config(path: Path) -> Config:
+    """Read and check a config.ini, all of it: the three commands share one file.
 
-    Relative paths in it are relative to the file's own folder. Sections in ``needs`` must be
-    there; any other known section is checked too where it is there.
+    Relative paths in it are relative to the file's own folder.
 
     Raises:
-        InputError: the file is missing or not an ini file, a needed section or key is missing, a
-            section or key is unknown (the nearest known name is suggested), or a value is of the
-            wrong type or out of range.
+        InputError: the file is missing or not an ini file, a section or key is missing or unknown
+            (the nearest known name is suggested), or a value is of the wrong type or out of range.
     """
     raw = _read_ini(path)
     for section in raw:
@@ -142,19 +140,17 @@ def read_config(path: Path, *, needs: tuple[str, ...]) -> Config:
             raise InputError(
                 f"{path}: unknown section [{section}]{_suggestion(section, list(SECTIONS))}"
             )
-    values: dict[str, Any] = {}
-    for section, section_type in SECTIONS.items():
-        if section in raw:
-            values[section] = _parse_section(path, section, section_type, raw[section])
-        elif section in _OPTIONAL_SECTIONS:
-            values[section] = section_type()
-        elif section in needs:
+    for section in SECTIONS:
+        if section not in raw and section not in _OPTIONAL_SECTIONS:
             raise InputError(
                 f"{path}: section [{section}] is missing; copy it from the project's config.ini"
             )
-        else:
-            values[section] = None
-    config = Config(*(values[section] for section in SECTIONS))
+    config = Config(
+        *(
+            _parse_section(path, section, section_type, raw.get(section, {}))
+            for section, section_type in SECTIONS.items()
+        )
+    )
     _check_across_keys(path, config)
     return config
 
@@ -263,40 +259,29 @@ def _absolute(folder: Path, text: str) -> Path:
 
 def _check_across_keys(path: Path, config: Config) -> None:
     graph, network = config.graph_module, config.network_module
-    if graph is not None and graph.to_save_iterations is not None:
-        last = graph.n_iterations - 1
-        if graph.to_save_iterations[-1] > last:
-            raise InputError(
-                f"{path}: [Graph Module] to_save_iterations asks for iteration "
-                f"{graph.to_save_iterations[-1]}, but n_iterations = {graph.n_iterations} ends "
-                f"with {last} (they count from 0; -1 is the seed)"
-            )
-    if network is not None and network.to_save_epochs is not None:
-        last = network.n_epochs
-        if network.to_save_epochs[-1] > last:
-            raise InputError(
-                f"{path}: [Network Module] to_save_epochs asks for epoch "
-                f"{network.to_save_epochs[-1]}, but n_epochs = {last} (they count from 1)"
-            )
+    if graph.to_save_iterations and graph.to_save_iterations[-1] >= graph.n_iterations:
+        raise InputError(
+            f"{path}: [Graph Module] to_save_iterations asks for iteration "
+            f"{graph.to_save_iterations[-1]}, but n_iterations = {graph.n_iterations} ends with "
+            f"{graph.n_iterations - 1} (they count from 0; -1 is the seed)"
+        )
+    if network.to_save_epochs and network.to_save_epochs[-1] > network.n_epochs:
+        raise InputError(
+            f"{path}: [Network Module] to_save_epochs asks for epoch "
+            f"{network.to_save_epochs[-1]}, but n_epochs = {network.n_epochs} (they count from 1)"
+        )
 
 
-def fill_in(config: Config, **given: Path | str | None) -> Config:
+def fill_in(config: Config, *, device: str | None, **given: Path | None) -> Config:
     """Replace ``device`` and any of [PATHS] by what the command line gives; None leaves them.
 
     Relative paths given here are relative to the current folder.
     """
-    paths: dict[str, Path] = {}
-    general = config.general
-    for name, value in given.items():
-        if value is None:
-            continue
-        if name == "device":
-            if general is not None:
-                general = dataclasses.replace(general, device=value)
-        else:
-            paths[name] = Path(os.path.abspath(value))
+    paths = {name: Path(os.path.abspath(path)) for name, path in given.items() if path is not None}
     return dataclasses.replace(
-        config, general=general, paths=dataclasses.replace(config.paths, **paths)
+        config,
+        general=dataclasses.replace(config.general, device=device or config.general.device),
+        paths=dataclasses.replace(config.paths, **paths),
     )
 
 
@@ -315,8 +300,6 @@ def format_config(config: Config) -> str:
     """The settings as the text of a config.ini that `read_config` reads back equal."""
     blocks = []
     for section, settings in zip(SECTIONS, vars(config).values(), strict=True):
-        if settings is None:
-            continue
         lines = [f"[{section}]"]
         for key in dataclasses.fields(settings):
             text = _format_value(getattr(settings, key.name))
