@@ -1,0 +1,1 @@
+"""The graph module: the principal eigenvector of the Feature-Motion matrix of a video."""

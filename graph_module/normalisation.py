@@ -1,0 +1,21 @@
+"""Min-max normalisation to [0, 1].
+
+Where all values are equal the result is 0: nothing stands out, and nothing is divided by 0.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def min_max_(values: torch.Tensor) -> torch.Tensor:
+    """(v - min) / (max - min) over all of ``values``, in place."""
+    low, high = values.min(), values.max()
+    return values.sub_(low).div_(torch.where(high > low, high - low, 1))
+
+
+def min_max_each_(masks: torch.Tensor) -> torch.Tensor:
+    """(v - min) / (max - min) over each of the n masks [n, ...], in place."""
+    for mask in masks:
+        min_max_(mask)
+    return masks

@@ -1,0 +1,31 @@
+"""log.csv in an out_path: one line for each step that a command has done."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOG_NAME = "log.csv"
+
+
+@contextmanager
+def step_log(out_path: Path, *columns: str) -> Iterator[Callable[..., None]]:
+    """Yield a function that appends a line: the values of ``columns``, then the seconds so far.
+
+    Each line is written out at once, so that the log of an interrupted run ends with its last
+    finished step. An older log is replaced.
+    """
+    start = time.perf_counter()
+    with (out_path / LOG_NAME).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "seconds"])
+
+        def log(*values: float) -> None:
+            seconds = time.perf_counter() - start
+            writer.writerow([*(f"{value:.6g}" for value in values), f"{seconds:.2f}"])
+            file.flush()
+
+        yield log

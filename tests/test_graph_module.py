@@ -1,0 +1,327 @@
+"""Seeds, edge cases and the files of the graph module."""
+
+import math
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import run_graph_module
+from graph_module.chains import follow_chains
+from graph_module.motion_matrix import corner_sums, link_cells, spread_to_corners
+from graph_module.normalisation import min_max_
+from graph_module.power_iteration import power_iteration
+from graph_module.seeds import seed_mask
+from graph_module.segmentation import read_flows
+from graph_module.space_time_graph import build_graph
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.errors import InputError
+from ike_data.flow_files import flow_name, write_flow
+
+HEIGHT, WIDTH = 20, 28
+
+
+def segment(fwd, bwd, *, seed_type=0, n_iterations=20, h=5, maps=None, c=1):
+    graph = build_graph(
+        fwd,
+        bwd,
+        maps,
+        half_window=15,
+        dir_features_half_chain_size=h,
+        features_half_chain_size=c,
+    )
+    seed = seed_mask(seed_type, 0.5, *fwd.shape[2:])
+    x = seed.to(fwd.device).expand(len(fwd) + 1, *fwd.shape[2:])
+    return list(power_iteration(graph, x, sigma=4.0, ridge=100.0, n_iterations=n_iterations))[-1]
+
+
+def moving_square(n_frames):
+    """A 6 x 8 square that moves by (2, 1) over a still background; flow at a small jitter."""
+    rng = np.random.default_rng(0)
+    fwd = rng.normal(scale=0.05, size=(n_frames - 1, 2, HEIGHT, WIDTH)).astype(np.float32)
+    bwd = rng.normal(scale=0.05, size=fwd.shape).astype(np.float32)
+    mask = np.zeros((n_frames, HEIGHT, WIDTH), dtype=bool)
+    for idx in range(n_frames):
+        mask[idx, 4 + idx : 10 + idx, 3 + 2 * idx : 11 + 2 * idx] = True
+        if idx < n_frames - 1:
+            fwd[idx][:, mask[idx]] += np.array([[2], [1]], dtype=np.float32)
+        if idx > 0:
+            bwd[idx - 1][:, mask[idx]] -= np.array([[2], [1]], dtype=np.float32)
+    return torch.from_numpy(fwd), torch.from_numpy(bwd), torch.from_numpy(mask)
+
+
+def test_random_seed_is_numpys_state_115():
+    first = np.random.RandomState(115).rand(3, 4)
+    np.testing.assert_allclose(seed_mask(0, 0.5, 3, 4).numpy(), first, rtol=1e-6)
+
+
+def test_uniform_seed_is_ones():
+    assert torch.equal(seed_mask(1, 0.5, 3, 4), torch.ones(3, 4))
+
+
+def test_central_seed_by_hand():
+    mask = seed_mask(2, 0.5, 4, 6)  # s = 0.5 * 4 = 2, centre: row 2, column 3
+    low = math.exp(-(2**2 + 3**2) / 8)  # the farthest pixel, row 0, column 0
+    assert mask[2, 3] == 1
+    assert mask[0, 0] == 0
+    assert mask[2, 5].item() == pytest.approx((math.exp(-4 / 8) - low) / (1 - low), abs=1e-6)
+    assert mask[1, 3].item() == pytest.approx((math.exp(-1 / 8) - low) / (1 - low), abs=1e-6)
+
+
+def test_unknown_seed_type():
+    with pytest.raises(ValueError, match="0, 1 or 2"):
+        seed_mask(3, 0.5, 4, 4)
+
+
+def test_min_max_of_a_constant_is_zero():
+    assert torch.equal(min_max_(torch.full((2, 3), 5.0)), torch.zeros(2, 3))
+
+
+def test_chains_follow_a_constant_flow():
+    """Flow (1.5, -0.25) forward and its opposite backward: position = start + k * flow."""
+    fwd = torch.tensor([1.5, -0.25]).view(1, 2, 1, 1).expand(3, 2, HEIGHT, WIDTH)
+    steps = {step.frame: step for step in follow_chains(1, fwd, -fwd, 15)}
+    assert sorted(steps) == [0, 2, 3]
+    pixel = 5 * WIDTH + 7
+    for frame, k in ((0, -1), (2, 1), (3, 2)):
+        assert steps[frame].x[pixel].item() == 7 + 1.5 * k
+        assert steps[frame].y[pixel].item() == 5 - 0.25 * k
+
+
+def test_cells_and_corners_by_hand():
+    """A 2 x 3 mask; pixel (0, 0) never takes part in a link."""
+    mask = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    read = corner_sums(mask)
+    positions = {
+        (0.5, 0.5): 0 + 2 + 8 + 16,  # its corner (0, 0) is dropped
+        (1.5, 0.5): 2 + 4 + 16 + 32,
+        (1.0, 0.5): 2 * (2 + 16),  # x is an integer: each counts twice
+        (1.5, 1.0): 2 * (16 + 32),
+        (2.0, 1.0): 4 * 32,
+        (2.5, 0.5): 4 + 32,  # the right corners are outside
+        (1.25, -0.5): 2 + 4,
+        (-0.5, 1.5): 8,
+        (3.0, 0.5): 0,
+        (-1.0, 0.5): 0,
+        (1.0, 1e30): 0,
+        (float("inf"), 0.0): 0,
+        (float("nan"), 0.0): 0,
+    }
+    # link_cells takes the chains of a whole frame, the first of which has no links.
+    x, y = torch.tensor([(0.0, 0.0), *positions]).T
+    cells = link_cells(x, y, 2, 3)
+    assert cells.dtype == torch.int32
+    assert read[cells].tolist() == [0, *positions.values()]
+
+
+def test_spreading_is_the_transpose_of_summing():
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.rand(5, 7, generator=generator)
+    cells = torch.rand(4 * 6 * 8 + 1, generator=generator)
+    left = (corner_sums(mask) * cells).sum().item()
+    right = (mask * spread_to_corners(cells, 5, 7)).sum().item()
+    assert left == pytest.approx(right, rel=1e-5)
+
+
+@pytest.mark.parametrize("n_frames", [2, 3, 6])
+@pytest.mark.parametrize("h", [-1, 0, 1, 5, 40])
+def test_short_videos_and_all_chain_sizes(n_frames, h):
+    fwd, bwd, _ = moving_square(n_frames)
+    maps = torch.rand(n_frames, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    for given in (None, maps):
+        for c in (-1, 0, 1, 40) if given is not None else (1,):
+            masks = segment(fwd, bwd, h=h, maps=given, c=c, n_iterations=3)
+            assert masks.shape == (n_frames, HEIGHT, WIDTH)
+            assert torch.isfinite(masks).all()
+            assert masks.min() >= 0
+            assert masks.max() <= 1
+
+
+def test_a_video_of_one_frame_has_no_object():
+    flow = torch.empty(0, 2, HEIGHT, WIDTH)
+    masks = segment(flow, flow)
+    assert masks.shape == (1, HEIGHT, WIDTH)
+    assert torch.equal(masks, torch.zeros_like(masks))
+
+
+@pytest.mark.parametrize("seed_type", [0, 1, 2])
+def test_a_still_video_is_finite(seed_type):
+    flow = torch.zeros(4, 2, HEIGHT, WIDTH)
+    masks = segment(flow, flow, seed_type=seed_type)
+    assert torch.isfinite(masks).all()
+
+
+def test_it_finds_a_moving_square():
+    fwd, bwd, truth = moving_square(8)
+    masks = segment(fwd, bwd)
+    assert masks[truth].mean() > 0.9
+    # What the square uncovers or covers next shares some of its chains.
+    assert masks[~truth].mean() < 0.15
+
+
+def test_the_fixed_point_does_not_depend_on_the_seed():
+    fwd, bwd, _ = moving_square(8)
+    results = [segment(fwd, bwd, seed_type=seed_type, n_iterations=40) for seed_type in (0, 1, 2)]
+    seeds = [seed_mask(seed_type, 0.5, HEIGHT, WIDTH) for seed_type in (0, 1, 2)]
+    assert (seeds[0] - seeds[2]).abs().max() > 0.5
+    for other in results[1:]:
+        assert (results[0] - other).abs().max() < 1e-3
+
+
+def test_two_runs_give_the_same_bits():
+    fwd, bwd, _ = moving_square(8)
+    assert torch.equal(segment(fwd, bwd), segment(fwd, bwd))
+
+
+def test_flows_are_resized_and_scaled(tmp_path):
+    """A flow of (4, -6) on 20 x 40 frames is (2, -9) on 30 x 20: u by 20/40, v by 30/20."""
+    flow = np.broadcast_to(np.float32([4, -6]), (20, 40, 2))
+    write_flow(tmp_path / flow_name(0), flow)
+    resized = read_flows(tmp_path, 2, (20, 40), (30, 20))
+    assert resized.shape == (1, 2, 30, 20)
+    assert torch.equal(resized[0, 0], torch.full((30, 20), 2.0))
+    assert torch.equal(resized[0, 1], torch.full((30, 20), -9.0))
+
+
+def test_resizing_is_bilinear_without_aligned_corners(tmp_path):
+    """A ramp halved in width: each new pixel is the mean of two, then u is halved as well."""
+    ramp = np.zeros((2, 8, 2), dtype=np.float32)
+    ramp[..., 0] = np.arange(8)
+    write_flow(tmp_path / flow_name(0), ramp)
+    resized = read_flows(tmp_path, 2, (2, 8), (2, 4))
+    assert resized[0, 0, 0].tolist() == [0.25, 1.25, 2.25, 3.25]
+
+
+def run(monkeypatch, *flags):
+    monkeypatch.setattr(sys, "argv", ["run_graph_module.py", *map(str, flags)])
+    run_graph_module.main()
+
+
+@pytest.fixture
+def video(tmp_path):
+    """Frames of 40 x 56 pixels and their flow; worked on at 20 x 28."""
+    fwd, bwd, _ = moving_square(5)
+    (tmp_path / "frames").mkdir()
+    for idx in range(5):
+        grey = np.full((2 * HEIGHT, 2 * WIDTH), 10 * idx, dtype=np.uint8)
+        Image.fromarray(grey).save(tmp_path / "frames" / f"{idx:05d}.png")
+    for name, flows in (("fwd_of", fwd), ("bwd_of", bwd)):
+        (tmp_path / "of" / name).mkdir(parents=True)
+        for idx, flow in enumerate(flows.numpy()):
+            large = cv2.resize(2 * flow.transpose(1, 2, 0), (2 * WIDTH, 2 * HEIGHT))
+            write_flow(tmp_path / "of" / name / flow_name(idx), large)
+    return tmp_path
+
+
+def config_with(config_text, folder, **values):
+    """A config.ini with the working size of these tests and ``values`` replaced."""
+    for key, value in {"working_h": HEIGHT, "working_w": WIDTH, **values}.items():
+        lines = config_text.splitlines()
+        assert sum(line.split(" = ")[0] == key for line in lines) == 1, key
+        lines = [f"{key} = {value}" if line.split(" = ")[0] == key else line for line in lines]
+        config_text = "\n".join(lines)
+    path = folder / "config.ini"
+    path.write_text(config_text)
+    return path
+
+
+@pytest.fixture
+def project_config_text():
+    return PROJECT_CONFIG.read_text()
+
+
+@pytest.fixture
+def flags(video, project_config_text):
+    config = config_with(project_config_text, video, n_iterations=3, to_save_iterations="-1, 2")
+    return {
+        "--frames_path": video / "frames",
+        "--of_path": video / "of",
+        "--out_path": video / "out",
+        "--config": config,
+        "--device": "cpu",
+    }
+
+
+def as_list(flags):
+    return [item for pair in flags.items() for item in pair]
+
+
+def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys):
+    run(monkeypatch, *as_list(flags))
+    out = video / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "config.ini",
+        "iter_-1",
+        "iter_-1_images",
+        "iter_2",
+        "iter_2_images",
+        "log.csv",
+    ]
+    for idx in range(5):
+        mask = torch.load(out / "iter_2" / f"{idx:05d}.pt", weights_only=True)
+        assert mask.shape == (HEIGHT, WIDTH, 1)
+        assert mask.dtype == torch.float32
+        assert mask.min() == 0
+        assert mask.max() == 1
+        with Image.open(out / "iter_2_images" / f"{idx:05d}.png") as image:
+            assert (image.mode, image.size) == ("L", (2 * WIDTH, 2 * HEIGHT))
+    printed = capsys.readouterr().out
+    assert "5 frames, 56 x 40" in printed
+    assert f"working_h = {HEIGHT}" in printed
+
+
+def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, flags):
+    run(monkeypatch, *as_list(flags))
+    first = {path.name: path.read_bytes() for path in (video / "out" / "iter_2").iterdir()}
+    run(monkeypatch, "--config", video / "out" / "config.ini", "--out_path", video / "again")
+    again = {path.name: path.read_bytes() for path in (video / "again" / "iter_2").iterdir()}
+    assert len(first) == 5
+    assert again == first
+
+
+def test_a_result_can_be_the_next_feature(monkeypatch, video, flags, project_config_text):
+    run(monkeypatch, *as_list(flags))
+    text = project_config_text + "\n"
+    text = text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2")
+    config = config_with(text, video, n_iterations=3, to_save_iterations=2)
+    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
+    first, second = (
+        torch.load(video / name / "iter_2" / "00002.pt", weights_only=True)
+        for name in ("out", "second")
+    )
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("folder", ["fwd_of", "bwd_of"])
+def test_a_missing_flow_file_is_named_before_any_work(monkeypatch, video, flags, folder):
+    (video / "of" / folder / flow_name(2)).unlink()
+    with pytest.raises(InputError, match=rf"{folder}/00002_00003\.flo: is missing"):
+        run(monkeypatch, *as_list(flags))
+    assert not (video / "out" / "iter_-1").exists()
+
+
+def test_a_missing_flow_folder_and_a_missing_flag(monkeypatch, video, flags):
+    with pytest.raises(InputError, match=r"fwd_of: no such folder"):
+        run(monkeypatch, *as_list(flags | {"--of_path": video / "nowhere"}))
+    del flags["--of_path"]
+    with pytest.raises(InputError, match=r"--of_path: is missing"):
+        run(monkeypatch, *as_list(flags))
+
+
+def test_a_failed_run_leaves_the_old_result(monkeypatch, video, flags):
+    run(monkeypatch, *as_list(flags))
+    before = (video / "out" / "iter_2" / "00000.pt").read_bytes()
+    (video / "of" / "bwd_of" / flow_name(0)).write_bytes(b"PIEH")
+    with pytest.raises(InputError, match="truncated"):
+        run(monkeypatch, *as_list(flags))
+    assert (video / "out" / "iter_2" / "00000.pt").read_bytes() == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_cuda_gives_the_masks_of_the_cpu():
+    fwd, bwd, _ = moving_square(8)
+    on_gpu = segment(fwd.to("cuda"), bwd.to("cuda"))
+    assert (on_gpu.cpu() - segment(fwd, bwd)).abs().max() < 1e-3

@@ -1,0 +1,64 @@
+"""The graph module against the numbers of the authors' own program."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graph_module.power_iteration import power_iteration
+from graph_module.seeds import seed_mask
+from graph_module.segmentation import read_flows
+from graph_module.space_time_graph import build_graph
+from ike_data.soft_masks import read_feature_maps
+
+N_FRAMES, SIZE = 14, (112, 208)
+CASES = {
+    "seed_random": {},
+    "seed_uniform": {"seed_type": 1},
+    "seed_gauss": {"seed_type": 2, "seed_type_sigma_percent": 0.3},
+    "one_feature": {"folders": ("a",)},
+    "two_features": {"folders": ("a", "b"), "c": 2, "h": 3},
+    "short_window": {"ridge": 10.0, "sigma": 2.0},
+}
+
+
+@pytest.fixture(scope="module")
+def flows():
+    folder = Path(__file__).resolve().parents[2] / "shared" / "reference" / "graph" / "of"
+    if not folder.is_dir():
+        pytest.skip(f"no reference data at {folder}")
+    return [read_flows(folder / name, N_FRAMES, SIZE, SIZE) for name in ("fwd_of", "bwd_of")]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_masks_are_the_authors_masks(case, flows, shared):
+    settings = CASES[case]
+    reference = shared / "reference" / "graph"
+    maps = [
+        read_feature_maps(reference / "features" / name, N_FRAMES, *SIZE)
+        for name in settings.get("folders", ())
+    ]
+    graph = build_graph(
+        *flows,
+        torch.cat(maps, dim=-1).permute(0, 3, 1, 2) if maps else None,
+        half_window=15,
+        dir_features_half_chain_size=settings.get("h", 5),
+        features_half_chain_size=settings.get("c", 1),
+    )
+    seed = seed_mask(
+        settings.get("seed_type", 0), settings.get("seed_type_sigma_percent", 0.5), *SIZE
+    )
+    iterations = power_iteration(
+        graph,
+        seed.expand(N_FRAMES, *SIZE),
+        sigma=settings.get("sigma", 4.0),
+        ridge=settings.get("ridge", 100.0),
+        n_iterations=20,
+    )
+    with np.load(reference / f"{case}.npz") as expected:
+        for idx, masks in enumerate(iterations):
+            if idx in (0, 4, 19):
+                difference = np.abs(masks.numpy() - expected[f"iter_{idx}"].astype(np.float32))
+                assert difference.mean() <= 0.001, idx
+                assert difference.max() <= 0.01, idx
