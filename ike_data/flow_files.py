@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,7 @@ from ike_data.errors import InputError
 FORWARD, BACKWARD = "fwd_of", "bwd_of"
 _MAGIC = np.float32(202021.25)
 _HEADER_BYTES = 12
+_UNKNOWN = 1e9  # Middlebury's mark of a pixel without a flow is any larger value
 
 
 def flow_name(idx: int) -> str:
@@ -36,7 +39,10 @@ def write_flow(path: Path, flow: np.ndarray) -> None:
         raise ValueError(f"flow for {path} has values that are not finite")
     with atomic_file(path) as partial:
         if not cv2.writeOpticalFlow(str(partial), np.ascontiguousarray(flow, dtype=np.float32)):
-            raise OSError(None, "the flow could not be written", str(path))
+            raise OSError(errno.EIO, "the flow could not be written", str(path))
+        # On a full disk OpenCV may report success for a file that it cut.
+        if partial.stat().st_size != _n_bytes(*flow.shape[:2]):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read_flow(path: Path, height: int, width: int) -> np.ndarray:
@@ -48,8 +54,11 @@ def read_flow(path: Path, height: int, width: int) -> np.ndarray:
     """
     check_flow(path, height, width)
     flow = cv2.readOpticalFlow(str(path))
-    if not np.isfinite(flow).all():
-        raise InputError(f"{path}: has values that are not finite; delete it and extract it again")
+    if not (np.abs(flow) < _UNKNOWN).all():  # false for NaN as well
+        raise InputError(
+            f"{path}: has values that are unknown or not finite; delete it and run "
+            "extract_optical_flow.py again"
+        )
     return flow
 
 
@@ -76,10 +85,14 @@ def check_flow(path: Path, height: int, width: int) -> None:
             f"{path}: is a flow of {file_width} x {file_height} pixels, the frames are "
             f"{width} x {height}; extract the flow from these frames"
         )
-    expected = _HEADER_BYTES + 8 * width * height
+    expected = _n_bytes(height, width)
     if n_bytes != expected:
         what = "truncated" if n_bytes < expected else "too long"
         raise InputError(f"{path}: is {what} ({n_bytes} bytes, expected {expected}); {again}")
+
+
+def _n_bytes(height: int, width: int) -> int:
+    return _HEADER_BYTES + 8 * width * height
 
 
 def check_flow_folders(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from PIL import Image
 
 from ike_data.atomic import atomic_folder
 from ike_data.errors import InputError
+from ike_data.tensor_files import load_tensors
 
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
@@ -102,18 +102,11 @@ def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> tor
 
 
 def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tensor:
-    try:
-        frame_map = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: is missing; the video has {n_frames} frames, so the folder needs "
-            f"{mask_name(0)} to {mask_name(n_frames - 1)}"
-        ) from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}: is not a tensor file that can be loaded safely "
-            f"({type(error).__name__}); make it with torch.save of one tensor"
-        ) from error
+    frame_map = load_tensors(
+        path,
+        f"the video has {n_frames} frames, so its folder needs {mask_name(0)} to "
+        f"{mask_name(n_frames - 1)}, a tensor [{height}, {width}, 1] each",
+    )
     if not isinstance(frame_map, torch.Tensor):
         raise InputError(
             f"{path}: holds a {type(frame_map).__name__}; it must hold one tensor "
@@ -126,7 +119,9 @@ def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tenso
             f"{path}: has shape {list(frame_map.shape)}, expected [{height}, {width}, channels] "
             "(working_h and working_w of config.ini); make both the same"
         )
-    frame_map = frame_map.to(torch.float32)
+    if frame_map.is_complex() or frame_map.layout != torch.strided:
+        raise InputError(f"{path}: is not a dense real tensor; save it as float32")
+    frame_map = frame_map.detach().to(torch.float32)
     if not torch.isfinite(frame_map).all():
         raise InputError(f"{path}: has values that are NaN or infinite; make it again")
     return frame_map
