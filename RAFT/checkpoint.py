@@ -1,0 +1,136 @@
+"""RAFT's weights: the authors' checkpoints, torchvision's, and torchvision's published ones."""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torchvision.models.optical_flow import (
+    RAFT,
+    Raft_Large_Weights,
+    Raft_Small_Weights,
+    raft_large,
+    raft_small,
+)
+
+from ike_data.errors import InputError
+from ike_data.tensor_files import load_tensors
+
+# From the authors' names to torchvision's, applied in this order; torchvision's own names match
+# none of them.
+_RENAMES = (
+    (r"^module\.", ""),
+    (r"^fnet\.", "feature_encoder."),
+    (r"^cnet\.", "context_encoder."),
+    (r"^(feature|context)_encoder\.conv1\.", r"\1_encoder.convnormrelu.0."),
+    (r"^(feature|context)_encoder\.norm1\.", r"\1_encoder.convnormrelu.1."),
+    (r"^(feature|context)_encoder\.conv2\.", r"\1_encoder.conv."),
+    (r"\.(layer\d\.\d)\.conv(\d)\.", r".\1.convnormrelu\2.0."),
+    (r"\.(layer\d\.\d)\.norm(\d)\.", r".\1.convnormrelu\2.1."),
+    (r"^update_block\.encoder\.convc(\d)\.", r"update_block.motion_encoder.convcorr\1.0."),
+    (r"^update_block\.encoder\.convf(\d)\.", r"update_block.motion_encoder.convflow\1.0."),
+    (r"^update_block\.encoder\.conv\.", "update_block.motion_encoder.conv.0."),
+    (r"\.gru\.conv([zrq])(\d)\.", r".recurrent_block.convgru\2.conv\1."),
+    (r"\.gru\.conv([zrq])\.", r".recurrent_block.convgru1.conv\1."),
+    (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
+    (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
+)
+# The norm of a shortcut. The authors' module has it a second time as downsample.1, which is loaded
+# after it and so counts.
+_REPEATED = re.compile(r"\.layer\d\.\d\.norm[34]\.")
+_WHERE = "RAFT/models/README.md says where to get one"
+
+
+def load_raft(path: Path | None, small: bool) -> RAFT:
+    """RAFT with the weights of a checkpoint, on the CPU, in float32 and eval mode.
+
+    Args:
+        path: the authors' or torchvision's; None is torchvision's published Chairs + Things
+            weights (C_T_V1, ported from the authors'), which are downloaded once.
+        small: build raft-small.
+
+    Raises:
+        InputError: the file is missing, cannot be loaded safely, is not RAFT's or of the other
+            size, or the published weights cannot be downloaded.
+    """
+    path = path or published_weights(small)
+    weights = translate_names(_read_checkpoint(path))
+    model = raft_small() if small else raft_large()
+    _check_weights(path, weights, model, small)
+    model.load_state_dict(weights, strict=True)  # float16 weights become float32
+    return model.eval()
+
+
+def translate_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights under torchvision's names, from the authors' names or torchvision's own."""
+    translated = {}
+    for name, tensor in weights.items():
+        if _REPEATED.search(name):
+            continue
+        for pattern, replacement in _RENAMES:
+            name = re.sub(pattern, replacement, name)
+        translated[name] = tensor
+    return translated
+
+
+def published_weights(small: bool) -> Path:
+    """torchvision's published weights in torch.hub's cache; downloaded if they are not there.
+
+    Raises:
+        InputError: they cannot be downloaded.
+    """
+    url = (Raft_Small_Weights if small else Raft_Large_Weights).C_T_V1.value.url
+    name = url.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.exists():
+        print(f"downloading {url} to {path}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sha256_start = Path(name).stem.rsplit("-", 1)[1]
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start)
+        except (OSError, http.client.HTTPException, RuntimeError) as error:
+            # A RuntimeError is a wrong hash; URLError is an OSError.
+            raise InputError(
+                f"{url}: cannot be downloaded ({error}); put that file at {path}, or give a "
+                "RAFT checkpoint with --models, or use --method dis, which needs none"
+            ) from error
+    return path
+
+
+def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    weights = load_tensors(
+        path,
+        f"{_WHERE}; without --models torchvision's published weights are downloaded, and "
+        "--method dis needs none",
+    )
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor)
+        for name, tensor in weights.items()
+    ):
+        raise InputError(f"{path}: is not a RAFT checkpoint, a dict of named tensors; {_WHERE}")
+    return weights
+
+
+def _check_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], model: RAFT, small: bool
+) -> None:
+    expected = model.state_dict()
+    if weights.keys() != expected.keys():
+        with torch.device("meta"):  # names only, no memory
+            other = raft_large() if small else raft_small()
+        if weights.keys() == other.state_dict().keys():
+            held, flag = ("large", "--no-small") if small else ("small", "--small")
+            raise InputError(f"{path}: holds the {held} RAFT; give {flag}")
+        unknown = sorted(weights.keys() - expected.keys())
+        lacking = sorted(expected.keys() - weights.keys())
+        example = f"{unknown[0]} is unknown" if unknown else f"{lacking[0]} is missing"
+        raise InputError(f"{path}: is not a RAFT checkpoint ({example}); {_WHERE}")
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            raise InputError(
+                f"{path}: {name} has shape {list(tensor.shape)}, RAFT's has "
+                f"{list(expected[name].shape)}; {_WHERE}"
+            )

@@ -1,0 +1,53 @@
+"""Frames of any size for RAFT, which takes multiples of 8 and at least 128 pixels a side."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+STRIDE = 8  # of RAFT's encoders, pixels
+MIN_SIDE = 128  # 16 cells at 1/8 size, of which the correlation pyramid's top level keeps 2
+
+
+def fit_frame(frame: torch.Tensor) -> torch.Tensor:
+    """Bring a frame [1, 3, h, w] to a size that RAFT takes, [1, 3, H, W].
+
+    A frame whose shorter side would have under 128 pixels after padding is enlarged, both sides
+    alike, so that this side has 128. Then each side is padded to a multiple of 8 by repeating the
+    border, half of the padding on each side (METHOD section 6).
+    """
+    height, width = frame.shape[-2:]
+    size = _enlarged_size(height, width)
+    if size != (height, width):
+        frame = F.interpolate(frame, size=size, mode="bilinear", align_corners=False)
+    return F.pad(frame, _padding(*size), mode="replicate")
+
+
+def cut_flow(flow: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Undo `fit_frame` on a flow [n, 2, H, W] between fitted frames of height x width pixels.
+
+    Returns:
+        [n, 2, height, width], (u, v) in pixels of the frames' own size.
+    """
+    enlarged_height, enlarged_width = _enlarged_size(height, width)
+    left, right, top, bottom = _padding(enlarged_height, enlarged_width)
+    flow = flow[..., top : flow.shape[-2] - bottom, left : flow.shape[-1] - right]
+    if (enlarged_height, enlarged_width) == (height, width):
+        return flow
+    flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
+    scale = flow.new_tensor([width / enlarged_width, height / enlarged_height])
+    return flow * scale.view(2, 1, 1)
+
+
+def _enlarged_size(height: int, width: int) -> tuple[int, int]:
+    shorter = min(height, width)
+    if shorter + -shorter % STRIDE >= MIN_SIDE:
+        return height, width
+    return round(height * MIN_SIDE / shorter), round(width * MIN_SIDE / shorter)
+
+
+def _padding(height: int, width: int) -> tuple[int, int, int, int]:
+    """(left, right, top, bottom), as F.pad takes them."""
+    extra_height, extra_width = -height % STRIDE, -width % STRIDE
+    left, top = extra_width // 2, extra_height // 2
+    return left, extra_width - left, top, extra_height - top

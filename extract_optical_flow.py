@@ -1,0 +1,127 @@
+"""Optical flow between the neighbouring frames of a video, in both directions."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+from ike_data.command_line import (
+    announce,
+    choose_device,
+    common_flags,
+    prepare_out_path,
+    run_command,
+)
+from ike_data.config import Config, fill_in, needed_path, read_config
+from ike_data.flow_files import BACKWARD, FORWARD
+from ike_data.frames import describe_frames, open_frames
+
+MAX_ITERS = 1000  # as in config.ini
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Extract the optical flow of a video. Writes OUT_PATH/fwd_of/%05d_%05d.flo "
+        "(frame idx to idx+1) and OUT_PATH/bwd_of/%05d_%05d.flo (idx+1 to idx, under the same "
+        "name), Middlebury .flo files in pixels of the frame's own size. A run that was "
+        "interrupted goes on where it stopped.",
+        epilog="Settings whose flag is left out come from [Optical Flow] of config.ini.",
+        parents=[common_flags()],
+    )
+    parser.add_argument(
+        "--method",
+        choices=["raft", "dis"],
+        help="raft, or dis: OpenCV's DIS flow, fast and without weights, but coarser",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="RAFT weights, the authors' (raft-things.pth, ...) or torchvision's; where neither "
+        "this nor models in config.ini is given, torchvision's are downloaded once",
+    )
+    parser.add_argument(
+        "--small",
+        action=argparse.BooleanOptionalAction,
+        help="the small RAFT, for raft-small.pth: faster, less accurate",
+    )
+    parser.add_argument(
+        "--mixed_precision",
+        action=argparse.BooleanOptionalAction,
+        help="half precision: float16 on CUDA, bfloat16 on the CPU",
+    )
+    parser.add_argument("--iters", type=_iters, help="RAFT's updates of a flow field")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="delete the flow that OUT_PATH holds and make all of it again",
+    )
+    return parser
+
+
+def _iters(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_ITERS:
+        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 to {MAX_ITERS}")
+    return int(text)
+
+
+def resolve_settings(args: argparse.Namespace) -> Config:
+    """config.ini with the flags that were given in place of its values."""
+    config = fill_in(
+        read_config(args.config),
+        frames_path=args.frames_path,
+        out_path=args.out_path,
+        device=args.device,
+    )
+    out_path = needed_path(config.paths.out_path, "--out_path")
+    given = {
+        "method": args.method,
+        "models": args.models and Path(os.path.abspath(args.models)),
+        "small": args.small,
+        "mixed_precision": args.mixed_precision,
+        "iters": args.iters,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    config = dataclasses.replace(
+        config, optical_flow=dataclasses.replace(config.optical_flow, **given)
+    )
+    return fill_in(
+        config, device=None, fwd_of_path=out_path / FORWARD, bwd_of_path=out_path / BACKWARD
+    )
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    config = resolve_settings(args)
+    settings, paths = config.optical_flow, config.paths
+    frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
+    device = choose_device(config.general.device)
+    if settings.method == "dis":
+        device = choose_device("cpu")  # whatever is there, DIS runs on the CPU
+    out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
+    for folder in (FORWARD, BACKWARD):
+        prepare_out_path(out_path / folder)
+
+    # Not at the top: --help or a wrong path should not wait for these imports.
+    from RAFT.extraction import load_method, write_flows
+    from RAFT.flow_folders import delete_flows, flows_to_make
+
+    to_make = flows_to_make(out_path, config, frames, overwrite=args.overwrite)
+    # Loaded before anything is deleted or saved, and only where there is work for it.
+    method = load_method(settings, device) if to_make else None
+    if args.overwrite:
+        delete_flows(out_path)
+    n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
+    kept = f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else ""
+    announce(config, describe_frames(frames) + kept, device, out_path)
+    if method is not None:
+        write_flows(frames, out_path, to_make, method)
+    print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
+    if n_files == 0:
+        print("the video has one frame, so there is no flow: both folders are empty")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,468 @@
+"""The command extract_optical_flow.py: directions, files, resume, settings, errors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models.optical_flow import raft_small
+
+import extract_optical_flow
+import RAFT.extraction
+from ike_data.config import read_config
+from ike_data.errors import InputError
+from ike_data.flow_files import FORWARD, flow_name, read_flow, write_flow
+from RAFT.dis_flow import DisFlow
+from RAFT.extraction import flows_of_pairs, write_flows
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHIFTS = ((3.25, -1.5), (-2.0, 2.75), (1.0, 4.5))  # (x, y) of frame idx -> idx + 1, pixels
+HEIGHT, WIDTH = 96, 136
+
+
+def texture(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A smooth pattern that can be read anywhere, so that sub-pixel shifts are exact."""
+    rng = np.random.default_rng(8)
+    value = np.zeros_like(x)
+    for _ in range(40):
+        fx, fy, phase = rng.uniform(-0.35, 0.35), rng.uniform(-0.35, 0.35), rng.uniform(0, 6.28)
+        value += np.cos(fx * x + fy * y + phase)
+    return np.clip(128 + 12 * value, 0, 255)
+
+
+def shifted_frames(shifts=SHIFTS, height=HEIGHT, width=WIDTH) -> list[np.ndarray]:
+    """The texture, moved by ``shifts[idx]`` between frames idx and idx + 1; uint8 RGB."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    frames, moved = [], np.zeros(2)
+    for shift in [(0, 0), *shifts]:
+        moved += shift
+        grey = texture(x - moved[0], y - moved[1]).round().astype(np.uint8)
+        frames.append(np.repeat(grey[..., None], 3, axis=2))
+    return frames
+
+
+def save_frames(folder: Path, frames: list[np.ndarray], first_number: int = 0) -> Path:
+    folder.mkdir()
+    for number, frame in enumerate(frames, start=first_number):
+        Image.fromarray(frame).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def video(tmp_path) -> Path:
+    """Four frames numbered 8, 9, 10, 11 without zeros: as text 10 and 11 come before 8."""
+    return save_frames(tmp_path / "frames", shifted_frames(), first_number=8)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run_in_process(*flags: object) -> str:
+        """Run the command; returns what it printed. An InputError comes through."""
+        monkeypatch.setattr(sys, "argv", ["extract_optical_flow.py", *map(str, flags)])
+        extract_optical_flow.main()
+        return capsys.readouterr().out
+
+    return run_in_process
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "small.pth"
+    torch.save(raft_small().state_dict(), path)
+    return path
+
+
+def flow_paths(out: Path) -> list[Path]:
+    return sorted(out.glob("*/*"))
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in flow_paths(out)}
+
+
+def make_old(out: Path) -> None:
+    for path in flow_paths(out):
+        os.utime(path, (1_000_000, 1_000_000))
+
+
+def remade(out: Path) -> set[str]:
+    return {
+        str(path.relative_to(out)) for path in flow_paths(out) if path.stat().st_mtime != 1_000_000
+    }
+
+
+# --- what is written
+
+
+def test_dis_flow_has_the_direction_and_size_of_the_motion(run, video, tmp_path):
+    out = tmp_path / "flow"
+    run("--frames_path", video, "--out_path", out, "--method", "dis")
+    names = [f"{idx:05d}_{idx + 1:05d}.flo" for idx in range(3)]
+    assert [str(path.relative_to(out)) for path in flow_paths(out)] == [
+        f"{folder}/{name}" for folder in ("bwd_of", "fwd_of") for name in names
+    ]
+    for name, shift in zip(names, SHIFTS, strict=True):
+        for folder, sign in (("fwd_of", 1), ("bwd_of", -1)):
+            inside = read_flow(out / folder / name, HEIGHT, WIDTH)[12:-12, 12:-12]
+            error = np.linalg.norm(inside - sign * np.array(shift), axis=-1)
+            assert error.mean() < 0.15 and np.quantile(error, 0.95) < 0.4
+
+
+def test_video_file_gives_the_flow_of_its_frames(run, video, tmp_path):
+    with av.open(str(tmp_path / "video.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=WIDTH, height=HEIGHT, pix_fmt="bgr0")
+        for frame in shifted_frames():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    run("--frames_path", video, "--out_path", tmp_path / "a", "--method", "dis")
+    run("--frames_path", tmp_path / "video.mkv", "--out_path", tmp_path / "b", "--method", "dis")
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_one_frame_makes_two_empty_folders_and_says_so(run, tmp_path):
+    frames = save_frames(tmp_path / "frames", shifted_frames(()))
+    out = tmp_path / "flow"
+    # The default method; its weights are not there and not needed.
+    printed = run("--frames_path", frames, "--out_path", out, "--models", tmp_path / "none.pth")
+    assert "the video has one frame, so there is no flow" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["bwd_of", "config.ini", "fwd_of"]
+    assert flow_paths(out) == []
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (11, 11), (3, 200), (12, 40), (15, 300), (40, 5)])
+def test_dis_takes_tiny_frames(size):
+    # OpenCV's own calc refuses some of these sizes and crashes on 12 x 40 and 15 x 300.
+    method = DisFlow()
+    frames = map(method.encode, shifted_frames(((1, 0),), *size))
+    for flow in method.flow_both_ways(*frames):
+        assert flow.shape == (*size, 2) and flow.dtype == np.float32
+        assert np.abs(flow).max() < 20
+
+
+@pytest.mark.parametrize("size", [(16, 40), (45, 45), (60, 90)])
+def test_dis_is_opencvs_and_the_same_on_each_call(size):
+    greys = [frame[..., 0] for frame in shifted_frames(((2, 1),), *size)]
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    expected, method = dis.calc(*greys, None), DisFlow()
+    for _ in range(2):
+        np.testing.assert_array_equal(method.flow_both_ways(*greys)[0], expected)
+
+
+def test_settings_are_resolved_printed_and_saved(run, tmp_path, small_checkpoint):
+    text = (PROJECT / "config.ini").read_text(encoding="utf-8")
+    for old, new in (("small = no", "small = yes"), ("iters = 20", "iters = 7")):
+        assert old in text
+        text = text.replace(old, new)
+    given = tmp_path / "given.ini"
+    given.write_text(text, encoding="utf-8")
+    frames, out = save_frames(tmp_path / "frames", shifted_frames(SHIFTS[:1])), tmp_path / "flow"
+    flags = ("--frames_path", frames, "--config", given)
+    flags = (*flags, "--models", os.path.relpath(small_checkpoint))
+    printed = run(*flags, "--out_path", out, "--iters", 1)
+    saved = read_config(out / "config.ini")
+    assert saved.optical_flow.models == small_checkpoint
+    assert saved.optical_flow.small and saved.optical_flow.iters == 1
+    assert not saved.optical_flow.mixed_precision
+    assert saved.paths.frames_path == frames
+    assert saved.paths.fwd_of_path == out / "fwd_of"
+    assert saved.paths.bwd_of_path == out / "bwd_of"
+    for line in ("iters = 1", "small = yes", f"FWD_OF_PATH = {out / 'fwd_of'}", "2 frames, 136 x"):
+        assert line in printed
+    assert len(contents(out)) == 2
+    with pytest.raises(InputError, match="holds the small RAFT; give --small"):
+        run(*flags, "--out_path", tmp_path / "b", "--no-small")
+
+
+# --- going on where a run stopped
+
+
+def test_run_goes_on_where_it_stopped(run, video, tmp_path, monkeypatch):
+    flags = ("--frames_path", video, "--method", "dis", "--out_path")
+    run(*flags, tmp_path / "undisturbed")
+    out = tmp_path / "flow"
+    find, calls = DisFlow.flow_both_ways, []
+
+    def find_until_interrupted(*args):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(args)
+        return find(*args)
+
+    monkeypatch.setattr(DisFlow, "flow_both_ways", find_until_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(*flags, out)
+    first = {f"{folder}/{flow_name(0)}" for folder in ("fwd_of", "bwd_of")}
+    assert contents(out).keys() == first
+    monkeypatch.setattr(DisFlow, "flow_both_ways", find)
+    make_old(out)
+    assert "2 of 6 .flo files kept" in run(*flags, out)
+    assert remade(out) == contents(out).keys() - first
+    assert contents(out) == contents(tmp_path / "undisturbed")
+
+
+def test_only_missing_and_damaged_files_are_made_again(run, video, tmp_path):
+    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
+    out = tmp_path / "flow"
+    run(*flags)
+    before = contents(out)
+    (out / "fwd_of" / flow_name(0)).unlink()
+    with (out / "bwd_of" / flow_name(1)).open("r+b") as file:
+        file.truncate(500)
+    write_flow(out / "bwd_of" / flow_name(2), np.zeros((WIDTH, HEIGHT, 2), np.float32))
+    make_old(out)
+    printed = run(*flags)
+    assert "3 of 6 .flo files kept" in printed and "wrote 3 .flo files" in printed
+    assert remade(out) == {
+        f"fwd_of/{flow_name(0)}",
+        f"bwd_of/{flow_name(1)}",
+        f"bwd_of/{flow_name(2)}",
+    }
+    assert contents(out) == before
+
+
+def test_complete_folder_needs_no_weights(run, video, tmp_path):
+    out = tmp_path / "flow"  # from another program: no config.ini
+    for folder in ("fwd_of", "bwd_of"):
+        (out / folder).mkdir(parents=True)
+        for idx in range(3):
+            write_flow(out / folder / flow_name(idx), np.full((HEIGHT, WIDTH, 2), idx, np.float32))
+    make_old(out)
+    printed = run("--frames_path", video, "--out_path", out, "--models", tmp_path / "none.pth")
+    assert "6 of 6 .flo files kept" in printed and "wrote 0 .flo files" in printed
+    assert remade(out) == set()
+
+
+def test_overwrite_makes_all_again_but_only_once_the_weights_are_loaded(run, video, tmp_path):
+    out = tmp_path / "flow"
+    flags = ("--frames_path", video, "--out_path", out)
+    run(*flags, "--method", "dis")
+    before, config = contents(out), (out / "config.ini").read_bytes()
+    make_old(out)
+    with pytest.raises(InputError, match="pth: is missing"):
+        run(*flags, "--models", tmp_path / "none.pth", "--overwrite")
+    assert remade(out) == set() and contents(out) == before
+    assert (out / "config.ini").read_bytes() == config
+    write_flow(out / "fwd_of" / flow_name(0), np.zeros((HEIGHT, WIDTH, 2), np.float32))
+    printed = run(*flags, "--method", "dis", "--overwrite")
+    assert "kept" not in printed and "wrote 6 .flo files" in printed
+    assert remade(out) == contents(out).keys() and contents(out) == before
+
+
+def test_interrupted_overwrite_leaves_no_older_flow_to_be_kept(run, video, tmp_path, monkeypatch):
+    out = tmp_path / "flow"
+    flags = ("--frames_path", video, "--out_path", out, "--method", "dis")
+    run(*flags)
+
+    def interrupted(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DisFlow, "flow_both_ways", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(*flags, "--overwrite")
+    assert contents(out) == {}
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        (("--iters", 2), "iters = 1, now it is 2"),
+        (("--mixed_precision",), "mixed_precision = no, now it is yes"),
+        (("--method", "dis"), "method = raft, now it is dis"),
+        (("--no-small",), "small = yes, now it is no"),
+        (("--models", "other.pth"), "models = .*small.pth, now it is .*other.pth"),
+        (("--frames_path", "copy"), "frames_path = .*frames, now it is .*copy"),
+    ],
+)
+def test_flow_of_other_settings_is_not_mixed_in(
+    run, video, tmp_path, monkeypatch, changed, difference
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(video, "copy")
+    flags = ("--frames_path", video, "--out_path", "flow", "--small", "--iters", 1)
+    flags = (*flags, "--models", "small.pth")
+    with monkeypatch.context() as patch:  # RAFT itself plays no part here
+        patch.setattr(RAFT.extraction, "load_method", lambda *_: DisFlow())
+        run(*flags)
+    before, config = contents(Path("flow")), Path("flow/config.ini").read_bytes()
+    with pytest.raises(InputError, match=f"{difference}; give --overwrite"):
+        run(*flags, *changed)
+    assert contents(Path("flow")) == before and Path("flow/config.ini").read_bytes() == config
+    # Nothing of the earlier run is left to be mixed in: then other settings are fine.
+    for path in flow_paths(Path("flow")):
+        path.unlink()
+    with pytest.raises(InputError, match="pth: is missing"):
+        run(*flags, "--models", "none.pth")
+
+
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
+def test_config_of_a_person_in_out_path_is_left_alone(run, video, tmp_path, flags):
+    out = tmp_path / "flow"
+    flags = ("--frames_path", video, "--out_path", out, "--method", "dis", *flags)
+    run(*flags)
+    shutil.copy(PROJECT / "config.ini", out)
+    before = contents(out)
+    with pytest.raises(InputError, match=r"config\.ini: was not saved by an IKE command"):
+        run(*flags)
+    assert contents(out) == before
+    assert (out / "config.ini").read_bytes() == (PROJECT / "config.ini").read_bytes()
+
+
+def test_settings_that_dis_does_not_use_may_change(run, video, tmp_path):
+    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
+    run(*flags)
+    assert "6 of 6 .flo files kept" in run(*flags, "--iters", 3)
+
+
+def test_flow_of_a_longer_video_is_not_left_lying(run, video, tmp_path):
+    out = tmp_path / "flow"
+    flags = ("--frames_path", video, "--out_path", out, "--method", "dis")
+    run(*flags)
+    (video / "11.png").unlink()
+    with pytest.raises(InputError, match=r"00002_00003\.flo: belongs to a longer video.*3 frames"):
+        run(*flags)
+    assert len(flow_paths(out)) == 6
+    (out / "fwd_of" / "notes.txt").write_text("mine")
+    (out / "fwd_of" / "00000_00005.flo").write_text("mine")
+    run(*flags, "--overwrite")
+    mine = {"fwd_of/notes.txt", "fwd_of/00000_00005.flo"}
+    assert contents(out).keys() == mine | {
+        f"{folder}/{flow_name(idx)}" for folder in ("fwd_of", "bwd_of") for idx in (0, 1)
+    }
+
+
+# --- streaming
+
+
+class CountingMethod:
+    """A frame is its own number; the flow from a to b is b - a in u and a in v."""
+
+    def __init__(self) -> None:
+        self.encoded: list[int] = []
+
+    def encode(self, frame: np.ndarray) -> int:
+        self.encoded.append(int(frame[0, 0, 0]))
+        return self.encoded[-1]
+
+    def flow_both_ways(self, first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.flow(first, second), self.flow(second, first)
+
+    def flow(self, first: int, second: int) -> np.ndarray:
+        return np.full((2, 3, 2), (second - first, first), np.float32)
+
+
+def test_frames_are_read_one_by_one_and_encoded_once():
+    produced: list[int] = []
+
+    def frames():
+        for number in range(20):
+            produced.append(number)
+            yield np.full((2, 3, 3), number, np.uint8)
+
+    method, n_read = CountingMethod(), []
+    for idx, forward, backward in flows_of_pairs(frames(), {1, 2, 7}, method):
+        n_read.append((idx, len(produced)))
+        assert forward[0, 0].tolist() == [1, idx] and backward[0, 0].tolist() == [-1, idx + 1]
+    assert n_read == [(1, 3), (2, 4), (7, 9)]
+    assert method.encoded == [1, 2, 3, 7, 8]
+    assert len(produced) == 9  # nothing is read after the last pair that is wanted
+
+
+def test_flow_that_is_not_finite_is_not_written(tmp_path):
+    method = CountingMethod()
+    method.flow = lambda *_: np.full((2, 3, 2), np.nan, np.float32)  # type: ignore[method-assign]
+    frames = [np.zeros((2, 3, 3), np.uint8)] * 2
+    with pytest.raises(InputError, match="frames 0 and 1: their flow is not finite"):
+        write_flows(frames, tmp_path, {0: (FORWARD,)}, method)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("place", ["flow", "flow/fwd_of", "flow/bwd_of"])
+def test_out_path_that_cannot_be_made(run, video, tmp_path, place):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text("a file in the place of the folder")
+    with pytest.raises(InputError, match=f"{place}: cannot be written"):
+        run("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
+
+
+@pytest.mark.parametrize("flag", ["--frames_path", "--out_path"])
+def test_flag_that_is_left_out(run, video, tmp_path, flag):
+    flags = {"--frames_path": video, "--out_path": tmp_path / "flow", "--method": "dis"}
+    del flags[flag]
+    with pytest.raises(InputError, match=f"{flag}: is missing"):
+        run(*(item for pair in flags.items() for item in pair))
+
+
+@pytest.mark.parametrize("value", ["0", "1001", "-3", "2.5", "many", ""])
+def test_wrong_iters(run, capsys, value):
+    with pytest.raises(SystemExit) as caught:
+        run("--iters", value)
+    assert caught.value.code == 2
+    assert "expected a whole number from 1 to 1000" in capsys.readouterr().err
+
+
+# --- as a user runs it
+
+
+def command(*flags: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, str(PROJECT / "extract_optical_flow.py"), *map(str, flags)]
+    no_gpu = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(program, cwd=cwd, env=no_gpu, capture_output=True, text=True, check=False)
+
+
+def test_the_command_word_for_word_gives_the_authors_flow(shared, tmp_path):
+    reference = shared / "reference" / "raft"
+    frames, weights = tmp_path / "frames", tmp_path / "RAFT" / "models"
+    frames.mkdir()
+    weights.mkdir(parents=True)
+    for idx in range(2):
+        shutil.copy(reference / f"{idx:05d}.png", frames)
+    shutil.copy(reference / "raft-things-random.pth", weights / "raft-things.pth")
+    done = command(
+        "--frames_path=frames",
+        "--out_path=flow",
+        "--models=./RAFT/models/raft-things.pth",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    for direction in ("fwd", "bwd"):
+        data = (tmp_path / "flow" / f"{direction}_of" / "00000_00001.flo").read_bytes()
+        assert struct.unpack("<fii", data[:12]) == (202021.25, 214, 122)
+        flow = np.frombuffer(data[12:], "<f4").reshape(122, 214, 2)
+        expected = cv2.readOpticalFlow(str(reference / f"large_{direction}.flo"))
+        assert np.linalg.norm(flow - expected, axis=-1).mean() <= 0.01
+
+
+def test_cuda_that_is_not_there_is_one_line_and_status_2(video, tmp_path):
+    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
+    done = command(*flags, "--device", "cuda", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --device cuda") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "flow").exists()
+
+
+def test_help_does_not_wait_for_pytorch(tmp_path):
+    program = (
+        "import sys, extract_optical_flow\n"
+        "sys.argv = ['extract_optical_flow.py', '--help']\n"
+        "try: extract_optical_flow.main()\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--mixed_precision" in done.stdout

@@ -1,0 +1,408 @@
+"""RAFT/ against the authors' results, torchvision's own forward and arithmetic done by hand."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torchvision.models.optical_flow import RAFT, raft_large, raft_small
+
+from ike_data.errors import InputError
+from RAFT.checkpoint import load_raft, translate_names
+from RAFT.extraction import flows_of_pairs
+from RAFT.frame_fitting import cut_flow, fit_frame
+from RAFT.raft_flow import RaftFlow
+
+CPU = torch.device("cpu")
+REFERENCES = {"large": "raft-things-random.pth", "small": "raft-small-random.pth"}
+
+
+def random_raft(size: str) -> RAFT:
+    """torchvision's RAFT with seeded weights, and batch norms that are not the identity."""
+    torch.manual_seed(5)
+    model = raft_small() if size == "small" else raft_large()
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.3)
+        elif name.endswith("running_var"):
+            buffer.uniform_(0.5, 2)
+    return model.eval()
+
+
+def random_frames(count: int, height: int, width: int) -> list[np.ndarray]:
+    """Smooth random textures, uint8 RGB."""
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 300, (count, height, width, 3))  # a deviation of 42 once it is smooth
+    smooth = [cv2.GaussianBlur(image, (0, 0), 2) for image in noise]
+    return [np.clip(image + 128, 0, 255).astype(np.uint8) for image in smooth]
+
+
+def raft_flow(model: RAFT, iters: int, mixed_precision: bool = False) -> RaftFlow:
+    return RaftFlow(model, iters=iters, mixed_precision=mixed_precision, device=CPU)
+
+
+def torchvision_flow(model: RAFT, first: np.ndarray, second: np.ndarray, iters: int) -> np.ndarray:
+    """torchvision's own forward on frames of a size that it takes: [height, width, 2]."""
+    images = (
+        torch.from_numpy(frame.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
+        for frame in (first, second)
+    )
+    with torch.no_grad():
+        return model(*images, num_flow_updates=iters)[-1][0].permute(1, 2, 0).numpy()
+
+
+def end_point_error(flow: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    assert flow.shape == expected.shape and flow.dtype == np.float32
+    return np.linalg.norm(flow - expected, axis=-1)
+
+
+# --- numbers
+
+
+def test_flow_of_the_small_raft_is_the_authors(shared):
+    # test_extract_optical_flow.py has the same of the large one, through the command.
+    folder = shared / "reference" / "raft"
+    frames = [np.array(Image.open(folder / name)) for name in ("00000.png", "00001.png")]
+    method = raft_flow(load_raft(folder / REFERENCES["small"], small=True), iters=20)
+    flows = method.flow_both_ways(*map(method.encode, frames))
+    for flow, direction in zip(flows, ("fwd", "bwd"), strict=True):
+        expected = cv2.readOpticalFlow(str(folder / f"small_{direction}.flo"))
+        assert end_point_error(flow, expected).mean() <= 0.01
+
+
+@pytest.mark.parametrize(("size", "n_pairs", "iters"), [("large", 1, 2), ("small", 2, 5)])
+def test_flow_is_torchvisions_own(size, n_pairs, iters):
+    model, frames = random_raft(size), random_frames(n_pairs + 1, 128, 144)
+    flows = list(flows_of_pairs(frames, range(n_pairs), raft_flow(model, iters)))
+    assert [idx for idx, *_ in flows] == list(range(n_pairs))
+    for idx, forward, backward in flows:
+        there = torchvision_flow(model, frames[idx], frames[idx + 1], iters)
+        back = torchvision_flow(model, frames[idx + 1], frames[idx], iters)
+        assert np.abs(there - back).max() > 0.1  # else the directions could be mixed up
+        assert np.abs(forward - there).max() <= 1e-3
+        assert np.abs(backward - back).max() <= 1e-3
+
+
+def test_frame_that_is_not_a_multiple_of_8_is_padded_on_both_sides():
+    model, frames = random_raft("small"), random_frames(2, 131, 150)
+    padded = [np.pad(frame, ((2, 3), (1, 1), (0, 0)), mode="edge") for frame in frames]
+    expected = torchvision_flow(model, *padded, iters=3)[2:-3, 1:-1]
+    method = raft_flow(model, iters=3)
+    forward, _ = method.flow_both_ways(*map(method.encode, frames))
+    assert forward.shape == (131, 150, 2)
+    assert np.abs(forward - expected).max() <= 1e-3
+
+
+def test_small_frame_is_enlarged_and_its_flow_made_small_again():
+    # 100 x 120 pixels become 128 x 154 (154 = 120 * 1.28, rounded), padded to 128 x 160.
+    model, frames = random_raft("small"), random_frames(2, 100, 120)
+    enlarged = [
+        F.interpolate(
+            torch.from_numpy(frame).permute(2, 0, 1)[None].double(), (128, 154), mode="bilinear"
+        )[0].permute(1, 2, 0)
+        for frame in frames
+    ]
+    padded = [np.pad(image.numpy(), ((0, 0), (3, 3), (0, 0)), mode="edge") for image in enlarged]
+    large = torchvision_flow(model, *padded, iters=3)[:, 3:-3]
+    expected = cv2.resize(large, (120, 100), interpolation=cv2.INTER_LINEAR)
+    expected *= np.array([120 / 154, 100 / 128], dtype=np.float32)
+    method = raft_flow(model, iters=3)
+    forward, _ = method.flow_both_ways(*map(method.encode, frames))
+    assert np.abs(forward - expected).max() <= 2e-3
+
+
+def test_mixed_precision_keeps_correlation_and_flow_in_float32(monkeypatch):
+    model, frames = random_raft("large"), random_frames(2, 128, 136)
+    correlations, updates = [], []
+    sample = model.corr_block.index_pyramid
+
+    def watched_sample(coords: torch.Tensor) -> torch.Tensor:
+        sampled = sample(coords)
+        correlations.extend([*model.corr_block.corr_pyramid, sampled])
+        return sampled
+
+    monkeypatch.setattr(model.corr_block, "index_pyramid", watched_sample)
+    model.update_block.flow_head.register_forward_hook(lambda *args: updates.append(args[2]))
+    flows = {}
+    for mixed in (False, True):
+        method = raft_flow(model, iters=2, mixed_precision=mixed)
+        flows[mixed] = method.flow_both_ways(*map(method.encode, frames))
+    assert {tensor.dtype for tensor in correlations} == {torch.float32}
+    assert [tensor.dtype for tensor in updates] == [torch.float32] * 2 + [torch.bfloat16] * 2
+    for full, half in zip(flows[False], flows[True], strict=True):
+        assert half.dtype == np.float32
+        error = end_point_error(half, full).mean()
+        assert 0 < error < 0.05 * np.linalg.norm(full, axis=-1).mean()
+
+
+def test_each_frame_is_encoded_once_and_one_flow_of_a_pair_is_upsampled():
+    model, frames = random_raft("large"), random_frames(3, 128, 136)
+    calls: dict[str, list[int]] = {}  # batch size of each call
+    for name in ("feature_encoder", "context_encoder", "mask_predictor"):
+        batches = calls.setdefault(name, [])
+        getattr(model, name).register_forward_hook(
+            lambda _module, inputs, _output, batches=batches: batches.append(len(inputs[0]))
+        )
+    list(flows_of_pairs(frames, range(2), raft_flow(model, iters=2)))
+    assert calls == {
+        "feature_encoder": [1] * 3,
+        "context_encoder": [1] * 3,
+        "mask_predictor": [2] * 2,
+    }
+
+
+# --- fitting
+
+
+@pytest.mark.parametrize(
+    ("size", "fitted"),
+    [
+        ((480, 854), (480, 856)),
+        ((128, 136), (128, 136)),
+        ((121, 300), (128, 304)),  # 128 after padding: not enlarged
+        ((120, 200), (128, 216)),  # 120 is a multiple of 8: enlarged to 128 x 213
+        ((90, 60), (192, 128)),
+        ((1, 1), (128, 128)),
+        ((5, 7), (128, 184)),  # 7 * 128 / 5 = 179.2
+    ],
+)
+def test_fitted_size_and_way_back(size, fitted):
+    frame = torch.rand(1, 3, *size)
+    assert fit_frame(frame).shape == (1, 3, *fitted)
+    assert cut_flow(torch.zeros(2, 2, *fitted), *size).shape == (2, 2, *size)
+
+
+def test_padding_repeats_the_border_half_on_each_side():
+    frame = torch.rand(1, 3, 130, 141)
+    expected = np.pad(frame.numpy(), ((0, 0), (0, 0), (3, 3), (1, 2)), mode="edge")
+    np.testing.assert_array_equal(fit_frame(frame).numpy(), expected)
+
+
+def test_cut_flow_leaves_the_numbers_of_a_large_frame():
+    flow = torch.rand(2, 2, 136, 144)
+    np.testing.assert_array_equal(cut_flow(flow, 130, 141), flow[:, :, 3:133, 1:142])
+
+
+def test_cut_flow_scales_the_flow_of_an_enlarged_frame():
+    # A frame of 50 x 83 was enlarged to 128 x 212 (212.48 rounded) and padded to 128 x 216.
+    # There the scene is a zoom about (10, 20): u = 0.1 (x - 10), v = -0.2 (y - 20).
+    y, x = np.mgrid[0:128, 0:212].astype(np.float64)
+    flow = np.zeros((1, 2, 128, 216), np.float32)
+    flow[0, :, :, 2:214] = 0.1 * (x - 10), -0.2 * (y - 20)
+    cut = cut_flow(torch.from_numpy(flow), 50, 83)[0].numpy()
+    # The centre of pixel (x', y') of the frame lay at ((x' + 0.5) 212 / 83 - 0.5, ...).
+    y, x = np.mgrid[0:50, 0:83]
+    x_enlarged, y_enlarged = (x + 0.5) * 212 / 83 - 0.5, (y + 0.5) * 128 / 50 - 0.5
+    np.testing.assert_allclose(cut[0], 0.1 * (x_enlarged - 10) * 83 / 212, atol=1e-4)
+    np.testing.assert_allclose(cut[1], -0.2 * (y_enlarged - 20) * 50 / 128, atol=1e-4)
+
+
+# --- names
+
+
+def authors_names(size: str) -> dict[str, list[str]]:
+    """torchvision's module -> the authors' modules of the same weights, written from both codes."""
+    names = {
+        "update_block.motion_encoder.convcorr1.0": ["update_block.encoder.convc1"],
+        "update_block.motion_encoder.convcorr2.0": ["update_block.encoder.convc2"],
+        "update_block.motion_encoder.convflow1.0": ["update_block.encoder.convf1"],
+        "update_block.motion_encoder.convflow2.0": ["update_block.encoder.convf2"],
+        "update_block.motion_encoder.conv.0": ["update_block.encoder.conv"],
+        "update_block.flow_head.conv1": ["update_block.flow_head.conv1"],
+        "update_block.flow_head.conv2": ["update_block.flow_head.conv2"],
+        "mask_predictor.convrelu.0": ["update_block.mask.0"],
+        "mask_predictor.conv": ["update_block.mask.2"],
+    }
+    for gate in ("convz", "convr", "convq"):
+        if size == "small":
+            names[f"update_block.recurrent_block.convgru1.{gate}"] = [f"update_block.gru.{gate}"]
+        else:
+            for gru in (1, 2):
+                names[f"update_block.recurrent_block.convgru{gru}.{gate}"] = [
+                    f"update_block.gru.{gate}{gru}"
+                ]
+    for ours, theirs in (("feature_encoder", "fnet"), ("context_encoder", "cnet")):
+        names[f"{ours}.convnormrelu.0"] = [f"{theirs}.conv1"]
+        names[f"{ours}.convnormrelu.1"] = [f"{theirs}.norm1"]
+        names[f"{ours}.conv"] = [f"{theirs}.conv2"]
+        for block in ("layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"):
+            for conv in (1, 2, 3):
+                names[f"{ours}.{block}.convnormrelu{conv}.0"] = [f"{theirs}.{block}.conv{conv}"]
+                names[f"{ours}.{block}.convnormrelu{conv}.1"] = [f"{theirs}.{block}.norm{conv}"]
+            shortcut = f"{block}.downsample"
+            names[f"{ours}.{shortcut}.0"] = [f"{theirs}.{shortcut}.0"]
+            names[f"{ours}.{shortcut}.1"] = [f"{theirs}.{shortcut}.1", f"{theirs}.{block}.norm3"]
+    return names
+
+
+def as_authors_checkpoint(model: RAFT, size: str) -> dict[str, torch.Tensor]:
+    names, checkpoint = authors_names(size), {}
+    for name, tensor in model.state_dict().items():
+        module, parameter = name.rsplit(".", 1)
+        for theirs in names[module]:
+            checkpoint[f"module.{theirs}.{parameter}"] = tensor
+    return checkpoint
+
+
+@pytest.mark.parametrize(("size", "n_names"), [("large", 179), ("small", 106)])
+def test_authors_names_are_translated(size, n_names):
+    model = random_raft(size)
+    expected = model.state_dict()
+    checkpoint = as_authors_checkpoint(model, size)
+    assert len(checkpoint) == n_names  # as in the authors' files
+    for prefix in ("module.", ""):
+        there = {prefix + name.removeprefix("module."): t for name, t in checkpoint.items()}
+        translated = translate_names(there)
+        assert translated.keys() == expected.keys()
+        assert all(torch.equal(translated[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("size", ["large", "small"])
+def test_torchvisions_names_stay(size):
+    expected = random_raft(size).state_dict()
+    assert list(translate_names(expected)) == list(expected)
+
+
+@pytest.mark.parametrize("size", ["large", "small"])
+def test_every_name_of_the_reference_checkpoints_is_translated(shared, size):
+    checkpoint = torch.load(shared / "reference" / "raft" / REFERENCES[size], weights_only=True)
+    translated = translate_names(checkpoint)
+    expected = random_raft(size).state_dict()
+    assert {name: t.shape for name, t in translated.items()} == {
+        name: t.shape for name, t in expected.items()
+    }
+    left_out = {name for name in checkpoint if ".norm3." in name}
+    assert len(checkpoint) - len(translated) == len(left_out) == (10 if size == "large" else 0)
+    shortcut = "layer2.0.downsample.1.running_var"  # not norm3's, which differs in this file
+    own = translated[f"context_encoder.{shortcut}"] if size == "large" else None
+    assert own is None or torch.equal(own, checkpoint[f"module.cnet.{shortcut}"])
+
+
+# --- loading
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save_checkpoint(content: object) -> Path:
+        torch.save(content, tmp_path / "checkpoint.pth")
+        return tmp_path / "checkpoint.pth"
+
+    return save_checkpoint
+
+
+@pytest.mark.parametrize("size", ["large", "small"])
+def test_half_precision_weights_of_either_naming_become_float32(save, size):
+    weights = random_raft(size).state_dict()
+    half = {name: t.half() if t.is_floating_point() else t for name, t in weights.items()}
+    own = load_raft(save(half), size == "small")
+    renamed = as_authors_checkpoint(own.half(), size)
+    authors = load_raft(save(renamed), size == "small")
+    assert not authors.training
+    for name, tensor in authors.state_dict().items():
+        assert tensor.dtype == weights[name].dtype
+        assert torch.equal(tensor, half[name].to(tensor.dtype))
+
+
+@pytest.mark.parametrize(("held", "flag"), [("large", "--no-small"), ("small", "--small")])
+@pytest.mark.parametrize("naming", ["authors", "torchvision"])
+def test_checkpoint_of_the_other_size_names_the_flag(save, held, flag, naming):
+    model = random_raft(held)
+    path = save(as_authors_checkpoint(model, held) if naming == "authors" else model.state_dict())
+    with pytest.raises(InputError, match=f"holds the {held} RAFT; give {flag}$"):
+        load_raft(path, small=held == "large")
+
+
+def test_files_that_are_not_raft_are_refused(save, tmp_path):
+    weights = random_raft("small").state_dict()
+    one_less = dict(list(weights.items())[:-1])
+    wide = weights | {"feature_encoder.conv.bias": torch.zeros(7)}
+    for content, message in [
+        ({"fc.weight": torch.zeros(2, 3)}, r"not a RAFT checkpoint \(fc.weight is unknown\)"),
+        ({}, r"not a RAFT checkpoint \(\S+ is missing\)"),
+        (one_less, r"\(update_block.flow_head.conv2.bias is missing\)"),
+        (wide, r"feature_encoder.conv.bias has shape \[7\], RAFT's has \[128\]"),
+        ([1, 2], "not a RAFT checkpoint, a dict of named tensors"),
+        ({"epoch": 3}, "not a RAFT checkpoint, a dict of named tensors"),
+        (torch.zeros(3), "not a RAFT checkpoint, a dict of named tensors"),
+    ]:
+        with pytest.raises(InputError, match=message) as caught:
+            load_raft(save(content), small=True)
+        assert str(tmp_path / "checkpoint.pth") in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_damaged_and_missing_files_are_refused(save, tmp_path):
+    whole = save(random_raft("small").state_dict()).read_bytes()
+    path = tmp_path / "damaged.pth"
+    for content in (whole[:-1000], whole[: len(whole) // 2], b"", b"not a checkpoint"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="is damaged"):
+            load_raft(path, small=True)
+    with pytest.raises(InputError, match=r"no_such.pth: is missing.*--method dis"):
+        load_raft(tmp_path / "no_such.pth", small=True)
+    with pytest.raises(InputError, match="is missing"):
+        load_raft(tmp_path, small=True)
+
+
+class RunsCode:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("write", [torch.save, pickle.dump])
+def test_checkpoint_that_would_run_code_is_refused_and_does_not(tmp_path, write, recwarn):
+    path, trace = tmp_path / "evil.pth", tmp_path / "ran"
+    with path.open("wb") as file:
+        write({"module.fnet.conv1.weight": RunsCode(trace)}, file)
+    with pytest.raises(InputError, match=r"evil.pth: .*holds more than tensors.*was not loaded"):
+        load_raft(path, small=False)
+    assert not trace.exists()
+    assert not recwarn.list
+    with path.open("rb") as file:  # the trap itself works
+        torch.load(file, weights_only=False) if write is torch.save else pickle.load(file)
+    assert trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("small", "name"),
+    [(False, "raft_large_C_T_V1-22a6c225.pth"), (True, "raft_small_C_T_V1-ad48884c.pth")],
+)
+def test_without_a_network_the_error_says_where_to_put_the_weights(
+    tmp_path, monkeypatch, small, name
+):
+    def offline(*_args: object, **_kwargs: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    place = tmp_path / "checkpoints" / name
+    with pytest.raises(InputError, match=r"--models.*--method dis") as caught:
+        load_raft(None, small)
+    assert f"put that file at {place}" in str(caught.value)
+    assert list(place.parent.iterdir()) == []
+    # A file that is put there is taken, and nothing is downloaded.
+    torch.save(random_raft("small" if small else "large").state_dict(), place)
+    assert isinstance(load_raft(None, small), RAFT)
+
+
+def test_download_with_a_wrong_hash_is_refused(tmp_path, monkeypatch):
+    source = tmp_path / "other.pth"
+    source.write_bytes(b"not the weights")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    opener = urllib.request.urlopen
+    monkeypatch.setattr(torch.hub, "urlopen", lambda _request: opener(source.as_uri()))
+    with pytest.raises(InputError, match="invalid hash value"):
+        load_raft(None, small=True)
+    assert list((tmp_path / "hub" / "checkpoints").iterdir()) == []
