@@ -1,0 +1,66 @@
+"""Network module: a U-Net learns one video from soft masks and gives better ones."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ike_data.command_line import (
+    announce,
+    choose_device,
+    common_flags,
+    prepare_out_path,
+    run_command,
+)
+from ike_data.config import fill_in, needed_path, read_config
+from ike_data.frames import describe_frames, open_frames
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Train a U-Net from scratch on a video, with soft masks as pseudo-labels. "
+        "Writes, for the epochs in to_save_epochs, OUT_PATH/models/epoch_%05d.pth, "
+        "OUT_PATH/results_pt/epoch_%05d/%05d.pt (the object's probability, float32 "
+        "[working_h, working_w, 1]) and OUT_PATH/results_images/epoch_%05d/%05d.png.",
+        parents=[common_flags()],
+    )
+    parser.add_argument(
+        "--pseudo_gt_path",
+        type=Path,
+        help="folder of soft masks, %%05d.pt, one a frame: iter_{idx} of run_graph_module.py or "
+        "results_pt/epoch_%%05d of this command",
+    )
+    return parser
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    config = fill_in(
+        read_config(args.config),
+        frames_path=args.frames_path,
+        pseudo_gt_path=args.pseudo_gt_path,
+        out_path=args.out_path,
+        device=args.device,
+    )
+    general, settings, paths = config.general, config.network_module, config.paths
+    frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
+    pseudo_gt_path = needed_path(paths.pseudo_gt_path, "--pseudo_gt_path")
+    device = choose_device(general.device)
+    out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
+    announce(config, describe_frames(frames), device, out_path)
+
+    # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
+    from network_module.learning import learn_video
+
+    learn_video(
+        frames,
+        pseudo_gt_path,
+        out_path,
+        working_size=(general.working_h, general.working_w),
+        settings=settings,
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

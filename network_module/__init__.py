@@ -1,0 +1,1 @@
+"""The network module: a U-Net trained from scratch on one video with soft masks as labels."""

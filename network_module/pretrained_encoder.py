@@ -1,0 +1,104 @@
+"""Weights of a torchvision ResNet-18 for the encoder (METHOD section 4, supervised scenario)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ike_data.errors import InputError
+from ike_data.tensor_files import load_tensors
+from network_module.unet import UNet
+
+_BASE_CHANNELS = 64  # of ResNet-18's layer1
+# Our residual block <- a stage of ResNet-18, which is two basic blocks.
+_LAYERS = {
+    "conv1": "0.conv1",
+    "norm1": "0.bn1",
+    "conv2": "0.conv2",
+    "norm2": "0.bn2",
+    "conv3": "1.conv1",
+    "norm3": "1.bn1",
+    "conv4": "1.conv2",
+    "norm4": "1.bn2",
+    "shortcut.0": "0.downsample.0",
+    "shortcut.1": "0.downsample.1",
+}
+# BatchNorm's statistics: instance norm takes its own from each frame.
+_IGNORED = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def check_base_channels(path: Path, base_channels: int) -> None:
+    """Raises InputError unless ``base_channels`` is ResNet-18's 64; ``path`` is its checkpoint."""
+    if base_channels != _BASE_CHANNELS:
+        raise InputError(
+            f"[Network Module] pretrained_encoder = {path}: fits base_channels = "
+            f"{_BASE_CHANNELS} only, got {base_channels}; set base_channels = {_BASE_CHANNELS}, "
+            "or leave pretrained_encoder empty"
+        )
+
+
+def load_pretrained_encoder(model: UNet, path: Path) -> None:
+    """Initialise encoder stages 1-4 of ``model`` from a ResNet-18 checkpoint.
+
+    layer1 to layer4 give all their convs, and the weight and bias of their BatchNorms go to our
+    instance norms. Everything else of the model stays as it is.
+
+    Args:
+        model: with ``base_channels`` 64.
+        path: a torchvision ResNet-18 state dict, saved with torch.save.
+
+    Raises:
+        InputError: the file is missing, ``torch.load(weights_only=True)`` refuses it, or it is
+            not a ResNet-18 checkpoint.
+    """
+    encoder = model.encoder.state_dict()
+    checkpoint = _load_stages(path)
+    translated = {_resnet_name(name): name for name in encoder}
+    strangers = sorted(translated.keys() ^ checkpoint.keys())
+    if strangers:
+        what = "unknown" if strangers[0] in checkpoint else "missing"
+        raise _not_resnet18(path, f"{strangers[0]} is {what}")
+    for resnet_name, name in translated.items():
+        value = checkpoint[resnet_name]
+        if not isinstance(value, torch.Tensor) or value.shape != encoder[name].shape:
+            got = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise _not_resnet18(
+                path, f"{resnet_name} should have shape {list(encoder[name].shape)}, got {got}"
+            )
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {resnet_name} has values that are not finite")
+    model.encoder.load_state_dict(
+        {name: checkpoint[resnet_name] for resnet_name, name in translated.items()}
+    )
+
+
+def _resnet_name(name: str) -> str:
+    """ "1.shortcut.0.weight" -> "layer2.0.downsample.0.weight"."""
+    stage, rest = name.split(".", 1)
+    layer, parameter = rest.rsplit(".", 1)
+    return f"layer{int(stage) + 1}.{_LAYERS[layer]}.{parameter}"
+
+
+def _load_stages(path: Path) -> dict[str, Any]:
+    """The entries of layer1 to layer4, without BatchNorm's statistics."""
+    checkpoint = load_tensors(
+        path,
+        "pretrained_encoder takes a torchvision ResNet-18 checkpoint, saved with "
+        "torch.save(model.state_dict(), ...); or leave it empty",
+    )
+    if not isinstance(checkpoint, dict):
+        raise _not_resnet18(path, f"it holds a {type(checkpoint).__name__}, not a state dict")
+    return {
+        name: value
+        for name, value in checkpoint.items()
+        if str(name).startswith("layer") and not str(name).endswith(_IGNORED)
+    }
+
+
+def _not_resnet18(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"[Network Module] pretrained_encoder = {path}: is not a torchvision ResNet-18 checkpoint "
+        f"({reason}); save one with torch.save(model.state_dict(), ...), or leave it empty"
+    )

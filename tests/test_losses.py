@@ -1,0 +1,75 @@
+"""The losses against values worked out by hand and against a plain numpy formula."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from network_module.losses import cross_entropy, dice
+
+
+def logits_of(object_probability: list[list[float]]) -> torch.Tensor:
+    """[n][W] probabilities -> logits [n, 2, 1, W], shifted so that only their difference counts."""
+    p = torch.tensor(object_probability, dtype=torch.float64)[:, None, :]  # [n, 1, W]
+    return torch.stack([(1 - p).log() + 3, p.log() + 3], dim=1)
+
+
+def masks_of(soft_mask: list[list[float]]) -> torch.Tensor:
+    return torch.tensor(soft_mask, dtype=torch.float64)[:, None, :]
+
+
+def test_cross_entropy_by_hand():
+    # Hard labels 1, 0, 1: the threshold 0.5 itself is object. -(ln 3/4 + ln 3/4 + ln 1/5) / 3.
+    loss = cross_entropy(logits_of([[0.75, 0.25, 0.2]]), masks_of([[1.0, 0.4, 0.5]]))
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx((2 * math.log(4 / 3) + math.log(5)) / 3, abs=1e-12)
+
+
+def test_dice_by_hand():
+    # Object: p = 0.75, 0.25; t = 1, 0.4; overlap 0.85, sums 1 and 1.4: 1 - 2.7 / 3.4.
+    # Background: p = 0.25, 0.75; t = 0, 0.6; overlap 0.45, sums 1 and 0.6: 1 - 1.9 / 2.6.
+    loss = dice(logits_of([[0.75, 0.25]]), masks_of([[1.0, 0.4]]))
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx((7 / 34 + 7 / 26) / 2, abs=1e-12)
+
+
+def test_dice_is_averaged_over_frames_not_over_pooled_pixels():
+    # The frame above, and one of p = 0.5, 0.5 with t = 1, 1:
+    # object 1 - (2 * 1 + 1) / (1 + 2 + 1) = 1/4, background 1 - (0 + 1) / (1 + 0 + 1) = 1/2.
+    loss = dice(logits_of([[0.75, 0.25], [0.5, 0.5]]), masks_of([[1.0, 0.4], [1.0, 1.0]]))
+    assert loss.item() == pytest.approx(((7 / 34 + 7 / 26) / 2 + 3 / 8) / 2, abs=1e-12)
+
+
+def test_losses_agree_with_numpy():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 2, 5, 7))
+    t = rng.random((3, 5, 7))
+    p = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+
+    expected_cross_entropy = -np.where(t >= 0.5, np.log(p), np.log(1 - p)).mean()
+    frames = []
+    for p_frame, t_frame in zip(p, t, strict=True):
+        for q, s in ((p_frame, t_frame), (1 - p_frame, 1 - t_frame)):
+            frames.append(1 - (2 * (q * s).sum() + 1) / (q.sum() + s.sum() + 1))
+
+    tensors = torch.from_numpy(logits), torch.from_numpy(t)
+    assert cross_entropy(*tensors).item() == pytest.approx(expected_cross_entropy, abs=1e-12)
+    assert dice(*tensors).item() == pytest.approx(np.mean(frames), abs=1e-12)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_constant_label_gives_finite_losses_and_gradients(label):
+    logits = torch.full((2, 2, 3, 4), 40.0)
+    logits[:, int(label)] = -40.0  # sure and wrong everywhere
+    logits.requires_grad_()
+    masks = torch.full((2, 3, 4), label)
+    loss = cross_entropy(logits, masks) + dice(logits, masks)
+    loss.backward()
+    # Cross-entropy 80. Dice, the class that is there: 1 - 1 / (0 + 12 + 1); so is the other one.
+    assert loss.item() == pytest.approx(80 + 12 / 13, rel=1e-6)
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad.abs().min() > 0

@@ -1,0 +1,424 @@
+"""Training, prediction and main.py on tiny videos."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import main
+from ike_data.errors import InputError
+from ike_data.frames import open_frames
+from network_module.dataset import read_working_frames, shuffled_batches
+from network_module.losses import cross_entropy, dice
+from network_module.prediction import predict
+from network_module.training import EpochLoss, train
+from network_module.unet import UNet, seeded_unet
+
+ROOT = Path(__file__).resolve().parent.parent
+CPU = torch.device("cpu")
+
+
+def square_video(n_frames: int, height: int = 32, width: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """A bright square on noise: uint8 [n, H, W, 3], and its masks, 0 or 1, float32 [n, H, W]."""
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 120, (n_frames, height, width, 3), dtype=np.uint8)
+    masks = np.zeros((n_frames, height, width), dtype=np.float32)
+    for idx in range(n_frames):
+        top, left = height // 4 + idx, width // 8 + 3 * idx
+        masks[idx, top : top + height // 3, left : left + width // 3] = 1
+    frames[masks == 1] += 110
+    return frames, masks
+
+
+def square_tensors(n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    frames, masks = square_video(n_frames)
+    return torch.from_numpy(frames).permute(0, 3, 1, 2), torch.from_numpy(masks)
+
+
+def train_all(model: torch.nn.Module, *data: torch.Tensor, **changes) -> list[EpochLoss]:
+    settings = dict(n_epochs=1, batch_size=3, learning_rate=1e-3, seed=0, device=CPU)
+    return list(train(model, *data, **{**settings, **changes}))
+
+
+# ------------------------------------------------------------------------- training, prediction
+
+
+def test_overfits_a_tiny_video():
+    frames, masks = square_tensors(4)
+    model = seeded_unet(4, seed=0)
+    losses = train_all(model, frames, masks, n_epochs=30, learning_rate=5e-3)
+    assert losses[-1].total < 0.2 * losses[0].total
+    predicted = predict(model, frames, batch_size=3, device=CPU)
+    assert predicted.dtype == torch.float32
+    assert predicted.shape == masks.shape
+    for p, t in zip(predicted.numpy() >= 0.5, masks.numpy() == 1, strict=True):
+        assert (p & t).sum() / (p | t).sum() > 0.95
+
+
+def test_prediction_is_the_object_channel_of_each_frame_in_order():
+    frames, _ = square_tensors(5)
+    model = UNet(2)
+    predicted = predict(model, frames, batch_size=2, device=CPU)
+    for frame, p in zip(frames, predicted, strict=True):
+        background, object_ = model(frame[None] / 255)[0].detach().double()
+        torch.testing.assert_close(
+            p.double(), 1 / (1 + (background - object_).exp()), atol=1e-5, rtol=0
+        )
+
+
+def weights_after_training(seed: int, device: torch.device = CPU) -> torch.Tensor:
+    model = seeded_unet(2, seed=3).to(device)
+    train_all(
+        model,
+        *square_tensors(5),
+        n_epochs=2,
+        batch_size=2,
+        learning_rate=0.01,
+        seed=seed,
+        device=device,
+    )
+    return torch.cat([parameter.detach().flatten().cpu() for parameter in model.parameters()])
+
+
+def test_same_seed_same_weights_whatever_the_global_state():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = weights_after_training(seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(first, weights_after_training(seed=5))
+    # The initial weights are the same here: it is the order of the frames that differs.
+    assert not torch.equal(first, weights_after_training(seed=6))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_same_seed_same_weights_on_cuda():
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        first, second = (weights_after_training(5, torch.device("cuda")) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "batch_size", "sizes"),
+    [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 3, [2]), (1, 1, [1])],
+)
+def test_each_frame_is_in_one_batch(n_frames, batch_size, sizes):
+    generator = torch.Generator().manual_seed(0)
+    batches = shuffled_batches(n_frames, batch_size, generator)
+    assert [len(batch) for batch in batches] == sizes
+    assert sorted(torch.cat(batches).tolist()) == list(range(n_frames))
+
+
+def test_every_epoch_has_its_own_order():
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.cat(shuffled_batches(20, 3, generator)).tolist() for _ in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def pixelwise_model() -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.nn.Conv2d(3, 2, kernel_size=1)
+
+
+def test_epoch_loss_is_the_mean_over_frames_of_unequal_batches():
+    frames, masks = square_tensors(5)
+    model = pixelwise_model()
+    with torch.no_grad():
+        alone = [
+            (cross_entropy(logits, mask[None]).item(), dice(logits, mask[None]).item())
+            for logits, mask in (
+                (model(f[None] / 255), m) for f, m in zip(frames, masks, strict=True)
+            )
+        ]
+    (loss,) = train_all(model, frames, masks, learning_rate=1e-12)  # batches of 3 and 2
+    expected = np.mean(alone, axis=0)
+    assert loss.cross_entropy == pytest.approx(expected[0], abs=1e-6)
+    assert loss.dice == pytest.approx(expected[1], abs=1e-6)
+    assert loss.total == pytest.approx(expected.sum(), abs=1e-6)
+
+
+def test_a_training_step_is_adamw():
+    frames, masks = square_tensors(3)
+    model = pixelwise_model()
+    logits = model(frames / 255)
+    gradients = torch.autograd.grad(
+        cross_entropy(logits, masks) + dice(logits, masks), list(model.parameters())
+    )
+    # Adam's first step is g / (|g| + eps); the decay, 0.01, is taken off the weights themselves.
+    expected = [
+        p.detach() * (1 - 0.05 * 0.01) - 0.05 * g / (g.abs() + 1e-8)
+        for p, g in zip(model.parameters(), gradients, strict=True)
+    ]
+    train_all(model, frames, masks, learning_rate=0.05)
+    for p, value in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.detach(), value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2])
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_a_constant_label_and_few_frames_train(n_frames, label):
+    frames, masks = square_tensors(n_frames)
+    masks.fill_(label)
+    model = seeded_unet(2, seed=0)
+    losses = train_all(model, frames, masks, n_epochs=4, learning_rate=0.01)
+    assert all(np.isfinite(loss).all() for loss in losses)
+    assert losses[-1].total < losses[0].total
+    assert torch.isfinite(predict(model, frames, batch_size=3, device=CPU)).all()
+
+
+def test_training_stops_at_a_loss_that_is_not_finite():
+    frames, masks = square_tensors(3)  # one batch an epoch; the first epoch's loss is finite
+    with pytest.raises(InputError, match=r"learning_rate = 1e\+30: training diverged in epoch 2,"):
+        train_all(seeded_unet(2, seed=0), frames, masks, n_epochs=9, learning_rate=1e30)
+
+
+def test_working_frames_are_bicubic_rgb(tmp_path):
+    frames, _ = square_video(3, height=30, width=52)
+    frames[..., 2] //= 2  # so that swapped colours show
+    for idx, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{idx:05d}.png")
+    video = read_working_frames(open_frames(tmp_path), 17, 40)
+    assert (video.dtype, video.shape) == (torch.uint8, (3, 3, 17, 40))
+    for frame, got in zip(frames, video.numpy(), strict=True):
+        for channel in range(3):
+            one = Image.fromarray(np.ascontiguousarray(frame[..., channel]))
+            assert (got[channel] == np.array(one.resize((40, 17), Image.Resampling.BICUBIC))).all()
+    same_size = read_working_frames(open_frames(tmp_path), 30, 52)
+    assert (same_size.permute(0, 2, 3, 1).numpy() == frames).all()
+
+
+# ------------------------------------------------------------------------------------- main.py
+
+
+class Workplace:
+    """A folder with frames of 40 x 60 pixels, soft masks of 32 x 48, and a config.ini."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.frames, self.masks = folder / "frames", folder / "masks"
+        self.out, self.config = folder / "out", folder / "config.ini"
+        self.monkeypatch = monkeypatch
+        self.frames.mkdir()
+        self.masks.mkdir()
+        self.add_frames(4)
+        self.configure()
+
+    def add_frames(self, n_frames: int) -> None:
+        for idx, frame in enumerate(square_video(n_frames, 40, 60)[0]):
+            Image.fromarray(frame).save(self.frames / f"{idx:05d}.jpg")
+        for idx, mask in enumerate(square_video(n_frames, 32, 48)[1]):
+            soft = torch.from_numpy(mask * 0.8 + 0.1)
+            torch.save(soft[..., None].clone(), self.masks / f"{idx:05d}.pt")
+
+    def configure(self, **network: object) -> None:
+        parser = configparser.ConfigParser()
+        parser.read(ROOT / "config.ini")
+        parser["General"].update(working_h="32", working_w="48", device="cpu")
+        network = {
+            "base_channels": 2,
+            "n_epochs": 3,
+            "to_save_epochs": "1, 3",
+            "learning_rate": 0.01,
+            **network,
+        }
+        parser["Network Module"].update({key: str(value) for key, value in network.items()})
+        with self.config.open("w") as file:
+            parser.write(file)
+
+    @property
+    def argv(self) -> list[str]:
+        return [
+            "main.py",
+            f"--frames_path={self.frames}",
+            f"--pseudo_gt_path={self.masks}",
+            f"--out_path={self.out}",
+            f"--config={self.config}",
+        ]
+
+    def run(self) -> None:
+        self.monkeypatch.setattr(sys, "argv", self.argv)
+        main.main()
+
+    def refused(self, match: str) -> None:
+        """The run ends in an error that matches, and has saved no result."""
+        with pytest.raises(InputError, match=match):
+            self.run()
+        saved = [path for path in self.out.rglob("*") if path.name not in ("config.ini", "log.csv")]
+        assert [path for path in saved if path.is_file()] == []
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    return Workplace(tmp_path, monkeypatch)
+
+
+def file_names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_files_of_the_saved_epochs(workplace, capsys):
+    workplace.run()
+    expected = ["config.ini", "log.csv"]
+    for epoch in ("epoch_00001", "epoch_00003"):
+        expected.append(f"models/{epoch}.pth")
+        for idx in range(4):
+            expected.append(f"results_pt/{epoch}/{idx:05d}.pt")
+            expected.append(f"results_images/{epoch}/{idx:05d}.png")
+    assert file_names(workplace.out) == sorted(expected)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert all("cross-entropy" in line and "dice" in line for line in lines)
+
+    video = read_working_frames(open_frames(workplace.frames), 32, 48)
+    for epoch in (1, 3):
+        checkpoint = torch.load(workplace.out / f"models/epoch_{epoch:05d}.pth", weights_only=True)
+        sizes = {key: checkpoint[key] for key in ("working_h", "working_w", "epoch")}
+        assert sizes == {"working_h": 32, "working_w": 48, "epoch": epoch}
+        model = UNet(checkpoint["base_channels"])
+        model.load_state_dict(checkpoint["model"])
+        again = predict(model, video, batch_size=3, device=CPU)
+        for idx in range(4):
+            name = f"epoch_{epoch:05d}/{idx:05d}"
+            mask = torch.load(workplace.out / f"results_pt/{name}.pt", weights_only=True)
+            assert (mask.dtype, mask.shape) == (torch.float32, (32, 48, 1))
+            torch.testing.assert_close(mask[..., 0], again[idx])
+            with Image.open(workplace.out / f"results_images/{name}.png") as image:
+                assert (image.mode, image.size) == ("L", (60, 40))
+                grey = np.asarray(image).astype(np.float64)
+            # OpenCV's INTER_LINEAR upsampling is align_corners=False.
+            expected_grey = cv2.resize(mask[..., 0].numpy(), (60, 40)) * 255
+            assert np.abs(grey - expected_grey).max() < 1
+
+
+def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
+    workplace.configure(n_epochs=1, to_save_epochs="")
+    workplace.run()
+    first = workplace.out / "results_pt" / "epoch_00001"
+    kept = torch.load(first / "00002.pt", weights_only=True)
+    workplace.run()  # over the old results: same seed, same masks
+    assert torch.equal(torch.load(first / "00002.pt", weights_only=True), kept)
+
+    workplace.masks, workplace.out = first, workplace.out.parent / "cycle_2"
+    workplace.configure(n_epochs=1, to_save_epochs="", seed=1)
+    workplace.run()
+    assert len(list((workplace.out / "results_pt" / "epoch_00001").iterdir())) == 4
+    other = torch.load(workplace.out / "results_pt" / "epoch_00001" / "00002.pt", weights_only=True)
+    assert not torch.equal(other, kept)
+
+
+def test_no_list_of_epochs_saves_all(workplace):
+    workplace.configure(n_epochs=2, to_save_epochs="", batch_size=9)  # more than there are frames
+    workplace.run()
+    assert file_names(workplace.out / "models") == ["epoch_00001.pth", "epoch_00002.pth"]
+
+
+def test_a_video_file_is_as_good_as_a_folder(workplace):
+    av = pytest.importorskip("av")
+    video = workplace.frames.parent / "video.mp4"
+    with av.open(str(video), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 60, 40, "yuv420p"
+        for frame in square_video(4, 40, 60)[0]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    workplace.frames = video
+    workplace.configure(n_epochs=1, to_save_epochs="1")
+    workplace.run()
+    assert file_names(workplace.out / "results_pt") == [
+        f"epoch_00001/{idx:05d}.pt" for idx in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mask", "match"),
+    [
+        (torch.zeros(48, 32, 1), r"00002\.pt: has shape \[48, 32, 1\], expected \[32, 48"),
+        (torch.full((32, 48, 1), float("nan")), r"00002\.pt: .*NaN"),
+        (torch.full((32, 48, 1), 1.5), r"00002\.pt: .*1\.5.*\[0, 1\]"),
+        ({"mask": 1}, r"00002\.pt: holds a dict"),
+    ],
+)
+def test_unusable_pseudo_labels(workplace, mask, match):
+    torch.save(mask, workplace.masks / "00002.pt")
+    workplace.refused(match)
+
+
+def test_number_of_pseudo_labels_must_be_the_number_of_frames(workplace):
+    (workplace.frames / "00003.jpg").unlink()
+    workplace.refused(r"00003\.pt: the video has only 3 frames.*00002\.pt")
+    (workplace.masks / "00002.pt").unlink()
+    workplace.refused(r"00002\.pt: is missing; the video has 3 frames")
+    workplace.masks = workplace.masks / "absent"
+    workplace.refused(r"absent: no such folder")
+
+
+class Trap:
+    """Unpickled without care it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("place", ["masks", "pretrained"])
+def test_a_pickle_that_would_run_code_is_refused(workplace, tmp_path, place):
+    torch.save(Trap(tmp_path / "sprung"), tmp_path / "trap.pt")
+    if place == "masks":
+        (tmp_path / "trap.pt").rename(workplace.masks / "00000.pt")
+        workplace.refused(r"00000\.pt: .*holds more than tensors")
+    else:
+        workplace.configure(pretrained_encoder=tmp_path / "trap.pt", base_channels=64)
+        workplace.refused(r"trap\.pt: .*holds more than tensors \(UnpicklingError\).*ResNet-18")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_pretrained_encoder_with_other_channels_or_missing(workplace):
+    workplace.configure(pretrained_encoder="absent.pth")
+    workplace.refused(r"pretrained_encoder = .*absent\.pth: fits base_channels = 64 only, got 2")
+    workplace.configure(pretrained_encoder="absent.pth", base_channels=64)
+    workplace.refused(r"absent\.pth: is missing; pretrained_encoder")
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2])
+def test_diverged_training_names_the_learning_rate_and_saves_nothing(workplace, n_epochs):
+    # One batch an epoch: the first loss is finite, the weights after it are not usable.
+    workplace.configure(
+        learning_rate=1e30, n_epochs=n_epochs, to_save_epochs=n_epochs, batch_size=4
+    )
+    workplace.refused(rf"learning_rate = 1e\+30: training diverged in epoch {n_epochs}")
+
+
+def test_errors_are_one_line_and_exit_status_2(workplace):
+    (workplace.masks / "00001.pt").unlink()
+    done = subprocess.run(
+        [sys.executable, ROOT / "main.py", *workplace.argv[1:]], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "00001.pt: is missing" in line
+
+
+def test_help_does_not_wait_for_pytorch():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", ROOT / "main.py", "--help"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    for flag in ("--frames_path", "--pseudo_gt_path", "--out_path", "--config", "--device"):
+        assert flag in done.stdout
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
+    assert "argparse" in imported
+    assert "torch" not in imported
