@@ -1,0 +1,468 @@
+"""The evaluation command: what it reads, how it hardens soft masks, what it writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import evaluate
+import numpy as np
+import pytest
+import torch
+from davis_metrics import region_similarity
+from PIL import Image
+from thresholds import GRID, best_threshold, harden, otsu_threshold
+
+from ike_data.errors import InputError
+from ike_data.soft_masks import write_soft_masks
+
+EVALUATE = Path(evaluate.__file__)
+H, W = 12, 20
+
+
+def write_images(folder: Path, masks: list[np.ndarray], first: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for idx, mask in enumerate(masks, start=first):
+        Image.fromarray(mask).save(folder / f"{idx:05d}.png")
+    return folder
+
+
+def columns(n: int, value: int = 255) -> np.ndarray:
+    """The first n columns are object: J of columns(a) with columns(b) is min / max of a, b."""
+    mask = np.zeros((H, W), dtype=np.uint8)
+    mask[:, :n] = value
+    return mask
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Run the command in tmp_path; the rows of its CSV."""
+
+    def run_evaluate(*flags: object) -> list[dict[str, str]]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, flags)])
+        evaluate.main()
+        with (tmp_path / "results.csv").open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    return run_evaluate
+
+
+def refused(run, match: str, *flags: object) -> None:
+    with pytest.raises(InputError, match=match):
+        run(*flags)
+    assert not Path("results.csv").exists()
+
+
+@pytest.fixture(name="annotations")
+def annotation_folder(tmp_path) -> Path:
+    return write_images(tmp_path / "annotations", [columns(10)] * 4)
+
+
+def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
+    # Scored are frames 1 and 2, with J = 5/10 and 8/10. Recall: one of the two is above 0.5.
+    # Decay of two frames: the first bin is the first frame, the last bin the second one.
+    # F: the diagonal is 23.3 pixels, so boundaries match within ceil(0.19) = 1 pixel; they are
+    # lines at columns 4, 7 and 9, so F = 0.
+    results = write_images(tmp_path / "net", [columns(0), columns(5), columns(8), columns(0)])
+    (row,) = run("--results", results, "--annotations", annotations)
+    assert row == {
+        "results": str(results),
+        "sequence": "annotations",
+        "frames": "2",
+        "threshold": "0.5",
+        "rule": "0.5",
+        "J_mean": "0.650000",
+        "J_recall": "0.500000",
+        "J_decay": "-0.300000",
+        "F_mean": "0.000000",
+        "F_recall": "0.000000",
+        "F_decay": "0.000000",
+    }
+    printed = capsys.readouterr().out
+    assert "0.650" in printed
+    assert "object is where the soft mask >= 0.5" in printed
+    assert printed.rstrip().endswith("results.csv")
+
+
+def test_all_frames_counts_the_first_and_the_last(run, tmp_path, annotations):
+    results = write_images(tmp_path / "net", [columns(0), columns(10), columns(9), columns(0)])
+    (row,) = run("--results", results, "--annotations", annotations, "--all-frames")
+    assert row["frames"] == "4"
+    assert float(row["J_mean"]) == pytest.approx((0 + 1 + 0.9 + 0) / 4)
+    # Columns 8 and 9 are within one pixel, so F is 1 for both; an empty mask has F = 0.
+    assert float(row["F_mean"]) == pytest.approx(0.5)
+
+
+def test_pt_soft_png_and_strict_png_give_the_same(run, tmp_path):
+    rng = np.random.default_rng(0)
+    levels = rng.integers(0, 256, (5, H, W), dtype=np.uint8)
+    levels[:, 0, :2] = 127, 128  # just below and above the threshold
+    truth = rng.random((5, H, W)) > 0.4
+    annotations = write_images(tmp_path / "a", list(truth.astype(np.uint8) * 255))
+    strict = (levels > 127).astype(np.uint8) * 255
+    soft = torch.from_numpy(levels).to(torch.float32) / 255
+    write_soft_masks(tmp_path / "pt", soft)
+    (tmp_path / "pt_2d").mkdir()
+    for idx, mask in enumerate(soft):
+        torch.save(mask.clone(), tmp_path / f"pt_2d/{idx:05d}.pt")
+    folders = [
+        tmp_path / "pt",
+        tmp_path / "pt_2d",
+        write_images(tmp_path / "soft", list(levels)),
+        write_images(tmp_path / "strict", list(strict)),
+        write_images(tmp_path / "16_bit", list(levels.astype(np.uint16) * 257)),
+        write_images(tmp_path / "1_bit", list(strict > 0)),
+    ]
+    rows = run("--results", *folders, "--annotations", annotations)
+    hard = levels > 127
+    intersection = (hard & truth)[1:-1].sum(axis=(1, 2))
+    union = (hard | truth)[1:-1].sum(axis=(1, 2))
+    for row in rows:
+        assert float(row["J_mean"]) == pytest.approx((intersection / union).mean(), abs=1e-6)
+    assert len(rows) == 6
+    assert len({(row["J_mean"], row["F_mean"], row["J_decay"]) for row in rows}) == 1
+
+
+@pytest.mark.parametrize(("threshold", "n_columns"), [(0.5, 4), (0.3, 5), (0.1, 6)])
+def test_pt_is_resized_before_the_threshold(run, tmp_path, threshold, n_columns):
+    # Two columns 1, 0 brought to eight, bilinearly (align_corners=False), are
+    # 1, 1, 0.875, 0.625, 0.375, 0.125, 0, 0: 4 columns are >= 0.5, 5 are >= 0.3, 6 are >= 0.1.
+    (tmp_path / "net").mkdir()
+    for idx in range(3):
+        torch.save(torch.tensor([[[1.0], [0.0]]] * 3), tmp_path / f"net/{idx:05d}.pt")
+    truth = np.zeros((6, 8), dtype=np.uint8)
+    truth[:, :4] = 255
+    annotations = write_images(tmp_path / "a", [truth] * 3)
+    (row,) = run(
+        *("--results", tmp_path / "net"),
+        *("--annotations", annotations, "--threshold", threshold),
+    )
+    assert float(row["J_mean"]) == pytest.approx(4 / n_columns, abs=1e-6)
+
+
+def test_threshold_includes_the_value_itself():
+    soft = np.arange(256, dtype=np.float32) / np.float32(255)
+    assert harden(soft, 0.2).sum() == 256 - 51  # 51 / 255 = 0.2
+    assert harden(soft, 0.0).all()
+    assert harden(soft, 1.0).sum() == 1
+    assert harden(np.array([0.7], np.float32), 0.7).all()  # as float32, 0.7 is below 0.7
+
+
+def test_frames_are_matched_by_number_not_by_text(run, tmp_path):
+    # As text, 10.png would come before 2.png.
+    truth = [columns(n + 1) for n in range(12)]
+    annotations = write_images(tmp_path / "a", truth, first=1)
+    (tmp_path / "net").mkdir()
+    for idx, mask in enumerate(truth):
+        Image.fromarray(mask).save(tmp_path / f"net/mask_{idx}.png")
+    (row,) = run("--results", tmp_path / "net", "--annotations", annotations)
+    assert row["J_mean"] == "1.000000"
+
+
+def test_annotations_of_any_non_zero_value(run, tmp_path):
+    palette = Image.fromarray(columns(10, value=1)).convert("P")
+    palette.putpalette([0, 0, 0, 0, 0, 0])  # both indices are black
+    (tmp_path / "a").mkdir()
+    palette.save(tmp_path / "a/00000.png")
+    Image.fromarray(columns(10, value=1)).save(tmp_path / "a/00001.png")
+    Image.fromarray(columns(10, value=7)).convert("RGBA").save(tmp_path / "a/00002.png")
+    results = write_images(tmp_path / "net", [columns(10)] * 3)
+    (row,) = run("--results", results, "--annotations", tmp_path / "a", "--all-frames")
+    assert row["J_mean"] == "1.000000"
+
+
+def make_data_set(tmp_path: Path) -> tuple[Path, Path]:
+    # Scored J, short: 1 frame of 5/10. long: 3 frames of 10/10, 9/10, 8/10.
+    write_images(tmp_path / "a/short", [columns(10)] * 3)
+    write_images(tmp_path / "a/long", [columns(10)] * 5)
+    write_images(tmp_path / "net/short", [columns(5)] * 3)
+    write_images(tmp_path / "net/long", [columns(n) for n in (0, 10, 9, 8, 0)])
+    return tmp_path / "net", tmp_path / "a"
+
+
+def test_data_set_has_both_averages(run, tmp_path, capsys):
+    results, annotations = make_data_set(tmp_path)
+    write_images(results / "unknown", [columns(1)])
+    rows = {row["sequence"]: row for row in run("--results", results, "--annotations", annotations)}
+    assert list(rows) == ["long", "short", "mean over sequences", "mean over frames"]
+    assert float(rows["long"]["J_mean"]) == pytest.approx(0.9)
+    assert float(rows["short"]["J_mean"]) == pytest.approx(0.5)
+    # Over sequences (0.9 + 0.5) / 2; over frames (0.5 + 1.0 + 0.9 + 0.8) / 4.
+    assert float(rows["mean over sequences"]["J_mean"]) == pytest.approx(0.7)
+    assert float(rows["mean over frames"]["J_mean"]) == pytest.approx(0.8)
+    assert float(rows["mean over sequences"]["J_recall"]) == pytest.approx(0.5)
+    assert float(rows["mean over frames"]["J_recall"]) == pytest.approx(0.75)
+    # Decay of long, n = 3: linspace(1, 3, 5) = 1, 1.5, 2, 2.5, 3, rounded 1, 2, 2, 3, 3; the first
+    # bin is frames 1-2, the last frame 3: 0.95 - 0.8. Of short: 0. Over frames it has no meaning.
+    assert float(rows["mean over sequences"]["J_decay"]) == pytest.approx(0.15 / 2)
+    assert rows["mean over frames"]["J_decay"] == ""
+    assert rows["mean over frames"]["frames"] == "4"
+    assert "not evaluated, as they have no annotation: unknown" in capsys.readouterr().out
+
+
+def test_two_results_side_by_side(run, tmp_path, capsys):
+    results, annotations = make_data_set(tmp_path)
+    rows = run("--results", results, annotations, "--annotations", annotations)
+    assert [row["results"] for row in rows] == [str(results)] * 4 + [str(annotations)] * 4
+    assert [row["J_mean"] for row in rows[4:]] == ["1.000000"] * 4
+    lines = [re.sub(" +", " ", line) for line in capsys.readouterr().out.splitlines()]
+    header = lines.index("sequence [1] J mean [1] F mean [2] J mean [2] F mean")
+    # F: columns 9 and 8 are 0 and 1 pixels from 9, column 7 is 2: (1 + 1 + 0) / 3.
+    assert lines[header + 1] == "long 0.900 0.667 1.000 1.000"
+    assert lines[header + 3] == "mean over sequences 0.700 0.333 1.000 1.000"
+
+
+def test_otsu_of_a_known_histogram():
+    # Levels 26 and 76 only: any split between them is the same; the middle is 51 / 255 = 0.2.
+    soft = [columns(10, value=76).astype(np.float32) / 255 for _ in range(3)]
+    soft = [np.maximum(mask, np.float32(26 / 255)) for mask in soft]
+    assert otsu_threshold(soft) == pytest.approx(0.2, abs=1e-12)
+    # Three levels, 0 (90 pixels), 100 (10) and 255 (100). Splits: {0} from the others, means 0
+    # and 26500/110 = 240.9, variance 0.45 * 0.55 * 240.9^2 = 14364; {0, 100} from {255}, means 10
+    # and 255, variance 0.5 * 0.5 * 245^2 = 15006, the larger. Its middle is 177.5 / 255.
+    levels = np.repeat([0, 100, 255], [90, 10, 100]).reshape(10, 20)
+    assert otsu_threshold([levels.astype(np.float32) / 255]) == pytest.approx(177.5 / 255)
+
+
+def test_otsu_against_opencv():
+    rng = np.random.default_rng(3)
+    dark, bright = rng.normal(60, 25, (4, 30, 50)), rng.normal(150, 30, (2, 30, 50))
+    levels = np.concatenate([dark, bright]).clip(0, 255).astype(np.uint8)
+    expected, _ = cv2.threshold(levels.reshape(-1, 50), 0, 255, cv2.THRESH_OTSU)
+    threshold = otsu_threshold(image.astype(np.float32) / 255 for image in levels)
+    found = harden(levels.astype(np.float32) / np.float32(255), threshold)
+    np.testing.assert_array_equal(found, levels > expected)
+
+
+def test_otsu_where_there_is_nothing_to_split():
+    strict = columns(4).astype(np.float32) / 255
+    assert otsu_threshold([strict]) == 0.5
+    assert otsu_threshold([np.zeros((H, W), np.float32)]) == 0.5
+    assert otsu_threshold([np.full((H, W), 0.9, np.float32)]) == 0.5
+
+
+def test_otsu_does_not_see_the_annotations(run, tmp_path, capsys):
+    # Level 255 in all of the first frame; in the others 76 in half of the pixels and 26 in half.
+    # Pixels: 240 of 255, 360 of 76, 360 of 26. {26} from the others has means 26 and 147.6 and
+    # variance ~ 360 * 600 * 121.6^2 = 3.2e9; {26, 76} from {255} means 51 and 255 and
+    # 720 * 240 * 204^2 = 7.2e9, the larger. The middle from 76 to 254, and a half: 165.5 / 255.
+    # Without the first frame, which is not scored, it would be 0.2.
+    soft = [columns(20), *[np.maximum(columns(10, value=76), 26)] * 3]
+    results = write_images(tmp_path / "net", soft)
+    annotations = write_images(tmp_path / "a", [columns(n) for n in (20, 10, 10, 10)])
+    others = write_images(tmp_path / "b", [columns(3)] * 4)
+    flags = ("--results", results, "--threshold", "otsu", "--annotations")
+    for folder in (annotations, others):
+        (row,) = run(*flags, folder)
+        assert float(row["threshold"]) == pytest.approx(165.5 / 255, abs=1e-6)
+        assert (row["rule"], row["J_mean"]) == ("otsu", "0.000000")
+    assert "histogram of all its soft masks; no annotation is used" in capsys.readouterr().out
+
+
+def random_soft_masks() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    truth = rng.random((4, H, W)) > 0.6
+    truth[3] = False
+    soft = np.clip(0.3 * truth + rng.normal(0.25, 0.15, truth.shape), 0, 1).astype(np.float32)
+    return np.round(soft, 2), truth  # on the oracle's grid: a value may be the threshold itself
+
+
+def test_best_threshold_against_all_of_them():
+    soft, truth = random_soft_masks()
+    mean_j = {
+        threshold: np.mean(
+            [region_similarity(harden(s, threshold), t) for s, t in zip(soft, truth, strict=True)]
+        )
+        for threshold in GRID
+    }
+    found = best_threshold(zip(soft, truth, strict=True))
+    assert mean_j[found] == max(mean_j.values()) > mean_j[0.5] + 0.05
+    # Where all do equally well, the usual one.
+    assert best_threshold([(truth[0].astype(np.float32), truth[0])]) == 0.5
+    # Nothing to find: J is 1 for each threshold that leaves nothing, the first one above 0.6.
+    assert best_threshold([(np.full((H, W), 0.6, np.float32), truth[3])]) == 0.61
+
+
+def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
+    soft, truth = random_soft_masks()
+    annotations = write_images(tmp_path / "a", list(truth.astype(np.uint8) * 255))
+    write_soft_masks(tmp_path / "net", torch.from_numpy(soft))
+    flags = ("--results", tmp_path / "net", "--annotations", annotations)
+    (fixed,) = run(*flags)
+    (best,) = run(*flags, "--threshold", "best")
+    assert best["rule"] == "best (oracle)"
+    assert float(best["J_mean"]) > float(fixed["J_mean"])
+    printed = capsys.readouterr().out
+    assert f"{float(best['threshold']):.3f} (oracle)" in printed
+    assert "ORACLE, not a fair result" in printed
+
+
+def test_export_for_official_toolkits(run, tmp_path):
+    soft, truth = random_soft_masks()
+    annotations = write_images(tmp_path / "a/seq", list(truth.astype(np.uint8) * 255), first=1)
+    small = torch.from_numpy(soft[:, ::2, ::2].copy())
+    write_soft_masks(tmp_path / "net/seq", small)
+    flags = ("--results", tmp_path / "net", "--annotations", annotations.parent, "--threshold", 0.4)
+    (row,) = run(*flags, "--export", tmp_path / "hard")
+    files = sorted((tmp_path / "hard/seq").iterdir())
+    assert [path.name for path in files] == [f"{idx:05d}.png" for idx in range(1, 5)]
+    for path in files:
+        mask = np.asarray(Image.open(path))
+        assert mask.shape == (H, W)
+        assert mask.dtype == np.uint8
+        assert set(np.unique(mask)) == {0, 255}
+    (again,) = run("--results", tmp_path / "hard", "--annotations", annotations.parent)
+    assert (again["J_mean"], again["F_mean"]) == (row["J_mean"], row["F_mean"])
+
+
+def test_export_replaces_nothing(run, tmp_path, annotations):
+    write_images(tmp_path / "hard/annotations", [columns(1)])
+    flags = ("--results", annotations, "--annotations", annotations, "--export", tmp_path / "hard")
+    refused(run, "holds annotations already; give another folder", *flags)
+    assert np.array_equal(Image.open(tmp_path / "hard/annotations/00000.png"), columns(1))
+    other = write_images(tmp_path / "other", [columns(1)] * 4)
+    flags = ("--annotations", annotations, "--export", tmp_path / "new")
+    refused(run, "takes one folder of --results, 2", "--results", annotations, other, *flags)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("kept", "message"),
+    [
+        ((0, 1, 2), r"net: holds 3 masks for the 4 annotations of .*; frame 00003 is missing"),
+        ((2, 3), r"net: holds 2 masks .*; frames 00000, 00001 are missing"),
+        ((0, 1, 3), r"net: frame 2 is missing \(after 00001.png comes 00003.png\)"),
+    ],
+)
+def test_missing_masks(run, tmp_path, annotations, kept, message):
+    results = write_images(tmp_path / "net", [columns(10)] * 4)
+    for idx in set(range(4)) - set(kept):
+        (results / f"{idx:05d}.png").unlink()
+    refused(run, message, "--results", results, "--annotations", annotations)
+
+
+def test_missing_pt(run, tmp_path, annotations):
+    results = tmp_path / "net"
+    write_soft_masks(results, torch.zeros(4, H, W))
+    (results / "00001.pt").rename(results / "00001.old")
+    flags = ("--results", results, "--annotations", annotations)
+    refused(run, r"net: frame 1 is missing \(after 00000.pt comes 00002.pt\)", *flags)
+    torch.save(torch.zeros(H, W, 1), results / "1.pt")
+    torch.save(torch.zeros(H, W, 1), results / "01.pt")
+    refused(run, "has the same number as", *flags)
+
+
+def test_too_many_masks(run, tmp_path, annotations):
+    results = write_images(tmp_path / "net", [columns(10)] * 6)
+    flags = ("--results", results, "--annotations", annotations)
+    refused(run, "6 masks for the 4 annotations.*frames 00004, 00005 are too many", *flags)
+
+
+def test_masks_that_cannot_be_used(run, tmp_path, annotations):
+    def refused_with(match: str, suffix: str, mask: object) -> None:
+        folder = tmp_path / f"net_{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        for idx in range(4):
+            path = folder / f"{idx:05d}{suffix}"
+            if isinstance(mask, Image.Image):
+                mask.save(path)
+            elif isinstance(mask, bytes):
+                path.write_bytes(mask)
+            else:
+                torch.save(mask, path)
+        refused(run, match, "--results", folder, "--annotations", annotations)
+
+    other_size = Image.fromarray(columns(10).T.copy())
+    refused_with(r"00001.png: is 12 x 20 pixels, its annotation is 20 x 12", ".png", other_size)
+    colour = Image.fromarray(columns(10)).convert("RGB")
+    refused_with("00001.png: is an image of mode RGB; a mask is grey", ".png", colour)
+    refused_with("holds no mask", ".jpg", colour)
+    refused_with("00001.png: cannot be read as an image", ".png", b"no image")
+    refused_with("00001.pt: is damaged or holds more than tensors", ".pt", b"no tensor")
+    refused_with("00001.pt: holds a dict", ".pt", {"mask": torch.zeros(H, W)})
+    refused_with(r"00001.pt: has shape \[12, 20, 3\]", ".pt", torch.zeros(H, W, 3))
+    refused_with(r"00001.pt: has values outside \[0, 1\]", ".pt", torch.full((H, W), 1.01))
+    refused_with(r"00001.pt: has values outside \[0, 1\]", ".pt", torch.full((H, W), torch.nan))
+
+
+def test_folders_that_cannot_be_used(run, tmp_path):
+    results, annotations = make_data_set(tmp_path)
+    nothing = tmp_path / "nothing"
+    refused(run, "nothing: no such folder", "--results", nothing, "--annotations", annotations)
+    refused(run, "nothing: no such folder", "--results", results, "--annotations", nothing)
+    nothing.mkdir()
+    refused(run, "holds neither annotations", "--results", results, "--annotations", nothing)
+    refused(
+        *(run, "nothing: has no folder long; .* a data set of 2 sequences, .*nothing/long"),
+        *("--results", nothing, "--annotations", annotations),
+    )
+    # One level too high, on either side.
+    refused(run, "net: holds no mask", "--results", results, "--annotations", annotations / "long")
+    refused(run, "a: holds no annotation", "--results", tmp_path, "--annotations", tmp_path)
+    # A result of the modules, its stage folders not named.
+    write_images(tmp_path / "stages/short", [columns(5)] * 3)
+    write_soft_masks(tmp_path / "stages/long/iter_19", torch.zeros(5, H, W))
+    refused(
+        *(run, "stages/long: holds no mask; expected 00000.pt.* not in its folders iter_19"),
+        *("--results", tmp_path / "stages", "--annotations", annotations),
+    )
+    torch.save(torch.zeros(H, W, 1), results / "long/00000.pt")
+    flags = ("--results", results, "--annotations", annotations)
+    refused(run, "net/long: holds both .pt and .png masks; keep one kind", *flags)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_no_frame_left(run, tmp_path, n_frames):
+    annotations = write_images(tmp_path / "a", [columns(10)] * n_frames)
+    flags = ("--results", annotations, "--annotations", annotations)
+    refused(run, f"no frame is left of {n_frames}.*give --all-frames", *flags)
+    (row,) = run(*flags, "--all-frames")
+    assert (row["frames"], row["J_mean"]) == (str(n_frames), "1.000000")
+
+
+def test_out_is_a_folder(run, tmp_path, annotations):
+    flags = ("--results", annotations, "--annotations", annotations, "--out", tmp_path)
+    refused(run, "is a folder; give the name of a .csv file", *flags)
+
+
+@pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "Otsu", ""])
+def test_bad_threshold(run, annotations, capsys, threshold):
+    flags = ("--results", annotations, "--annotations", annotations)
+    with pytest.raises(SystemExit, match="2"):
+        run(*flags, f"--threshold={threshold}")
+    assert "expected a number in [0, 1], otsu or best" in capsys.readouterr().err
+
+
+def test_as_a_command_from_any_folder(tmp_path, annotations):
+    def command(*flags: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(EVALUATE), *flags],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    flags = ("--results", "annotations", "--annotations", "annotations")
+    done = command(*flags, "--out", "made/on/the_way.csv")
+    assert done.returncode == 0, done.stderr
+    assert "made/on/the_way.csv" in done.stdout
+    assert (tmp_path / "made/on/the_way.csv").is_file()
+    (tmp_path / "empty").mkdir()
+    failed = command("--results", "empty", "--annotations", "annotations")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith("error: empty: holds no mask; expected 00000.pt")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_real_annotations_against_themselves(run, shared):
+    blackswan = shared / "davis/Annotations/480p/blackswan"
+    (row,) = run("--results", blackswan, "--annotations", blackswan)
+    assert (row["sequence"], row["frames"]) == ("blackswan", "48")
+    scores = [row[f"{measure}_{name}"] for measure in "JF" for name in ("mean", "recall", "decay")]
+    assert scores == ["1.000000", "1.000000", "0.000000"] * 2

@@ -1,0 +1,216 @@
+"""DAVIS-2016 evaluation: J and F of one or several results against annotations."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+import project_root  # noqa: F401
+from davis_metrics import boundary_measure, region_similarity
+from PIL import Image
+from result_masks import (
+    AnnotatedSequence,
+    annotated_sequences,
+    sequences_without_annotation,
+)
+from score_table import SequenceScore, format_comparison, format_table, table_rows, write_csv
+from thresholds import best_threshold, harden, otsu_threshold
+from tqdm import tqdm
+
+from ike_data.atomic import atomic_folder
+from ike_data.command_line import prepare_out_path, run_command
+from ike_data.errors import InputError
+
+OTSU, BEST = "otsu", "best"
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Evaluate masks as DAVIS-2016 does: region similarity J and boundary measure "
+        "F, each with its mean, recall and decay, without the first and the last frame of a "
+        "sequence. Prints a table and writes a CSV."
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folder of masks: .pt of either module, or grey or strict 0/255 .png; for a data set, "
+        "a folder of such folders, named as the sequences; several results are compared",
+    )
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        required=True,
+        help="annotations of a sequence (a folder of .png, any non-zero pixel is object), or a "
+        "folder of such folders",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=threshold_rule,
+        default=0.5,
+        help="object is where the soft mask is at least this: a number in [0, 1]; otsu: chosen for "
+        "each video from its own soft masks alone; best: an oracle, chosen with the annotations "
+        "for the highest mean J (default: 0.5)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("results.csv"), help="the CSV (default: results.csv)"
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        help="folder for the hard masks, made if needed: EXPORT/SEQUENCE/%%05d.png, strict 0/255, "
+        "named and sized as the annotations, as official toolkits read them",
+    )
+    parser.add_argument(
+        "--all-frames",
+        action="store_true",
+        help="score the first and the last frame of a sequence too; DAVIS-2016 does not",
+    )
+    return parser
+
+
+def threshold_rule(text: str) -> str | float:
+    """A threshold in [0, 1], or the name of a rule."""
+    if text in (OTSU, BEST):
+        return text
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = float("nan")
+    if not 0 <= threshold <= 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a number in [0, 1], {OTSU} or {BEST}, got {text!r}"
+        )
+    return threshold
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    groups = [annotated_sequences(folder, args.annotations) for folder in args.results]
+    for sequence in itertools.chain(*groups):
+        scored_frames(sequence, args.all_frames)  # complains before any work is done
+    check_outputs(args.out, args.export, groups)
+
+    rule: str | float = args.threshold
+    rows = []
+    for number, sequences in enumerate(groups, start=1):
+        scores = []
+        only = len(sequences) == 1
+        for sequence in tqdm(sequences, unit="sequence", delay=2, leave=False, disable=only):
+            frames = scored_frames(sequence, args.all_frames)
+            threshold = choose_threshold(sequence, frames, rule)
+            scores.append(score_sequence(sequence, frames, threshold))
+            if args.export is not None:
+                export_masks(sequence, threshold, args.export / sequence.name)
+        rows.append(table_rows(scores))
+        folder = args.results[number - 1]
+        print(f"[{number}] {folder}\n{format_table(rows[-1], oracle=rule == BEST)}")
+        left_out = sequences_without_annotation(folder, args.annotations)
+        if left_out:
+            print(f"not evaluated, as they have no annotation: {', '.join(left_out)}")
+        print()
+    if len(groups) > 1:
+        print(f"{format_comparison(rows)}\n")
+    write_csv(args.out, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule))
+
+    print(f"masks:  {explain(rule)}")
+    print("frames:", "all" if args.all_frames else "all but the first and last of each sequence")
+    if args.export is not None:
+        print(f"hard masks written to {args.export}")
+    print(f"CSV:    {args.out}")
+
+
+def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> range:
+    """The frames that count: all but the first and the last, or all of them.
+
+    Raises:
+        InputError: none is left.
+    """
+    frames = range(len(sequence)) if all_frames else range(1, len(sequence) - 1)
+    if not frames:
+        raise InputError(
+            f"{sequence.annotation_files[0].parent}: no frame is left of {len(sequence)} without "
+            "the first and the last, which DAVIS-2016 does not score; give --all-frames"
+        )
+    return frames
+
+
+def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSequence]]) -> None:
+    """Find what would stop the writing of results, before any work is done.
+
+    Raises:
+        InputError: ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
+    """
+    if out.is_dir():
+        raise InputError(f"--out {out}: is a folder; give the name of a .csv file")
+    if export is not None:
+        if len(groups) > 1:
+            raise InputError(f"--export: takes one folder of --results, {len(groups)} were given")
+        for sequence in groups[0]:
+            if (export / sequence.name).exists():
+                raise InputError(
+                    f"--export {export}: holds {sequence.name} already; give another folder"
+                )
+        prepare_out_path(export)
+    prepare_out_path(out.parent)
+
+
+def choose_threshold(sequence: AnnotatedSequence, frames: range, rule: str | float) -> float:
+    """The threshold that ``rule`` gives for this sequence.
+
+    Otsu's comes from all soft masks of the video; the oracle's from the scored ``frames``.
+    """
+    if rule == OTSU:
+        every_frame = _frames_bar(sequence, range(len(sequence)), "Otsu's threshold")
+        return otsu_threshold(sequence.read(idx)[0] for idx in every_frame)
+    if rule == BEST:
+        scored = _frames_bar(sequence, frames, "best threshold")
+        return best_threshold(sequence.read(idx) for idx in scored)
+    return float(rule)
+
+
+def score_sequence(sequence: AnnotatedSequence, frames: range, threshold: float) -> SequenceScore:
+    """J and F of ``frames``, read one at a time."""
+    region, boundary = [], []
+    for idx in _frames_bar(sequence, frames, "J and F"):
+        soft, annotation = sequence.read(idx)
+        mask = harden(soft, threshold)
+        region.append(region_similarity(mask, annotation))
+        boundary.append(boundary_measure(mask, annotation))
+    return SequenceScore(sequence.results, sequence.name, threshold, tuple(region), tuple(boundary))
+
+
+def export_masks(sequence: AnnotatedSequence, threshold: float, folder: Path) -> None:
+    """Write all hard masks as strict 0/255 .png, named and sized as the annotations."""
+    with atomic_folder(folder) as partial:
+        for idx in _frames_bar(sequence, range(len(sequence)), "hard masks"):
+            mask = harden(sequence.read(idx)[0], threshold)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(
+                partial / sequence.annotation_files[idx].name
+            )
+
+
+def _frames_bar(sequence: AnnotatedSequence, frames: range, what: str) -> tqdm[int]:
+    return tqdm(frames, desc=f"{sequence.name}: {what}", unit="frame", delay=2, leave=False)
+
+
+def explain(rule: str | float) -> str:
+    """How hard masks are made, in one line."""
+    if rule == OTSU:
+        return (
+            "object is where the soft mask >= one threshold for each video: Otsu's, from the "
+            "histogram of all its soft masks; no annotation is used"
+        )
+    if rule == BEST:
+        return (
+            "ORACLE, not a fair result: object is where the soft mask >= that one of 0.00, 0.01, "
+            "..., 1.00 which has the highest mean J, found with the annotations"
+        )
+    return f"object is where the soft mask >= {rule:g}; no annotation is used"
+
+
+if __name__ == "__main__":
+    run_command(main)

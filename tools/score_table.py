@@ -1,0 +1,128 @@
+"""Scores of sequences as rows, with their averages, and rows as a table and a CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import project_root  # noqa: F401
+from davis_metrics import Statistics, statistics
+
+from ike_data.atomic import atomic_file
+
+OVER_SEQUENCES, OVER_FRAMES = "mean over sequences", "mean over frames"
+CSV_COLUMNS = (
+    "results", "sequence", "frames", "threshold", "rule",
+    "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SequenceScore:
+    """J and F of each scored frame of one sequence, in the order of the frames."""
+
+    results: Path
+    sequence: str
+    threshold: float
+    region: tuple[float, ...]
+    boundary: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a sequence or an average."""
+
+    results: Path
+    name: str
+    n_frames: int
+    threshold: float | None  # None: an average
+    region: Statistics
+    boundary: Statistics
+
+
+def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
+    """A row for each sequence of one result; of several, also both averages.
+
+    The average over sequences is DAVIS's own: each statistic's mean over the sequences. The one
+    over frames counts each frame alike; decay has no meaning there (NaN).
+    """
+    rows = [
+        Row(s.results, s.sequence, len(s.region), s.threshold, *map(statistics, _measures(s)))
+        for s in scores
+    ]
+    if len(rows) > 1:
+        n_frames = sum(row.n_frames for row in rows)
+        over_sequences = (
+            Statistics(*np.mean([row.region for row in rows], axis=0).tolist()),
+            Statistics(*np.mean([row.boundary for row in rows], axis=0).tolist()),
+        )
+        over_frames = (
+            statistics([j for s in scores for j in s.region])._replace(decay=math.nan),
+            statistics([f for s in scores for f in s.boundary])._replace(decay=math.nan),
+        )
+        results = rows[0].results
+        rows.append(Row(results, OVER_SEQUENCES, n_frames, None, *over_sequences))
+        rows.append(Row(results, OVER_FRAMES, n_frames, None, *over_frames))
+    return rows
+
+
+def _measures(score: SequenceScore) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return score.region, score.boundary
+
+
+def format_table(rows: Sequence[Row], oracle: bool) -> str:
+    """The rows of one result as aligned text; ``oracle`` marks thresholds chosen so."""
+    lines = [
+        ["sequence", "frames", "threshold"]
+        + [f"{measure} {name}" for measure in "JF" for name in Statistics._fields]
+    ]
+    for row in rows:
+        threshold = "" if row.threshold is None else f"{row.threshold:.3f}"
+        numbers = [_three_digits(value) for value in (*row.region, *row.boundary)]
+        mark = " (oracle)" if oracle and threshold else ""
+        lines.append([row.name, str(row.n_frames), threshold + mark, *numbers])
+    return _aligned(lines)
+
+
+def format_comparison(groups: Sequence[Sequence[Row]]) -> str:
+    """Mean J and F of several results side by side, numbered as they were given."""
+    header = ["sequence"]
+    header += [f"[{i}] {measure} mean" for i in range(1, len(groups) + 1) for measure in "JF"]
+    lines = [header]
+    for same_name in zip(*groups, strict=True):
+        means = [value for row in same_name for value in (row.region.mean, row.boundary.mean)]
+        lines.append([same_name[0].name, *map(_three_digits, means)])
+    return _aligned(lines)
+
+
+def _three_digits(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [line[0].ljust(widths[0])]
+            + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        )
+        for line in lines
+    )
+
+
+def write_csv(path: Path, rows: Sequence[Row], rule: str) -> None:
+    """Write all rows as a CSV with `CSV_COLUMNS`; what has no meaning is left empty."""
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(CSV_COLUMNS)
+        for row in rows:
+            threshold = "" if row.threshold is None else f"{row.threshold:.6g}"
+            numbers = [
+                "" if math.isnan(value) else f"{value:.6f}"
+                for value in (*row.region, *row.boundary)
+            ]
+            writer.writerow([row.results, row.name, row.n_frames, threshold, rule, *numbers])
