@@ -185,6 +185,32 @@ def make_data_set(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "net", tmp_path / "a"
 
 
+def test_stages_inside_the_folders_of_a_data_set_are_compared(run, tmp_path, capsys):
+    for name in ("cat", "dog"):
+        write_images(tmp_path / "annotations" / name, [columns(10)] * 3)
+        write_images(tmp_path / "out" / name / "graph_1" / "iter_19", [columns(5)] * 3)
+        write_images(tmp_path / "out" / name / "net_1", [columns(8)] * 3)
+    stages = ("graph_1/iter_19", "net_1")
+    flags = ("--results", tmp_path / "out", "--annotations", tmp_path / "annotations")
+    rows = run(*flags, "--stage", *stages)
+    assert [(row["results"], row["J_mean"]) for row in rows if row["sequence"] == "cat"] == [
+        (str(tmp_path / "out" / "*" / "graph_1/iter_19"), "0.500000"),
+        (str(tmp_path / "out" / "*" / "net_1"), "0.800000"),
+    ]
+    assert "[2] J mean" in capsys.readouterr().out
+    (tmp_path / "results.csv").unlink()
+    refused(run, r"out: has no folder cat/net_7", *flags, "--stage", "net_7")
+
+
+def test_a_stage_of_a_single_sequence(run, tmp_path, annotations):
+    write_images(tmp_path / "out" / "net_1", [columns(8)] * 4)
+    flags = ("--results", tmp_path / "out", "--annotations", annotations)
+    (row,) = run(*flags, "--stage", "net_1")
+    assert (row["results"], row["J_mean"]) == (str(tmp_path / "out" / "net_1"), "0.800000")
+    (tmp_path / "results.csv").unlink()
+    refused(run, "holds no mask.*--stage names one", *flags)
+
+
 def test_data_set_has_both_averages(run, tmp_path, capsys):
     results, annotations = make_data_set(tmp_path)
     write_images(results / "unknown", [columns(1)])
@@ -327,7 +353,7 @@ def test_export_replaces_nothing(run, tmp_path, annotations):
     assert np.array_equal(Image.open(tmp_path / "hard/annotations/00000.png"), columns(1))
     other = write_images(tmp_path / "other", [columns(1)] * 4)
     flags = ("--annotations", annotations, "--export", tmp_path / "new")
-    refused(run, "takes one folder of --results, 2", "--results", annotations, other, *flags)
+    refused(run, "takes the masks of one result, 2", "--results", annotations, other, *flags)
     assert not (tmp_path / "new").exists()
 
 

@@ -41,6 +41,13 @@ def get_args_parser() -> argparse.ArgumentParser:
         "a folder of such folders, named as the sequences; several results are compared",
     )
     parser.add_argument(
+        "--stage",
+        nargs="+",
+        default=[""],
+        help="folder of the masks inside each folder of --results, or inside each of its "
+        "sequences, e.g. graph_1/iter_19 (default: that folder itself); several are compared",
+    )
+    parser.add_argument(
         "--annotations",
         type=Path,
         required=True,
@@ -89,7 +96,11 @@ def threshold_rule(text: str) -> str | float:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    groups = [annotated_sequences(folder, args.annotations) for folder in args.results]
+    groups = [
+        annotated_sequences(folder, args.annotations, stage)
+        for folder in args.results
+        for stage in args.stage
+    ]
     for sequence in itertools.chain(*groups):
         scored_frames(sequence, args.all_frames)  # complains before any work is done
     check_outputs(args.out, args.export, groups)
@@ -106,14 +117,14 @@ def main() -> None:
             if args.export is not None:
                 export_masks(sequence, threshold, args.export / sequence.name)
         rows.append(table_rows(scores))
-        folder = args.results[number - 1]
-        print(f"[{number}] {folder}\n{format_table(rows[-1], oracle=rule == BEST)}")
-        left_out = sequences_without_annotation(folder, args.annotations)
-        if left_out:
-            print(f"not evaluated, as they have no annotation: {', '.join(left_out)}")
-        print()
+        table = format_table(rows[-1], oracle=rule == BEST)
+        print(f"[{number}] {sequences[0].results}\n{table}\n")
     if len(groups) > 1:
         print(f"{format_comparison(rows)}\n")
+    for folder in args.results:
+        left_out = sequences_without_annotation(folder, args.annotations)
+        if left_out:
+            print(f"{folder}: not evaluated, as they have no annotation: {', '.join(left_out)}")
     write_csv(args.out, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule))
 
     print(f"masks:  {explain(rule)}")
@@ -148,7 +159,7 @@ def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSeq
         raise InputError(f"--out {out}: is a folder; give the name of a .csv file")
     if export is not None:
         if len(groups) > 1:
-            raise InputError(f"--export: takes one folder of --results, {len(groups)} were given")
+            raise InputError(f"--export: takes the masks of one result, {len(groups)} were given")
         for sequence in groups[0]:
             if (export / sequence.name).exists():
                 raise InputError(

@@ -22,7 +22,7 @@ class AnnotatedSequence:
     """One sequence: its annotations and a result's masks, frame by frame in the same order."""
 
     name: str
-    results: Path  # the result folder as the user gave it
+    results: Path  # the result folder as the user gave it, with its stage
     annotation_files: tuple[Path, ...]
     mask_files: tuple[Path, ...]
 
@@ -41,12 +41,17 @@ class AnnotatedSequence:
         return read_soft_mask(self.mask_files[idx], *annotation.shape), annotation
 
 
-def annotated_sequences(results: Path, annotations: Path) -> list[AnnotatedSequence]:
+def annotated_sequences(
+    results: Path, annotations: Path, stage: str = ""
+) -> list[AnnotatedSequence]:
     """Pair the masks of a result with the annotations of a sequence or of a whole data set.
 
     ``annotations`` holds the .png files of one sequence, and then ``results`` holds its masks; or
     it holds a folder for each sequence, and then ``results`` holds folders of the same names.
     Frames are matched by position after sorting by number. Only names are read here.
+
+    Args:
+        stage: folder of the masks inside ``results``, or inside each sequence's folder there.
 
     Raises:
         InputError: a folder or a mask is missing, or there are more masks than annotations.
@@ -55,7 +60,8 @@ def annotated_sequences(results: Path, annotations: Path) -> list[AnnotatedSeque
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
     if _files(annotations, ".png"):
-        return [_pair(annotations.resolve().name, results, results, annotations)]
+        name = annotations.resolve().name
+        return [_pair(name, results / stage, results / stage, annotations)]
     names = [folder.name for folder in _folders(annotations)]
     if not names:
         raise InputError(
@@ -68,13 +74,14 @@ def annotated_sequences(results: Path, annotations: Path) -> list[AnnotatedSeque
                 f"{annotations / name}: holds no annotation (00000.png, ...); each folder in "
                 f"{annotations} should be a sequence; give Annotations/480p"
             )
-        if not (results / name).is_dir():
+        if not (results / name / stage).is_dir():
             raise InputError(
-                f"{results}: has no folder {name}; the annotations are a data set of "
-                f"{len(names)} sequences, so its masks are expected in {results / name}; "
+                f"{results}: has no folder {Path(name, stage)}; the annotations are a data set of "
+                f"{len(names)} sequences, so its masks are expected in {results / name / stage}; "
                 f"or give --annotations {annotations / name}"
             )
-    return [_pair(name, results, results / name, annotations / name) for name in names]
+    label = results / "*" / stage if stage else results
+    return [_pair(name, label, results / name / stage, annotations / name) for name in names]
 
 
 def sequences_without_annotation(results: Path, annotations: Path) -> list[str]:
@@ -125,6 +132,8 @@ def _some(numbers: list[int]) -> str:
 
 
 def _mask_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
     maps, images = _files(folder, ".pt"), _files(folder, ".png")
     if maps and images:
         raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
@@ -133,7 +142,9 @@ def _mask_files(folder: Path) -> list[Path]:
     if maps:
         return _without_gap(maps)
     inside = [path.name for path in _folders(folder)]
-    hint = f" directly in it, not in its folders {', '.join(inside[:5])}" if inside else " in it"
+    hint = " in it"
+    if inside:
+        hint = f" directly in it, not in its folders {', '.join(inside[:5])}; --stage names one"
     raise InputError(
         f"{folder}: holds no mask; expected 00000.pt, 00001.pt, ... or 00000.png, 00001.png, ..."
         f"{hint}"
