@@ -23,13 +23,14 @@ sees, so it is left out here too: with it, uniform seeds differ from the authors
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
-# More workers than this gain little and each needs a copy of the masks.
+from graph_module.cores import map_on_cores
+
+# More gain little, and each needs memory for all masks.
 _MAX_WORKERS = 8
 
 
@@ -118,20 +119,12 @@ def propagate(
             product[q] += spread_to_corners(written, *masks.shape[1:])
         return product
 
-    if masks.device.type != "cpu":
-        return partial_product(range(len(masks)))
-    return _sum_over_workers(partial_product, len(masks))
-
-
-def _sum_over_workers(
-    partial_product: Callable[[range], torch.Tensor], n_frames: int
-) -> torch.Tensor:
-    """Share the frames among threads; each sums into a tensor of its own, so the order is fixed.
-
-    Gathering and adding by index run on one core each in PyTorch, and release Python's lock.
-    """
-    n_workers = min(torch.get_num_threads(), n_frames, _MAX_WORKERS)
-    parts = [range(worker, n_frames, n_workers) for worker in range(n_workers)]
-    with ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,)) as workers:
-        products = list(workers.map(partial_product, parts))
-    return torch.stack(products).sum(dim=0) if n_workers > 1 else products[0]
+    # Each worker adds up in a tensor of its own, in a fixed order: the sum is the same in any run.
+    n_workers = 1
+    if masks.device.type == "cpu":
+        n_workers = min(torch.get_num_threads(), len(masks), _MAX_WORKERS)
+    parts = [range(worker, len(masks), n_workers) for worker in range(n_workers)]
+    first, *others = map_on_cores(partial_product, parts, masks.device)
+    for product in others:
+        first += product
+    return first

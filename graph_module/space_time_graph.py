@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from graph_module.chains import follow_chains
+from graph_module.cores import map_on_cores
 from graph_module.features import (
     N_DIRECTION_BLOCKS,
     normalise_features,
@@ -56,19 +57,27 @@ def build_graph(
     n_ike = 0 if feature_maps is None or c < 0 else (2 * c + 1) * feature_maps.shape[1]
 
     features = fwd_flow.new_ones(n_frames, n_direction + n_ike + 1, n_nodes)
-    arrivals: list[list[tuple[int, torch.Tensor]]] = [[] for _ in range(n_frames)]
-    for pivot in tqdm(range(n_frames), desc="chains", unit="frame"):
-        near = {}  # the steps that features are read from
+
+    def add_pivot(pivot: int) -> list[tuple[int, torch.Tensor]]:
+        """Write the features of a pivot frame; return (frame, cells) of its links."""
+        links, near = [], {}
         for step in follow_chains(pivot, fwd_flow, bwd_flow, max(half_window, h, c)):
             distance = abs(step.frame - pivot)
             if distance <= half_window:
-                cells = link_cells(step.x, step.y, height, width)
-                arrivals[step.frame].append((pivot, cells))
+                links.append((step.frame, link_cells(step.x, step.y, height, width)))
             if distance <= max(h, c):
                 near[step.frame] = step
         read_direction_features(features[pivot, :n_direction], pivot, n_frames, near)
         if feature_maps is not None and n_ike:
             out = features[pivot, n_direction:-1].view(2 * c + 1, -1, n_nodes)  # [2c+1, C, N]
             read_ike_features(out, pivot, feature_maps, near)
+        return links
+
+    arrivals: list[list[tuple[int, torch.Tensor]]] = [[] for _ in range(n_frames)]
+    links_of_pivots = map_on_cores(add_pivot, range(n_frames), fwd_flow.device)
+    bar = tqdm(links_of_pivots, desc="chains", total=n_frames, unit="frame")
+    for pivot, links in enumerate(bar):
+        for frame, cells in links:
+            arrivals[frame].append((pivot, cells))
     normalise_features(features[:, :-1], h)
     return SpaceTimeGraph(arrivals, features)
