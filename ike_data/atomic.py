@@ -44,9 +44,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         if path.exists():
             # A folder cannot be renamed over a full one: move the old one aside first.
             old = Path(tempfile.mkdtemp(prefix=".old-", dir=path.parent))
-            path.replace(old / path.name)
-            partial.replace(path)
-            shutil.rmtree(old)
+            try:
+                path.replace(old / path.name)
+                partial.replace(path)
+            except BaseException:
+                if not path.exists():
+                    (old / path.name).replace(path)
+                raise
+            finally:
+                shutil.rmtree(old)
         else:
             partial.replace(path)
     except BaseException:

@@ -96,9 +96,9 @@ class NetworkModule:
 
     n_epochs: int = _key("int", low=1, high=1_000_000)
     batch_size: int = _key("int", low=1, high=100_000)
-    learning_rate: float = _key("float", low=0, low_excluded=True)
+    learning_rate: float = _key("float", low=0, low_excluded=True, high=1e6)
     to_save_epochs: tuple[int, ...] | None = _key("ints", low=1)  # None: all
-    base_channels: int = _key("int", 64, low=1, high=4096)
+    base_channels: int = _key("int", 64, low=1, high=512)
     pretrained_encoder: Path | None = _key("path", None)
     seed: int = _key("int", 0, low=0, high=2**63 - 1)
 
@@ -161,14 +161,28 @@ def _read_ini(path: Path) -> dict[str, dict[str, str]]:
     )
     parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # some editors put a mark in front
             parser.read_file(file)
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: no such file; give the project's config.ini or a copy of it with --config"
         ) from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder; give the config.ini in it") from error
+    except configparser.DuplicateSectionError as error:
+        raise InputError(
+            f"{path}: section [{error.section}] stands twice (line {error.lineno}); make it one"
+        ) from error
+    except configparser.DuplicateOptionError as error:
+        raise InputError(
+            f"{path}: key {error.option} stands twice in [{error.section}] "
+            f"(line {error.lineno}); keep one"
+        ) from error
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not a valid ini file ({error})") from error
+        raise InputError(
+            f"{path}: is not a valid ini file ({' '.join(str(error).split())}); write it in UTF-8 "
+            "as [section] lines with key = value lines below"
+        ) from error
     return {section: dict(parser[section]) for section in parser.sections()}
 
 
@@ -199,7 +213,8 @@ def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[st
         try:
             values[key.name] = _parse_value(text.strip(), key.metadata, path.parent)
         except ValueError as error:
-            raise InputError(f"{path}: [{section}] {known} = {text.strip()}: {error}") from error
+            shown = " ".join(text.split())  # an indented next line counts as part of the value
+            raise InputError(f"{path}: [{section}] {known} = {shown}: {error}") from error
     for name, key in keys.items():
         if key.name not in values and key.default is dataclasses.MISSING:
             raise InputError(
@@ -212,7 +227,9 @@ def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[st
 def _parse_value(text: str, spec: Mapping[str, Any], folder: Path) -> Any:
     """Parse the text of one key; ValueError says what is expected."""
     kind = spec["kind"]
-    # Paths are taken as they stand: a ; or # may be part of a name.
+    # Paths are taken as they stand, for a ; or # may be part of a name; in front it is a comment.
+    if kind in ("path", "paths") and text.startswith((";", "#")):
+        text = "\n".join(text.splitlines()[1:])
     if kind == "path":
         return _absolute(folder, text) if text else None
     if kind == "paths":
@@ -238,6 +255,8 @@ def _parse_number(text: str, spec: Mapping[str, Any]) -> Any:
     whole = spec["kind"] in ("int", "ints")
     low, high, low_excluded = spec["low"], spec["high"], spec["low_excluded"]
     expected = "a whole number" if whole else "a number"
+    if spec["kind"] == "ints":
+        expected = "whole numbers with commas between them, each"
     if low_excluded:
         expected += f" above {low}"
     elif low > -math.inf:
@@ -254,7 +273,8 @@ def _parse_number(text: str, spec: Mapping[str, Any]) -> Any:
 
 
 def _absolute(folder: Path, text: str) -> Path:
-    return Path(os.path.abspath(folder / Path(text).expanduser()))
+    # Not Path.expanduser: it raises where the name after ~ is no user's.
+    return Path(os.path.abspath(folder / os.path.expanduser(text)))
 
 
 def _check_across_keys(path: Path, config: Config) -> None:
@@ -275,9 +295,11 @@ def _check_across_keys(path: Path, config: Config) -> None:
 def fill_in(config: Config, *, device: str | None, **given: Path | None) -> Config:
     """Replace ``device`` and any of [PATHS] by what the command line gives; None leaves them.
 
-    Relative paths given here are relative to the current folder.
+    Relative paths given here are relative to the current folder; ``~`` is expanded, as the shell
+    leaves it alone in ``--out_path=~/x``.
     """
-    paths = {name: Path(os.path.abspath(path)) for name, path in given.items() if path is not None}
+    here = Path.cwd()
+    paths = {name: _absolute(here, str(path)) for name, path in given.items() if path is not None}
     return dataclasses.replace(
         config,
         general=dataclasses.replace(config.general, device=device or config.general.device),
@@ -327,6 +349,10 @@ def _path_text(path: Path) -> str:
             f"{text!r}: a path with a line break or with spaces at its ends cannot be written "
             "into a config.ini; rename it"
         )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{text!r}: a path must be valid UTF-8; rename it") from error
     return text
 
 
@@ -339,7 +365,9 @@ def save_config(config: Config, out_path: Path, notes: list[str]) -> None:
         InputError: a config.ini that a person wrote would be overwritten.
     """
     path = out_path / "config.ini"
-    if path.exists() and not path.read_text(encoding="utf-8").startswith(SAVED_MARK):
+    # Bytes: what stands there may be anything.
+    saved = path.is_file() and path.read_bytes().startswith(SAVED_MARK.encode())
+    if path.exists() and not saved:
         raise InputError(
             f"{path}: was not saved by an IKE command and would be overwritten with the settings "
             "of this run; choose another out_path"

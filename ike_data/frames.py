@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from tqdm import tqdm
 from ike_data.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# What Pillow raises for broken files: SyntaxError and ValueError come from PNG chunks.
+_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -130,7 +133,7 @@ def _image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, Image.DecompressionBombError) as error:
+    except _IMAGE_ERRORS as error:
         raise _unreadable(path, error) from error
 
 
@@ -148,8 +151,7 @@ def read_image(path: Path) -> np.ndarray:
                 grey = np.clip(np.asarray(image, dtype=np.float64) / 257.0, 0, 255)
                 return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
             return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow reports a broken PNG chunk as SyntaxError.
+    except _IMAGE_ERRORS as error:
         raise _unreadable(path, error) from error
 
 
@@ -168,30 +170,35 @@ class VideoFile:
         self.path = path
         self.count = 0
         self.height, self.width = 0, 0
-        self.fps = self._frame_rate()
-        bar = tqdm(desc=f"counting the frames of {path.name}", unit="frame", leave=False, delay=2)
-        for image in self._decode():
-            height, width = image.shape[:2]
-            if self.count == 0:
-                self.height, self.width = height, width
-            elif (height, width) != (self.height, self.width):
-                raise InputError(
-                    f"{path}: frame {self.count} is {width} x {height} pixels, the first is "
-                    f"{self.width} x {self.height}; cut the video where its size changes"
-                )
-            self.count += 1
-            bar.update()
-        bar.close()
+        with self._open() as container:
+            stream = container.streams.video[0]
+            rate, promised = stream.average_rate, stream.frames
+        self.fps = None if rate is None else float(rate)
+        what = f"counting the frames of {path.name}"
+        with tqdm(desc=what, unit="frame", leave=False, delay=2) as bar:
+            for image in self._decode():
+                height, width = image.shape[:2]
+                if self.count == 0:
+                    self.height, self.width = height, width
+                elif (height, width) != (self.height, self.width):
+                    raise InputError(
+                        f"{path}: frame {self.count} is {width} x {height} pixels, the first is "
+                        f"{self.width} x {self.height}; cut the video where its size changes"
+                    )
+                self.count += 1
+                bar.update()
         if self.count == 0:
             raise InputError(f"{path}: holds no video frame; is it a video file?")
+        if self.count < promised:
+            # No error: a trimmed video may leave out frames that its header counts.
+            print(
+                f"warning: {path}: its header counts {promised} frames, {self.count} can be "
+                "decoded; if the file was cut off, get all of it",
+                file=sys.stderr,
+            )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._decode()
-
-    def _frame_rate(self) -> float | None:
-        with self._open() as container:
-            rate = container.streams.video[0].average_rate
-            return None if rate is None else float(rate)
 
     def _decode(self) -> Iterator[np.ndarray]:
         import av
@@ -213,7 +220,8 @@ class VideoFile:
             container = av.open(str(self.path))
         except (av.error.FFmpegError, ValueError) as error:
             raise self._unreadable(error) from error
-        if not container.streams.video:
+        # FFmpeg draws a text file (tty) as pictures of its letters.
+        if not container.streams.video or container.format.name == "tty":
             container.close()
             raise InputError(f"{self.path}: has no video stream; give a video or a frame folder")
         return container

@@ -32,7 +32,9 @@ def write_soft_masks(folder: Path, masks: torch.Tensor) -> None:
         for idx, mask in enumerate(masks):
             # clone: torch.save writes the whole storage that a view belongs to.
             mask = mask.detach().to("cpu", torch.float32).unsqueeze(-1).clone()  # [H, W, 1]
-            torch.save(mask, partial / mask_name(idx))
+            # An open file: torch.save reports a full disk as such only there.
+            with (partial / mask_name(idx)).open("wb") as file:
+                torch.save(mask, file)
 
 
 def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int) -> None:
@@ -112,6 +114,10 @@ def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tenso
             f"{path}: holds a {type(frame_map).__name__}; it must hold one tensor "
             f"[{height}, {width}, 1]"
         )
+    # Asked first: even the shape of some of these cannot be read.
+    odd = frame_map.is_complex() or frame_map.is_nested or frame_map.is_quantized
+    if odd or frame_map.is_meta or frame_map.layout != torch.strided:
+        raise InputError(f"{path}: is not a dense real tensor; save it as float32")
     if frame_map.ndim == 2:
         frame_map = frame_map.unsqueeze(-1)
     if frame_map.ndim != 3 or frame_map.shape[:2] != (height, width):
@@ -119,8 +125,6 @@ def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tenso
             f"{path}: has shape {list(frame_map.shape)}, expected [{height}, {width}, channels] "
             "(working_h and working_w of config.ini); make both the same"
         )
-    if frame_map.is_complex() or frame_map.layout != torch.strided:
-        raise InputError(f"{path}: is not a dense real tensor; save it as float32")
     frame_map = frame_map.detach().to(torch.float32)
     if not torch.isfinite(frame_map).all():
         raise InputError(f"{path}: has values that are NaN or infinite; make it again")

@@ -75,7 +75,7 @@ def load_pretrained_encoder(model: UNet, path: Path) -> None:
 
 
 def _resnet_name(name: str) -> str:
-    """ "1.shortcut.0.weight" -> "layer2.0.downsample.0.weight"."""
+    """Our 1.shortcut.0.weight is ResNet-18's layer2.0.downsample.0.weight, and so on."""
     stage, rest = name.split(".", 1)
     layer, parameter = rest.rsplit(".", 1)
     return f"layer{int(stage) + 1}.{_LAYERS[layer]}.{parameter}"

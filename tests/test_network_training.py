@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -277,6 +279,15 @@ def test_files_of_the_saved_epochs(workplace, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert all("cross-entropy" in line and "dice" in line for line in lines)
+
+    with (workplace.out / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    for row, line in zip(rows, lines, strict=True):
+        total, entropy, dice_loss = (float(row[key]) for key in ("loss", "cross_entropy", "dice"))
+        assert total == pytest.approx(entropy + dice_loss, rel=1e-4)
+        printed = [float(number) for number in re.findall(r"\d+\.\d+", line.split(", saved")[0])]
+        assert printed == pytest.approx([total, entropy, dice_loss], abs=1e-4)
 
     video = read_working_frames(open_frames(workplace.frames), 32, 48)
     for epoch in (1, 3):

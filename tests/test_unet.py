@@ -260,7 +260,7 @@ def test_what_is_not_a_resnet18_is_refused_and_changes_nothing(tmp_path, big_une
     refused({**checkpoint, "layer3.0.conv2.weight": nan}, r"layer3\.0\.conv2\.weight.*not finite")
 
     path.write_bytes(b"no checkpoint")
-    with pytest.raises(InputError, match="is damaged.*ResNet-18"):
+    with pytest.raises(InputError, match=r"is damaged.*ResNet-18"):
         load_pretrained_encoder(big_unet, path)
     with pytest.raises(InputError, match=r"missing\.pth: is missing"):
         load_pretrained_encoder(big_unet, tmp_path / "missing.pth")

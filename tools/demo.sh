@@ -43,4 +43,4 @@ run "$PYTHON" tools/evaluate.py --annotations="$out/video/annotations" --out="$o
   --results "$out/graph_1/iter_19" "$out/net_1/results_pt/epoch_00010" \
   "$out/graph_2/iter_19" "$out/net_2/results_pt/epoch_00010"
 run "$PYTHON" tools/visualize.py --frames="$frames" --results="$out" \
-  --annotations="$out/video/annotations" --out="$out/pictures"
+  --annotations="$out/video/annotations" --out="$out/pictures" --report

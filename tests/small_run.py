@@ -1,0 +1,87 @@
+"""A whole run as the commands leave it, of a small video made here: for tests of what shows it.
+
+A bright square moves 3 pixels a frame to the right over a dark gradient; both sides are odd.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.config import read_config, save_config
+from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
+from ike_data.soft_masks import write_soft_masks
+
+N_FRAMES, HEIGHT, WIDTH = 6, 37, 53
+WORKING = 24, 32
+STAGES = ("graph 1", "net 1", "graph 2", "net 2")
+LOGS = {
+    "flow": "pair,seconds\n0,0.50\n1,1.00\n2,1.50\n3,2.00\n4,2.50\n",
+    "graph_1": "iteration,mean_change,seconds\n0,0.2,1.00\n1,0.02,1.50\n2,0.002,2.00\n",
+    "net_1": "epoch,loss,cross_entropy,dice,seconds\n1,0.9,0.5,0.4,60.00\n2,0.6,0.3,0.3,120.50\n",
+    "graph_2": "iteration,mean_change,seconds\n0,0.1,0.50\n1,0.01,1.00\n",
+}
+
+
+def object_mask(idx: int, grow: int = 0) -> np.ndarray:
+    """The square in frame ``idx``, bool, ``grow`` pixels larger to each side."""
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    left = 8 + 3 * idx
+    mask[10 - grow : 25 + grow, left - grow : left + 15 + grow] = True
+    return mask
+
+
+def frame(idx: int) -> np.ndarray:
+    image = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    image[..., 2] = np.arange(WIDTH)
+    image[object_mask(idx)] = 200
+    return image
+
+
+def soft_masks(grow: int) -> torch.Tensor:
+    """Soft masks of the object, too large by ``grow`` pixels; [n, *WORKING], 0.1 and 0.9."""
+    images = [Image.fromarray(object_mask(idx, grow)) for idx in range(N_FRAMES)]
+    small = [np.asarray(image.resize(WORKING[::-1], Image.Resampling.NEAREST)) for image in images]
+    return torch.from_numpy(np.stack(small)).to(torch.float32) * 0.8 + 0.1
+
+
+def make_run(folder: Path) -> Path:
+    """Write ``folder``/flow, graph_1, net_1, graph_2 and net_2, with settings and logs."""
+    for name in (FORWARD, BACKWARD):
+        (folder / "flow" / name).mkdir(parents=True)
+        for idx in range(N_FRAMES - 1):
+            flow = np.zeros((HEIGHT, WIDTH, 2), dtype=np.float32)
+            flow[object_mask(idx), 0] = 3 if name == FORWARD else -3
+            write_flow(folder / "flow" / name / flow_name(idx), flow)
+    for grow, masks in enumerate(
+        (
+            "net_2/results_pt/epoch_00002",
+            "graph_2/iter_1",
+            "net_1/results_pt/epoch_00002",
+            "graph_1/iter_2",
+            "graph_1/iter_-1",
+            "net_1/results_pt/epoch_00001",
+        )
+    ):
+        write_soft_masks(folder / masks, soft_masks(grow))
+    for name in ("flow", "graph_1", "net_1", "graph_2", "net_2"):
+        notes = [f"command: python {name}.py --note=<i>&", "ran on cpu with PyTorch 2.x"]
+        save_config(read_config(PROJECT_CONFIG), folder / name, notes)
+        if name in LOGS:
+            (folder / name / "log.csv").write_text(LOGS[name])
+    return folder
+
+
+def make_video(folder: Path) -> Path:
+    """Write ``folder``/frames and ``folder``/annotations."""
+    for name in ("frames", "annotations"):
+        (folder / name).mkdir(parents=True)
+    for idx in range(N_FRAMES):
+        Image.fromarray(frame(idx)).save(folder / f"frames/{idx:05d}.png")
+        annotation = object_mask(idx).astype(np.uint8) * 255
+        Image.fromarray(annotation).save(folder / f"annotations/{idx:05d}.png")
+    return folder

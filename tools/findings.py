@@ -1,0 +1,110 @@
+"""What the report of a video shows, collected frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import drawing
+import numpy as np
+from davis_metrics import boundary_measure, region_similarity
+from inputs import Video
+from pictures import View
+from score_table import SequenceScore
+from stages import cycle_before
+
+SHOWN_SIZE = 480, 960  # largest width and height of an embedded picture, pixels
+
+
+@dataclass
+class Panel:
+    """The pictures of one kind, WebP files, one for each shown frame."""
+
+    name: str
+    alt: str  # what the pictures show
+    colour: drawing.Colour = drawing.NEUTRAL
+    pictures: list[bytes] = field(default_factory=list)
+    soft: list[bytes] = field(default_factory=list)  # of a stage: its soft masks
+    scores: list[float | None] = field(default_factory=list)  # of a stage: J where it is scored
+
+
+class Findings:
+    """Pictures of at most ``n_shown`` frames, scores of all that DAVIS scores, changes of masks.
+
+    Attributes:
+        shown: the indices of the shown frames.
+        shown_size: height and width of the pictures, pixels.
+        scored: the indices of the scored frames: all but the first and the last.
+    """
+
+    def __init__(self, video: Video, thresholds: list[float], n_shown: int) -> None:
+        self.video, self.thresholds = video, thresholds
+        n_frames, stages = video.frames.count, video.stages
+        spaced = np.linspace(0, n_frames - 1, min(n_frames, n_shown))
+        self.shown = [int(idx) for idx in np.rint(spaced)]
+        self.shown_size = 0, 0
+        self.scored = range(1, n_frames - 1) if video.annotations else range(0)
+        self.stage_panels = [
+            Panel(stage.name, f"frame with the mask of {stage.name}", drawing.stage_colour(i))
+            for i, stage in enumerate(stages)
+        ]
+        self._frame = Panel("frame", "frame")
+        self._flow = Panel("flow", "optical flow to the next frame, its direction as a colour")
+        self._annotation = Panel("annotation", "frame with the annotation", drawing.ANNOTATION)
+        self._region: list[list[float]] = [[] for _ in stages]
+        self._boundary: list[list[float]] = [[] for _ in stages]
+        self._change_sums = {pair: 0.0 for pair in compared_stages(video)}
+
+    def add(self, view: View) -> None:
+        """Take in the next frame."""
+        for a, b in self._change_sums:
+            self._change_sums[a, b] += float(np.abs(view.soft[a] - view.soft[b]).mean())
+        annotation = view.annotation if view.idx in self.scored else None
+        if annotation is not None:
+            for i, mask in enumerate(view.hard):
+                self._region[i].append(region_similarity(mask, annotation))
+                self._boundary[i].append(boundary_measure(mask, annotation))
+        if view.idx in self.shown:
+            for panel, region in zip(self.stage_panels, self._region, strict=True):
+                panel.scores.append(None if annotation is None else region[-1])
+            self._show(view.shrunk(*SHOWN_SIZE))
+
+    def _show(self, view: View) -> None:
+        self.shown_size = view.frame.shape[0], view.frame.shape[1]
+        self._frame.pictures.append(drawing.webp(view.frame))
+        if self.video.flow is not None:
+            self._flow.pictures.append(drawing.webp(view.flow_or_note()))
+        for i, panel in enumerate(self.stage_panels):
+            panel.pictures.append(drawing.webp(view.overlay(i)))
+            panel.soft.append(drawing.webp(view.soft_picture(i)))
+        self._annotation.pictures += map(drawing.webp, view.annotated())
+
+    @property
+    def panels(self) -> list[Panel]:
+        """Frame, flow, each stage and annotation, as far as they are there."""
+        panels = self._frame, self._flow, *self.stage_panels, self._annotation
+        return [panel for panel in panels if panel.pictures]
+
+    @property
+    def changes(self) -> dict[tuple[int, int], float]:
+        """Mean absolute difference of the soft masks of the stages that `compared_stages` pairs."""
+        n_frames = self.video.frames.count
+        return {pair: total / n_frames for pair, total in self._change_sums.items()}
+
+    @property
+    def scores(self) -> list[SequenceScore]:
+        """J and F of each stage; empty without annotations or without a scored frame."""
+        return [
+            SequenceScore(stage.masks, self.video.name, threshold, tuple(region), tuple(boundary))
+            for stage, threshold, region, boundary in zip(
+                self.video.stages, self.thresholds, self._region, self._boundary, strict=True
+            )
+            if region
+        ]
+
+
+def compared_stages(video: Video) -> list[tuple[int, int]]:
+    """Each stage with the one before it, and with that of its module a cycle before."""
+    stages = video.stages
+    pairs = {(b - 1, b) for b in range(1, len(stages))}
+    pairs |= {(a, b) for b in range(len(stages)) if (a := cycle_before(stages, b)) is not None}
+    return sorted(pairs)

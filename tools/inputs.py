@@ -1,0 +1,101 @@
+"""Finding and checking what belongs to a video: its frames, masks, annotations and flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import project_root  # noqa: F401
+from stages import Stage, find_all_stages, find_flow, mask_files, stages_without_masks
+
+from ike_data.errors import InputError
+from ike_data.flow_files import FORWARD, check_flow, flow_name
+from ike_data.frames import IMAGE_SUFFIXES, Frames, numbered_images, open_frames
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video and the files that belong to its frames."""
+
+    name: str
+    frames: Frames
+    stages: list[Stage]
+    masks: list[list[Path]]  # of each stage, one a frame
+    annotations: list[Path]  # one a frame; empty where there are none
+    flow: Path | None  # out_path of extract_optical_flow.py
+
+
+def is_data_set(frames: Path) -> bool:
+    """Whether ``frames`` is a folder of sequences: it has folders, and no image of its own."""
+    inside = list(frames.iterdir()) if frames.is_dir() else []
+    has_image = any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside)
+    return not has_image and any(map(_is_sequence, inside))
+
+
+def _is_sequence(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def sequence_names(frames: Path, results: list[Path]) -> list[str]:
+    """The sequences of a data set that every result has; says which ones are left out.
+
+    Raises:
+        InputError: there is none.
+    """
+    all_names = sorted(path.name for path in frames.iterdir() if _is_sequence(path))
+    names = [name for name in all_names if all((folder / name).is_dir() for folder in results)]
+    if not names:
+        raise InputError(
+            f"--results {results[0]}: has no folder named as a sequence of {frames} "
+            f"({', '.join(all_names[:3])}, ...); give results of the data set, or the frames of "
+            "one sequence"
+        )
+    left_out = [name for name in all_names if name not in names]
+    if left_out:
+        print(f"not shown, as not all results have them: {', '.join(left_out)}")
+    return names
+
+
+def open_video(
+    frames_path: Path,
+    results: Sequence[Path],
+    annotations_path: Path | None,
+    flow: Path | None,
+    sequence: str | None,
+) -> Video:
+    """Find and check what belongs to a video, or to a ``sequence`` of the data set in each path.
+
+    Without ``flow`` it is that of a whole run among the results, if there is one.
+
+    Raises:
+        InputError: something is missing, or does not fit the frames.
+    """
+
+    def of_sequence(path: Path) -> Path:
+        return path if sequence is None else path / sequence
+
+    frames = open_frames(of_sequence(frames_path))
+    folders = [of_sequence(path) for path in results]
+    for path in folders:
+        if path.is_dir() and (unfinished := stages_without_masks(path)):
+            print(f"{path}: left out, as they hold no masks yet: {', '.join(unfinished)}")
+    stages = find_all_stages(results, sequence)
+    masks = [mask_files(stage.masks, frames.count) for stage in stages]
+    annotations = [] if annotations_path is None else numbered_images(of_sequence(annotations_path))
+    if not_png := [path for path in annotations if path.suffix.lower() != ".png"]:
+        raise InputError(f"{not_png[0]}: an annotation is a .png; jpg blurs its values")
+    if annotations and len(annotations) != frames.count:
+        raise InputError(
+            f"{annotations[0].parent}: holds {len(annotations)} annotations, the video has "
+            f"{frames.count} frames; give one for each"
+        )
+    if flow is None:
+        flow = next((found for path in folders if (found := find_flow(path)) is not None), None)
+    else:
+        flow = of_sequence(flow)
+    if flow is not None:
+        for idx in range(frames.count - 1):
+            check_flow(flow / FORWARD / flow_name(idx), frames.height, frames.width)
+    own_name = frames.path.resolve().name if frames.path.is_dir() else frames.path.stem
+    return Video(sequence or own_name, frames, stages, masks, annotations, flow)

@@ -1,0 +1,163 @@
+"""A small line chart as SVG, for a page that gives it its colours and fonts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+from drawing import Colour
+
+# Units of the picture; the page scales it to its column, a little more or less than a pixel each.
+WIDTH, HEIGHT = 400, 220
+LEFT, RIGHT, TOP, BOTTOM = 46, 390, 8, 184  # of the plot
+MOST_DOTS = 30  # a curve of more points is drawn without dots
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: points (x, y), in the order of x."""
+
+    name: str
+    colour: Colour
+    points: Sequence[tuple[float, float]]
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values low..high, along the picture from start to end; ticks are values."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: Sequence[float]
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where ``value`` is in the picture."""
+        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return round(self.start + (self.end - self.start) * (value - low) / (high - low), 2)
+
+
+def line_chart(
+    title: str,
+    lines: Sequence[Line],
+    x_name: str,
+    *,
+    y_range: tuple[float, float] | None = None,
+    log: bool = False,
+    x_names: Sequence[str] = (),
+) -> str:
+    """A <figure> with heading, curves and legend; empty where no line has a point to show.
+
+    Args:
+        y_range: the ends of the y axis; None: from 0 to the highest point.
+        log: a y axis by decades instead; points that are not above 0 are left out.
+        x_names: names of x = 0, 1, ...; empty: x is a number.
+    """
+    kept = [
+        replace(
+            line, points=[p for p in line.points if math.isfinite(p[1]) and (p[1] > 0 or not log)]
+        )
+        for line in lines
+    ]
+    kept = [line for line in kept if line.points]
+    if not kept:
+        return ""
+    x = _x_axis([x for line in kept for x, _ in line.points])
+    values = [y for line in kept for _, y in line.points]
+    y = _decades(values) if log else _y_axis(y_range or (0.0, max(values)))
+    ends = "; ".join(
+        f"{line.name} from {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}" for line in kept
+    )
+    says = f"{title}: {ends}"
+    parts = [
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(says)}">',
+        *(_y_tick(y, value) for value in y.ticks),
+        *(_x_tick(x, value, x_names) for value in x.ticks),
+        f'<text class="axis" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 4}">{escape(x_name)}</text>',
+        # The page's script moves it along the frames.
+        f'<line class="cursor" y1="{TOP}" y2="{BOTTOM}" data-origin="{x.place(0)}" '
+        f'data-step="{x.place(1) - x.place(0):.4f}"/>',
+        *(_curve(line, x, y) for line in kept),
+        "</svg>",
+        _legend(kept) if len(kept) > 1 else "",
+        "</figure>",
+    ]
+    return "\n".join(parts)
+
+
+def _x_axis(values: Sequence[float]) -> Axis:
+    low, high = min(values), max(values)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return Axis(low, high, LEFT, RIGHT, nice_ticks(low, high, 8, smallest=1))
+
+
+def _y_axis(ends: tuple[float, float]) -> Axis:
+    low, high = ends
+    if low == high:
+        high = low + 1
+    ticks = nice_ticks(low, high, 5)
+    step = ticks[1] - ticks[0]
+    high = low + step * math.ceil((high - low) / step - 1e-9)
+    return Axis(low, high, BOTTOM, TOP, nice_ticks(low, high, 5))
+
+
+def _decades(values: Sequence[float]) -> Axis:
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    high = max(high, low + 1)
+    every = math.ceil((high - low) / 6)
+    ticks = [10.0**decade for decade in range(low, high + 1, every)]
+    return Axis(10.0**low, 10.0**high, BOTTOM, TOP, ticks, log=True)
+
+
+def nice_ticks(low: float, high: float, most: int, smallest: float = 0.0) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from low to high; at most ``most`` + 1."""
+    rough = max((high - low) / most, smallest)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _y_tick(y: Axis, value: float) -> str:
+    at = y.place(value)
+    return (
+        f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{at}" y2="{at}"/>'
+        f'<text class="y" x="{LEFT - 7}" y="{at + 4}">{value:.4g}</text>'
+    )
+
+
+def _x_tick(x: Axis, value: float, names: Sequence[str]) -> str:
+    name = names[round(value)] if names else f"{value:.4g}"
+    return f'<text class="x" x="{x.place(value)}" y="{BOTTOM + 16}">{escape(name)}</text>'
+
+
+def _curve(line: Line, x: Axis, y: Axis) -> str:
+    places = [(x.place(px), y.place(py)) for px, py in line.points]
+    points = " ".join(f"{px},{py}" for px, py in places)
+    dashed = " dashed" if line.dashed else ""
+    dots = [f'<circle cx="{px}" cy="{py}" r="2.6"/>' for px, py in places]
+    return (
+        f'<g class="line{dashed}" style="{css_colour(line.colour)}">'
+        f'<polyline points="{points}"/>{"".join(dots) if len(dots) <= MOST_DOTS else ""}</g>'
+    )
+
+
+def _legend(lines: Sequence[Line]) -> str:
+    items = [
+        f'<li class="line{" dashed" if line.dashed else ""}" style="{css_colour(line.colour)}">'
+        f"{escape(line.name)}</li>"
+        for line in lines
+    ]
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def css_colour(colour: Colour) -> str:
+    """A style that sets the page's variable for the colour of a stage."""
+    return "--stage: rgb({}, {}, {})".format(*colour)

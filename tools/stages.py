@@ -1,0 +1,240 @@
+"""What a run leaves on disk: the stages of the exchange, their masks, settings and logs."""
+
+from __future__ import annotations
+
+import configparser
+import csv
+import itertools
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import project_root  # noqa: F401
+
+from ike_data.errors import InputError
+from ike_data.flow_files import FORWARD
+from ike_data.frames import frame_number
+from ike_data.step_log import LOG_NAME
+
+GRAPH, NETWORK = "graph", "net"
+EXPECTED = (
+    "expected a folder of masks (00000.pt or 00000.png, ...), the out_path of run_graph_module.py "
+    "(iter_N/) or of main.py (results_pt/epoch_N/), or a folder of a whole run (graph_1/, net_1/, "
+    "graph_2/, ...)"
+)
+_RUN_FOLDER = re.compile(rf"({GRAPH}|{NETWORK})_(\d+)")
+_ITERATION = re.compile(r"iter_(-?\d+)")
+_EPOCH = re.compile(r"epoch_(\d+)")
+_RESULTS = "results_pt"
+_NOTE = "# "  # of a config.ini that a command saved
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The masks that one step of the exchange gave."""
+
+    name: str  # "graph 1", "net 1", ...
+    masks: Path  # folder of %05d.pt or %05d.png
+    out_path: Path | None = None  # of the command that made them; holds config.ini and log.csv
+    module: str = ""  # GRAPH, NETWORK, or empty: unknown
+
+    @property
+    def folder_name(self) -> str:
+        return self.name.replace(" ", "_")
+
+
+def find_stages(path: Path, name: str | None = None) -> list[Stage]:
+    """The stages that ``path`` holds, in the order of the exchange; see `EXPECTED`.
+
+    Of an out_path it is the last iteration or epoch that was saved. A module of a whole run that
+    has saved none yet is left out. ``name`` is for the rest, instead of the name of its folder.
+
+    Raises:
+        InputError: nothing is found.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; {EXPECTED}")
+    path = path.resolve()
+    stages = [stage for folder in _run_folders(path) if (stage := _last_saved(folder)) is not None]
+    if not stages:
+        only = _last_saved(path, name) or _folder_of_masks(path, name)
+        if only is None:
+            raise InputError(f"{path}: holds no masks; {EXPECTED}")
+        stages = [only]
+    return stages
+
+
+def find_all_stages(results: Sequence[Path], sequence: str | None) -> list[Stage]:
+    """The stages of several results, no two of one name; or of one ``sequence`` in each of them.
+
+    Where two would have the same name, the folders that tell the results apart lead it.
+
+    Raises:
+        InputError: as `find_stages`, or two results cannot be told apart.
+    """
+    results = [path.resolve() for path in results]
+    if sequence is None:
+        found = [find_stages(path) for path in results]
+    else:
+        # A sequence's folder has the sequence's name; its stage gets the result's.
+        found = [find_stages(path / sequence, path.name) for path in results]
+    all_stages = list(itertools.chain(*found))
+    if _twins(all_stages):
+        common = os.path.commonpath(results)
+        all_stages = [
+            replace(stage, name=_led_by(path.relative_to(common), stage))
+            for path, stages in zip(results, found, strict=True)
+            for stage in stages
+        ]
+    if twins := _twins(all_stages):
+        raise InputError(f"--results: {twins[0]} is named twice; give each result once")
+    return all_stages
+
+
+def _led_by(folders: Path, stage: Stage) -> str:
+    """The name of a stage after those folders to it that the name does not say itself."""
+    parts = list(folders.parts)
+    while parts and f" {_spoken(parts[-1])} " in f" {stage.name} ":
+        parts.pop()
+    return " ".join([*parts, stage.name])
+
+
+def _twins(stages: list[Stage]) -> list[str]:
+    count = Counter(stage.folder_name for stage in stages)
+    return [name for name, times in count.items() if times > 1]
+
+
+def stages_without_masks(path: Path) -> list[str]:
+    """The folders of a whole run that `find_stages` leaves out, as they hold no masks yet."""
+    return [folder.name for folder in _run_folders(path) if _last_saved(folder) is None]
+
+
+def cycle_before(stages: Sequence[Stage], number: int) -> int | None:
+    """The number of the last stage before ``number`` of its module and run; None without one."""
+    stage = stages[number]
+    if stage.out_path is None:
+        return None
+    for i in reversed(range(number)):
+        other = stages[i].out_path
+        same_run = other is not None and other.parent == stage.out_path.parent
+        if same_run and stages[i].module == stage.module:
+            return i
+    return None
+
+
+def find_flow(path: Path) -> Path | None:
+    """flow/ of a whole run: the out_path of extract_optical_flow.py; None where there is none."""
+    flow = path / "flow"
+    return flow if (flow / FORWARD).is_dir() else None
+
+
+def mask_files(folder: Path, n_frames: int) -> list[Path]:
+    """The masks of a video, .pt or .png, by number.
+
+    Raises:
+        InputError: there is not one for each frame, or there are .pt and .png side by side.
+    """
+    files = sorted(_masks_in(folder), key=frame_number)
+    if len({path.suffix.lower() for path in files}) > 1:
+        raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
+    first = frame_number(files[0])
+    if [frame_number(path) for path in files] != list(range(first, first + n_frames)):
+        raise InputError(
+            f"{folder}: holds {len(files)} masks, {files[0].name} to {files[-1].name}; the video "
+            f"has {n_frames} frames and needs one for each, without a gap"
+        )
+    return files
+
+
+def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The notes at the top of ``out_path/config.ini``, and its sections; empty without a file.
+
+    Raises:
+        InputError: it is not a valid ini file.
+    """
+    path = out_path / "config.ini"
+    if not path.is_file():
+        return [], {}
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
+    try:
+        text = path.read_text(encoding="utf-8")
+        parser.read_string(text)
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is not a valid ini file ({error})") from error
+    notes = [line.removeprefix(_NOTE) for line in text.splitlines() if line.startswith(_NOTE)]
+    return notes, {section: dict(parser[section]) for section in parser.sections()}
+
+
+def read_log(out_path: Path) -> dict[str, list[float]]:
+    """The columns of ``out_path/log.csv`` (see `ike_data.step_log`); empty without a file.
+
+    Raises:
+        InputError: a value is not a number, or a line has too few or too many.
+    """
+    path = out_path / LOG_NAME
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    try:
+        rows = [dict(zip(header, map(float, line), strict=True)) for line in lines]
+    except ValueError as error:
+        raise InputError(f"{path}: a line is not numbers for {', '.join(header)}") from error
+    return {name: [row[name] for row in rows] for name in header}
+
+
+def _run_folders(path: Path) -> list[Path]:
+    """graph_1, net_1, graph_2, ... of a whole run, in this order."""
+    cycles = [
+        (int(match[2]), match[1], folder)
+        for folder in path.iterdir()
+        if (match := _RUN_FOLDER.fullmatch(folder.name)) and folder.is_dir()
+    ]
+    return [folder for _, _, folder in sorted(cycles)]  # "graph" sorts before "net"
+
+
+def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
+    """The last iteration or epoch in the out_path of a module; None where it has none."""
+    for module, folder, pattern in (
+        (GRAPH, out_path, _ITERATION),
+        (NETWORK, out_path / _RESULTS, _EPOCH),
+    ):
+        saved = [
+            (int(match[1]), masks)
+            for masks in (folder.iterdir() if folder.is_dir() else ())
+            if (match := pattern.fullmatch(masks.name)) and _masks_in(masks)
+        ]
+        if saved:
+            return Stage(_spoken(name or out_path.name), max(saved)[1], out_path, module)
+    return None
+
+
+def _folder_of_masks(folder: Path, name: str | None) -> Stage | None:
+    if not _masks_in(folder):
+        return None
+    for module, out_path, pattern in (
+        (GRAPH, folder.parent, _ITERATION),
+        (NETWORK, folder.parent.parent, _EPOCH),
+    ):
+        if pattern.fullmatch(folder.name):
+            step = _spoken(folder.name)
+            return Stage(f"{_spoken(out_path.name)} {step}", folder, out_path, module)
+    return Stage(_spoken(name or folder.name), folder)
+
+
+def _spoken(name: str) -> str:
+    """graph_1 as "graph 1"; a name that a user chose stays as it is."""
+    known = (_RUN_FOLDER, _ITERATION, _EPOCH)
+    return name.replace("_", " ") if any(p.fullmatch(name) for p in known) else name
+
+
+def _masks_in(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.suffix.lower() in (".pt", ".png") and not path.name.startswith(".")
+    ]

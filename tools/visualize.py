@@ -1,0 +1,199 @@
+"""Pictures, a video and a report of what the modules found in a video or in a data set."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import project_root  # noqa: F401
+from inputs import Video, is_data_set, open_video, sequence_names
+
+from ike_data.atomic import atomic_file
+from ike_data.command_line import prepare_out_path, run_command
+from ike_data.errors import InputError
+from ike_data.frames import describe_frames
+
+OTSU = "otsu"
+REPORT = "report.html"
+SHOWN_OF_VIDEO, SHOWN_OF_SEQUENCE = 100, 12  # frames in a report, at most
+FOLDER_FPS = 24.0  # of frames that come without a rate
+_OPENERS = {"darwin": "open", "win32": "start"}
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Show what each stage of the exchange found in a video. Writes "
+        "OUT/overlays/STAGE/%05d.png, OUT/overlay.mp4 (all stages side by side), "
+        "OUT/contact_sheet.png, OUT/flow/%05d.png where there is flow, and OUT/report.html with "
+        "--report. Of a data set (folders of sequences), the same for each in OUT/SEQUENCE."
+    )
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        required=True,
+        help="folder of frames, a video file, or a folder of such folders",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="a folder of masks (.pt or .png), the out_path of run_graph_module.py or of main.py, "
+        "or a folder of a whole run (flow/, graph_1/, net_1/, graph_2/, ...); for a data set, a "
+        "folder of such folders, named as the sequences; several are shown side by side",
+    )
+    parser.add_argument(
+        "--annotations",
+        type=Path,
+        help="annotations (.png, any non-zero pixel is object): drawn as a contour, and scored in "
+        "the report",
+    )
+    parser.add_argument(
+        "--flow",
+        type=Path,
+        help="out_path of extract_optical_flow.py (default: flow/ in a folder of a whole run)",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder; made if needed")
+    parser.add_argument(
+        "--threshold",
+        type=threshold_rule,
+        default=0.5,
+        help="object is where the soft mask is at least this: a number in [0, 1], or otsu: chosen "
+        "for each stage and video from its own soft masks (default: 0.5)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=frame_rate,
+        help="frames a second of overlay.mp4 (default: the video's own, 24 for a folder)",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="also write OUT/report.html, one page with pictures, curves, scores and settings, "
+        "which needs no network",
+    )
+    return parser
+
+
+def threshold_rule(text: str) -> float | None:
+    """A threshold in [0, 1], or None for ``otsu``."""
+    if text == OTSU:
+        return None
+    threshold = _number(text)
+    if not 0 <= threshold <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number in [0, 1] or {OTSU}, got {text!r}")
+    return threshold
+
+
+def frame_rate(text: str) -> float:
+    rate = _number(text)
+    if not 0.1 <= rate <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a number from 0.1 to 1000, got {text!r}")
+    return rate
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    data_set = is_data_set(args.frames)
+    names: list[str | None] = [None]
+    if data_set:
+        names = [*sequence_names(args.frames, args.results)]
+    videos = [
+        open_video(args.frames, args.results, args.annotations, args.flow, name) for name in names
+    ]
+
+    # Not at the top: they load PyTorch, and --help or a wrong path should not wait for that.
+    import torch
+    from findings import Findings
+    from mp4 import ENCODERS, choose_encoder
+    from pictures import choose_thresholds, draw_pictures
+    from report import read_made, report_page, video_part
+
+    # The pictures are small: threads that wait for each other cost more than they bring.
+    torch.set_num_threads(1)
+    encoder = choose_encoder()
+    made = [read_made(video) if args.report else [] for video in videos]
+    outs = [args.out / (name or "") for name in names]
+    for video, out in zip(videos, outs, strict=True):
+        check_out(video, out)
+    for out in outs:
+        prepare_out_path(out)
+
+    parts = []
+    for i, (video, out) in enumerate(zip(videos, outs, strict=True)):
+        print(describe_frames(video.frames))
+        thresholds = choose_thresholds(video, args.threshold)
+        findings = Findings(video, thresholds, SHOWN_OF_SEQUENCE if data_set else SHOWN_OF_VIDEO)
+        fps = args.fps or video.frames.fps or FOLDER_FPS
+        observe = findings.add if args.report else None
+        draw_pictures(video, out, thresholds=thresholds, fps=fps, encoder=encoder, observe=observe)
+        if args.report:
+            rule = explain(args.threshold, video, thresholds)
+            heading = "h2" if data_set else "h1"
+            parts.append(video_part(findings, made[i], i + 1, rule=rule, fps=fps, heading=heading))
+    if args.report:
+        page = report_page(parts, args.frames if data_set else None)
+        with atomic_file(args.out / REPORT) as partial:
+            partial.write_text(page, encoding="utf-8")
+    print_results(args.out, names, ENCODERS[encoder][0], args.report)
+
+
+def check_out(video: Video, out: Path) -> None:
+    """See that only pictures of an earlier run will be replaced.
+
+    Raises:
+        InputError: something else stands where they go, such as a run's own flow/.
+    """
+    from pictures import FLOW, OVERLAYS
+
+    inputs = [video.frames.path, *(stage.masks for stage in video.stages)]
+    inputs += [path.parent for path in video.annotations[:1]]
+    inputs = [path.resolve() for path in inputs]
+    if out.resolve() in inputs:
+        raise InputError(f"--out {out}: is a folder of the input; choose another folder")
+    for folder in (out / OVERLAYS, out / FLOW):
+        inside = (path for path in folder.rglob("*") if path.is_file())
+        foreign = any(path.suffix != ".png" for path in inside)
+        if foreign or any(path.is_relative_to(folder.resolve()) for path in inputs):
+            raise InputError(
+                f"--out: {folder} would be replaced, but holds other things than an "
+                "earlier run's pictures; choose another folder"
+            )
+
+
+def explain(threshold: float | None, video: Video, thresholds: list[float]) -> str:
+    """How hard masks were made, in a sentence."""
+    if threshold is not None:
+        return f"Object is where the soft mask is at least {threshold:g}."
+    each = ", ".join(
+        f"{chosen:.3f} for {stage.name}"
+        for stage, chosen in zip(video.stages, thresholds, strict=True)
+    )
+    return f"Object is where the soft mask is at least Otsu's threshold: {each}."
+
+
+def print_results(out: Path, names: list[str | None], codec: str, report: bool) -> None:
+    from pictures import MOVIE, OVERLAYS, SHEET
+
+    where = out if names == [None] else out / "SEQUENCE"
+    print(f"overlays:      {where / OVERLAYS}")
+    print(f"video ({codec}): {where / MOVIE}")
+    print(f"contact sheet: {where / SHEET}")
+    if report:
+        print(f"report:        {out / REPORT}")
+    to_open = out / REPORT if report else out / (names[0] or "") / SHEET
+    opener = _OPENERS.get(sys.platform, "xdg-open")
+    print(f"look at it with: {opener} {shlex.quote(str(to_open))}")
+
+
+if __name__ == "__main__":
+    run_command(main)
