@@ -6,12 +6,15 @@ This module imports nothing heavy, so that ``--help``, a mistyped flag and Ctrl-
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import shlex
 import signal
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ike_data.config import Config, format_config, save_config
@@ -30,6 +33,9 @@ def run_command(main: Callable[[], None]) -> None:
     A defect of the program still shows its traceback.
     """
     signal.signal(signal.SIGINT, _interrupted)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path that the terminal's encoding cannot show must not end a run.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
     except InputError as error:
@@ -45,14 +51,21 @@ def run_command(main: Callable[[], None]) -> None:
         _fail("the GPU ran out of memory; use --device cpu, or a smaller working_h and working_w")
 
 
-def _interrupted(_signal: int, _frame: object) -> NoReturn:
-    # SystemExit, not KeyboardInterrupt: it unwinds every `with` block, so partial files are
-    # removed, and it stays silent also while a library is still being imported.
-    _fail("interrupted; finished files are complete, run the same command again")
+def _interrupted(_signal: int, frame: FrameType | None) -> NoReturn:
+    try:
+        # SystemExit unwinds every `with` block, so partial files are removed.
+        _fail("interrupted; finished files are complete, run the same command again")
+    finally:
+        # But a library that is being imported may swallow it or turn it into another error.
+        while frame is not None:
+            if "importlib._bootstrap" in frame.f_code.co_filename:
+                sys.stdout.flush()
+                os._exit(EXIT_BAD_INPUT)
+            frame = frame.f_back
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_BAD_INPUT)
 
 

@@ -96,7 +96,7 @@ class NetworkModule:
 
     n_epochs: int = _key("int", low=1, high=1_000_000)
     batch_size: int = _key("int", low=1, high=100_000)
-    learning_rate: float = _key("float", low=0, low_excluded=True, high=1e6)
+    learning_rate: float = _key("float", low=0, low_excluded=True, high=1e30)
     to_save_epochs: tuple[int, ...] | None = _key("ints", low=1)  # None: all
     base_channels: int = _key("int", 64, low=1, high=512)
     pretrained_encoder: Path | None = _key("path", None)

@@ -150,7 +150,9 @@ def read_image(path: Path) -> np.ndarray:
                 # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
                 grey = np.clip(np.asarray(image, dtype=np.float64) / 257.0, 0, 255)
                 return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
-            return np.array(image.convert("RGB"))
+            # By way of RGBA: Pillow warns about a palette whose transparency is dropped at once.
+            via = "RGBA" if "transparency" in image.info else "RGB"
+            return np.array(image.convert(via).convert("RGB"))
     except _IMAGE_ERRORS as error:
         raise _unreadable(path, error) from error
 

@@ -1,0 +1,415 @@
+"""config.ini: what is read, what is refused and how, and that saving loses nothing."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.config import (
+    SECTIONS,
+    Config,
+    General,
+    GraphModule,
+    NetworkModule,
+    OpticalFlow,
+    Paths,
+    fill_in,
+    format_config,
+    needed_path,
+    read_config,
+    save_config,
+)
+from ike_data.errors import InputError
+
+# As the authors' program ships it: only the keys of METHOD section 2.
+AUTHORS = """
+[General]
+working_h = 224
+working_w = 416
+[PATHS]
+FRAMES_PATH =
+FWD_OF_PATH =
+BWD_OF_PATH =
+OUT_PATH =
+PSEUDO_GT_PATH =
+[Graph Module]
+seed_type = 0                      ; 0 random, 1 uniform, 2 central Gaussian
+seed_type_sigma_percent = 0.5      # of min(height, width)
+;ike_features_paths = a folder
+sigma = 4
+n_iterations = 20
+to_save_iterations = -1, 19        ; empty: all
+dir_features_half_chain_size = 5
+features_half_chain_size = 1
+lambda = 100
+[Network Module]
+n_epochs = 5
+batch_size = 3
+learning_rate = 0.0001
+to_save_epochs = 5
+"""
+REQUIRED = [
+    line.split(" = ")[0] for line in AUTHORS.splitlines() if " = " in line and line[0].islower()
+]
+
+
+def write(folder, text):
+    path = folder / "config.ini"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def with_line(key, line, text=AUTHORS):
+    """AUTHORS with the line of ``key`` replaced."""
+    replaced, n = re.subn(rf"^{key} =.*$", line.replace("\\", r"\\"), text, flags=re.M)
+    assert n == 1, key
+    return replaced
+
+
+def refused(path, *parts):
+    with pytest.raises(InputError) as caught:
+        read_config(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (str(path), *parts):
+        assert part in message, message
+    return message
+
+
+def test_the_projects_file_has_the_values_of_the_method():
+    config = read_config(PROJECT_CONFIG)
+    assert (config.general.working_h, config.general.working_w) == (224, 416)
+    assert config.paths == Paths()
+    assert config.graph_module == GraphModule(
+        seed_type=0,
+        seed_type_sigma_percent=0.5,
+        ike_features_paths=(),
+        sigma=4,
+        half_window=15,
+        n_iterations=20,
+        to_save_iterations=(-1, 19),
+        dir_features_half_chain_size=5,
+        features_half_chain_size=1,
+        ridge=100,
+    )
+    assert config.network_module == NetworkModule(
+        n_epochs=5,
+        batch_size=3,
+        learning_rate=0.0001,
+        to_save_epochs=(5,),
+        base_channels=64,
+        pretrained_encoder=None,
+    )
+
+
+def test_the_projects_file_explains_every_key():
+    text = PROJECT_CONFIG.read_text()
+    for section, section_type in SECTIONS.items():
+        assert f"[{section}]" in text
+        for key in dataclasses.fields(section_type):
+            assert re.search(rf"^;?{key.metadata['name'] or key.name} =", text, re.M), key.name
+
+
+def test_the_authors_file_means_the_same(tmp_path):
+    ours, theirs = read_config(PROJECT_CONFIG), read_config(write(tmp_path, AUTHORS))
+    assert theirs == ours
+    without_paths = re.sub(r"\[PATHS\][^\[]*", "", AUTHORS)
+    assert read_config(write(tmp_path, without_paths)) == ours
+
+
+def test_case_of_keys_comments_and_empty_lists(tmp_path):
+    text = with_line("sigma", "SIGMA = 2.5 # frames")
+    text = with_line("to_save_iterations", "to_save_iterations = ; all", text)
+    text = with_line("to_save_epochs", "to_save_epochs = 5, 1 ,1", text)
+    config = read_config(write(tmp_path, text))
+    assert config.graph_module.sigma == 2.5
+    assert config.graph_module.to_save_iterations is None
+    assert config.network_module.to_save_epochs == (1, 5)
+
+
+def test_feature_paths_are_relative_to_the_file(tmp_path):
+    folders = ["net 1/results;x", "#5 maps # a", "100%/epoch"]
+    lines = "ike_features_paths =\n" + "".join(f"    {tmp_path.name}/{name}\n" for name in folders)
+    lines += "    /elsewhere/maps\n"
+    config = read_config(write(tmp_path, with_line("sigma", f"{lines}sigma = 4")))
+    expected = [tmp_path / tmp_path.name / name for name in folders]
+    assert config.graph_module.ike_features_paths == (*expected, Path("/elsewhere/maps"))
+
+
+def test_one_feature_path_on_the_keys_line(tmp_path):
+    text = with_line("sigma", "ike_features_paths = ../maps\nsigma = 4")
+    config = read_config(write(tmp_path, text))
+    assert config.graph_module.ike_features_paths == (tmp_path.parent / "maps",)
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_missing_key_is_named(tmp_path, key):
+    refused(write(tmp_path, with_line(key, "")), f"key {key} is missing", "copy its line")
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_misspelt_key_has_its_near_one_suggested(tmp_path, key):
+    misspelt = key[:2] + key[3:]
+    text = with_line(key, f"{misspelt} = 1")
+    refused(write(tmp_path, text), f"unknown key {misspelt}", f"did you mean {key}?")
+
+
+@pytest.mark.parametrize("section", ["General", "Graph Module", "Network Module"])
+def test_sections_missing_misspelt_or_doubled(tmp_path, section):
+    without = re.sub(rf"\[{section}\][^\[]*", "", AUTHORS)
+    refused(write(tmp_path, without), f"section [{section}] is missing")
+    misspelt = AUTHORS.replace(f"[{section}]", f"[{section[:-1]}]")
+    refused(write(tmp_path, misspelt), f"[{section[:-1]}]", f"did you mean {section}?")
+    refused(write(tmp_path, f"{AUTHORS}\n[{section}]\n"), section)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("working_h = 7", "at least 8"),
+        ("working_h = 224.0", "whole number"),
+        ("working_w = wide", "whole number"),
+        ("working_w =", "whole number"),
+        ("seed_type = 3", "at most 2"),
+        ("seed_type_sigma_percent = 0", "above 0"),
+        ("sigma = nan", "out of range"),
+        ("sigma = inf", "out of range"),
+        ("sigma = -4", "above 0"),
+        ("n_iterations = 0", "at least 1"),
+        ("to_save_iterations = 1, x", "whole number"),
+        ("to_save_iterations = -2", "at least -1"),
+        ("to_save_iterations = 20", "ends with 19"),
+        ("dir_features_half_chain_size = -2", "at least -1"),
+        ("features_half_chain_size = 1.5", "whole number"),
+        ("lambda = 0", "above 0"),
+        ("n_epochs = 0", "at least 1"),
+        ("batch_size = 0", "at least 1"),
+        ("learning_rate = 0", "above 0"),
+        ("learning_rate = 1e39", "at most"),
+        ("to_save_epochs = 6", "n_epochs = 5"),
+        ("to_save_epochs = 0", "at least 1"),
+    ],
+)
+def test_values_of_the_wrong_type_or_out_of_range(tmp_path, line, expected):
+    key = line.split(" =")[0]
+    refused(write(tmp_path, with_line(key, line)), key, expected)
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "expected"),
+    [
+        ("General", "device = gpu", "one of auto, cpu, cuda"),
+        ("Graph Module", "half_window = -1", "at least 0"),
+        ("Network Module", "base_channels = 0", "at least 1"),
+        ("Network Module", "seed = -1", "at least 0"),
+        ("Network Module", "batch_size = 4", "batch_size"),  # stands twice
+        ("Network Module", "BATCH_SIZE = 4", "stands twice"),
+        ("Optical Flow", "method = farneback", "one of raft, dis"),
+        ("Optical Flow", "small = perhaps", "yes or no"),
+    ],
+)
+def test_optional_keys_are_checked_too(tmp_path, section, line, expected):
+    text = AUTHORS + "\n[Optical Flow]\n"
+    text = text.replace(f"[{section}]", f"[{section}]\n{line}")
+    refused(write(tmp_path, text), expected)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"working_h = 224\n", b"\xff\xfe\x00[General]", b"[General\nx", b"[General]\njust words"],
+)
+def test_what_is_not_an_ini_file_is_refused(tmp_path, content):
+    path = tmp_path / "config.ini"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.ini"):
+        read_config(path)
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    refused(tmp_path / "config.ini", "no such file", "--config")
+    with pytest.raises(InputError, match="is a folder"):
+        (tmp_path / "config.ini").mkdir()
+        read_config(tmp_path / "config.ini")
+
+
+def test_the_command_line_fills_in_paths_and_device(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = AUTHORS.replace("FRAMES_PATH =", "FRAMES_PATH = video")
+    config = fill_in(read_config(write(tmp_path, text)), device="cpu", out_path=Path("out"))
+    assert config.general.device == "cpu"
+    assert config.paths.frames_path == tmp_path / "video"
+    assert config.paths.out_path == tmp_path / "out"
+    with pytest.raises(InputError, match=r"--pseudo_gt_path: is missing"):
+        needed_path(config.paths.pseudo_gt_path, "--pseudo_gt_path")
+
+
+# What can stand in a file name, but for line breaks and NUL.
+names = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20
+).filter(lambda name: "/" not in name and name == name.strip() and name not in (".", ".."))
+paths = st.builds(lambda *parts: Path("/", *parts), names, names)
+positive = st.floats(min_value=1e-9, max_value=1e6)
+configs = st.builds(
+    Config,
+    st.builds(
+        General,
+        working_h=st.integers(8, 8192),
+        working_w=st.integers(8, 8192),
+        device=st.sampled_from(["auto", "cpu", "cuda"]),
+    ),
+    st.builds(Paths, frames_path=st.none() | paths, out_path=st.none() | paths),
+    st.builds(OpticalFlow, models=st.none() | paths, small=st.booleans()),
+    st.builds(
+        GraphModule,
+        seed_type=st.integers(0, 2),
+        seed_type_sigma_percent=positive,
+        ike_features_paths=st.lists(paths, max_size=3).map(tuple),
+        sigma=positive,
+        n_iterations=st.just(20),
+        to_save_iterations=st.none() | st.just((-1, 3, 19)),
+        dir_features_half_chain_size=st.integers(-1, 9),
+        features_half_chain_size=st.integers(-1, 9),
+        ridge=positive,
+    ),
+    st.builds(
+        NetworkModule,
+        n_epochs=st.just(5),
+        batch_size=st.integers(1, 9),
+        learning_rate=positive,
+        to_save_epochs=st.none() | st.just((1, 5)),
+        pretrained_encoder=st.none() | paths,
+        seed=st.integers(0, 2**63 - 1),
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(config=configs)
+def test_a_saved_config_reads_back_equal(config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    save_config(config, folder, ["command: python main.py", "a note\nof two lines"])
+    assert read_config(folder / "config.ini") == config
+
+
+def test_paths_that_an_ini_file_cannot_hold_are_refused():
+    config = read_config(PROJECT_CONFIG)
+    for name in ("two\nlines", "trailing "):
+        with pytest.raises(InputError, match="rename it"):
+            format_config(fill_in(config, device=None, out_path=Path(name)))
+
+
+@pytest.mark.parametrize("content", [b"; my own settings\n[General]\n", b"\xff\xfe binary"])
+def test_a_file_that_a_person_wrote_is_never_overwritten(tmp_path, content):
+    path = tmp_path / "config.ini"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="choose another out_path"):
+        save_config(read_config(PROJECT_CONFIG), tmp_path, [])
+    assert path.read_bytes() == content
+
+
+def test_a_saved_file_is_replaced(tmp_path):
+    config = read_config(PROJECT_CONFIG)
+    save_config(config, tmp_path, ["first"])
+    save_config(config, tmp_path, ["second"])
+    text = (tmp_path / "config.ini").read_text()
+    assert "# second" in text
+    assert "# first" not in text
+
+
+def test_a_byte_order_mark_and_windows_line_ends(tmp_path):
+    path = tmp_path / "config.ini"
+    path.write_bytes(b"\xef\xbb\xbf" + AUTHORS.replace("\n", "\r\n").encode())
+    assert read_config(path) == read_config(PROJECT_CONFIG)
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+@pytest.mark.parametrize("second", [str.lower, str.upper], ids=["same case", "other case"])
+def test_every_key_that_stands_twice_is_named(tmp_path, key, second):
+    text = re.sub(rf"^{key} = .*$", rf"\g<0>\n{second(key)} = 1", AUTHORS, flags=re.M)
+    refused(write(tmp_path, text), f"key {key} stands twice in [", "keep one")
+
+
+def test_a_section_that_stands_twice_is_named_with_its_line(tmp_path):
+    text = "[General]\nworking_h = 9\n\n[General]\nworking_w = 9\n"
+    refused(write(tmp_path, text), "section [General] stands twice (line 4)", "make it one")
+
+
+def test_default_is_no_section(tmp_path):
+    # configparser would spread its keys over all sections.
+    refused(write(tmp_path, "[DEFAULT]\nx = 1\n" + AUTHORS), "unknown section [DEFAULT]; known are")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"working_h = 224\n",
+        b"[General\nx = 1\n",
+        b"[General]\njust words\n",
+        "x = größer\n".encode("latin-1"),
+        AUTHORS.encode("utf-16"),
+        bytes(range(256)),
+    ],
+    ids=["no section", "open bracket", "no value", "Latin-1", "UTF-16", "bytes"],
+)
+def test_what_is_not_an_ini_file_gets_one_line_with_the_remedy(tmp_path, content):
+    path = tmp_path / "config.ini"
+    path.write_bytes(content)
+    refused(path, "is not a valid ini file", "UTF-8", "key = value")
+
+
+def test_a_value_that_swallows_the_next_line_is_shown_in_one_line(tmp_path):
+    text = with_line("sigma", "sigma = 4\n  half_window = 3")
+    refused(write(tmp_path, text), "sigma = 4 half_window = 3: expected a number above 0")
+
+
+@pytest.mark.parametrize("value", ["-1 19", "-1,,19", "-1; 19"])
+def test_lists_need_commas(tmp_path, value):
+    text = with_line("to_save_iterations", f"to_save_iterations = {value}")
+    refused(write(tmp_path, text), "whole numbers with commas between them, each of at least -1")
+
+
+def test_comments_in_place_of_paths(tmp_path):
+    text = AUTHORS.replace("FRAMES_PATH =", "FRAMES_PATH = ; from the command line")
+    text = text.replace("OUT_PATH =", "OUT_PATH = # as well")
+    text = with_line(
+        "sigma", "ike_features_paths = ; two\n  a\n  ; not this one\n  b\nsigma = 4", text
+    )
+    config = read_config(write(tmp_path, text))
+    assert config.paths == Paths()
+    assert config.graph_module.ike_features_paths == (tmp_path / "a", tmp_path / "b")
+
+
+def test_home_in_paths(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    text = AUTHORS.replace("FRAMES_PATH =", "FRAMES_PATH = ~/video")
+    text = text.replace("PSEUDO_GT_PATH =", "PSEUDO_GT_PATH = ~no_such_user/masks")
+    config = read_config(write(tmp_path, text))
+    assert config.paths.frames_path == tmp_path / "video"
+    assert config.paths.pseudo_gt_path == tmp_path / "~no_such_user" / "masks"
+    # The shell does not expand --out_path=~/x.
+    assert fill_in(config, device=None, out_path=Path("~/x")).paths.out_path == tmp_path / "x"
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_written(tmp_path):
+    config = read_config(PROJECT_CONFIG)
+    config = fill_in(config, device=None, frames_path=Path("caf\udce9"))
+    with pytest.raises(InputError, match="rename it") as caught:
+        save_config(config, tmp_path, [])
+    str(caught.value).encode()  # it can be printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_cannot_break_the_settings(tmp_path):
+    save_config(read_config(PROJECT_CONFIG), tmp_path, ["frames: b\n[General]\nworking_h = 9"])
+    assert "# frames: b [General] working_h = 9\n" in (tmp_path / "config.ini").read_text()
+    assert read_config(tmp_path / "config.ini") == read_config(PROJECT_CONFIG)
+
+
+def test_a_folder_named_config_ini_in_the_out_path(tmp_path):
+    (tmp_path / "config.ini").mkdir()
+    with pytest.raises(InputError, match="choose another out_path"):
+        save_config(read_config(PROJECT_CONFIG), tmp_path, [])

@@ -1,0 +1,368 @@
+"""ike_data.frames with real images and real videos, written here with Pillow, OpenCV and PyAV."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+
+from ike_data.errors import InputError
+from ike_data.frames import describe_frames, frame_number, open_frames, read_image
+
+H, W = 48, 80
+
+
+def grey_image(path: Path, value: int, size: tuple[int, int] = (7, 4)) -> None:
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+def first_values(folder: Path) -> list[int]:
+    return [int(frame[0, 0, 0]) for frame in open_frames(folder)]
+
+
+def refusal(path: Path) -> str:
+    """The error of opening and reading ``path``: one line that names the file or folder."""
+    with pytest.raises(InputError) as caught:
+        list(open_frames(path))
+    line = str(caught.value)
+    assert "\n" not in line and str(path) in line
+    return line
+
+
+# Folders
+
+
+def test_frames_are_sorted_by_number_and_not_as_text(tmp_path):
+    for number in range(2, 12):
+        grey_image(tmp_path / f"img{number}.png", 10 * number)
+    frames = open_frames(tmp_path)
+    assert first_values(tmp_path) == [10 * number for number in range(2, 12)]
+    assert first_values(tmp_path) == [int(frame[0, 0, 0]) for frame in frames]
+    assert (frames.count, frames.height, frames.width, frames.fps) == (10, 4, 7, None)
+    assert describe_frames(frames) == (
+        f"{tmp_path}: 10 frames, 7 x 4 (width x height), no frame rate (a folder)"
+    )
+
+
+@pytest.mark.parametrize("first", [0, 1, 99_998])
+def test_numbering_may_start_anywhere(tmp_path, first):
+    for idx in range(4):
+        grey_image(tmp_path / f"{first + idx:05d}.png", idx)
+    assert first_values(tmp_path) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("00007.jpg", 7),
+        ("shot2_007.png", 7),
+        ("7.JPEG", 7),
+        ("frame-12.png", 12),
+        ("12_final.png", 12),
+        ("v1.5 take 003 x.jpg", 3),
+    ],
+)
+def test_the_last_number_of_a_name_counts(name, number):
+    assert frame_number(Path("folder9") / name) == number
+
+
+def test_names_that_are_no_frames_are_passed_over(tmp_path):
+    for name in ("Thumbs.db", ".DS_Store", "._00000.jpg", ".partial-1.png", "notes 7.txt"):
+        (tmp_path / name).write_bytes(b"not an image")
+    (tmp_path / "00009").mkdir()
+    grey_image(tmp_path / "0.PNG", 5)
+    grey_image(tmp_path / "1.jpeg", 6)
+    grey_image(tmp_path / "2.JPG", 7)
+    assert first_values(tmp_path) == [5, 6, 7]
+
+
+def test_one_frame(tmp_path):
+    grey_image(tmp_path / "00000.png", 5)
+    assert ": 1 frame, 7 x 4 (width" in describe_frames(open_frames(tmp_path))
+
+
+def test_folders_that_are_refused(tmp_path):
+    assert refusal(tmp_path / "none").startswith(f"frames_path {tmp_path / 'none'}: no such folder")
+    assert "holds no jpg or png frame" in refusal(tmp_path)
+    for number in (0, 1, 2, 5):
+        grey_image(tmp_path / f"{number:05d}.jpg", 0)
+    assert refusal(tmp_path).endswith(
+        "frame 3 is missing (after 00002.jpg comes 00005.jpg); number the frames without a gap"
+    )
+    grey_image(tmp_path / "00001.png", 0)
+    assert "00001.png: has the same number as 00001.jpg; keep one" in refusal(tmp_path)
+    (tmp_path / "00001.png").unlink()
+    grey_image(tmp_path / "cover.jpg", 0)
+    assert "cover.jpg: the name has no frame number; name the frames" in refusal(tmp_path)
+
+
+def test_frames_of_another_size(tmp_path):
+    grey_image(tmp_path / "0.png", 0, (7, 4))
+    grey_image(tmp_path / "1.png", 0, (4, 7))
+    with pytest.raises(InputError, match=r"1\.png: is 4 x 7 pixels, 0\.png is 7 x 4; all frames"):
+        open_frames(tmp_path)
+
+
+def noise_bytes(suffix: str) -> bytes:
+    data = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (H, W, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(data, {"jpg": "jpeg"}.get(suffix, suffix))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.98])
+def test_truncated_images(tmp_path, suffix, keep):
+    data = noise_bytes(suffix)
+    size = keep if isinstance(keep, int) else int(len(data) * keep)
+    (tmp_path / f"00000.{suffix}").write_bytes(data[:size])
+    line = refusal(tmp_path)
+    assert f"00000.{suffix}: cannot be read as an image (" in line
+    assert line.endswith("; replace or remove it")
+
+
+def test_files_that_only_look_like_images(tmp_path):
+    path = tmp_path / "00000.jpg"
+    path.write_text("these are words\n" * 20)
+    assert "00000.jpg: cannot be read as an image" in refusal(tmp_path)
+    path.unlink()
+    path.mkdir()
+    assert "00000.jpg: cannot be read as an image" in refusal(tmp_path)
+
+
+def test_a_damaged_png_chunk(tmp_path):
+    data = bytearray(noise_bytes("png"))
+    data[data.index(b"IDAT") + 10] ^= 255
+    (tmp_path / "00000.png").write_bytes(data)
+    assert "00000.png: cannot be read as an image" in refusal(tmp_path)
+
+
+def test_a_png_with_a_text_too_long_for_pillow(tmp_path):
+    # Pillow raises ValueError here, and already when it reads the header.
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    Image.new("RGB", (7, 4)).save(tmp_path / "00000.png", pnginfo=text)
+    assert "00000.png: cannot be read as an image" in refusal(tmp_path)
+
+
+# Modes. Expected colours are worked out by hand.
+
+
+def saved(path: Path, mode: str, pixels: list) -> np.ndarray:
+    image = Image.new(mode, (len(pixels), 1))
+    image.putdata(pixels)
+    image.save(path)
+    return read_image(path)
+
+
+def test_grey_and_colour(tmp_path):
+    png = tmp_path / "0.png"
+    assert saved(png, "L", [0, 7, 255]).tolist() == [[[0] * 3, [7] * 3, [255] * 3]]
+    assert saved(png, "1", [0, 255, 0]).tolist() == [[[0] * 3, [255] * 3, [0] * 3]]
+    assert saved(png, "RGB", [(1, 2, 3), (4, 5, 6)]).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    # Alpha is dropped, not blended: a transparent pixel keeps its colour.
+    assert saved(png, "RGBA", [(1, 2, 3, 0), (4, 5, 6, 255)]).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert saved(png, "LA", [(9, 0), (8, 255)]).tolist() == [[[9] * 3, [8] * 3]]
+
+
+def test_palette(tmp_path):
+    image = Image.new("P", (3, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    image.putdata([2, 0, 1])
+    image.save(tmp_path / "0.png")
+    expected = [[[70, 80, 90], [10, 20, 30], [40, 50, 60]]]
+    assert read_image(tmp_path / "0.png").tolist() == expected
+    image.save(tmp_path / "0.png", transparency=bytes([0, 255, 100]))
+    assert read_image(tmp_path / "0.png").tolist() == expected
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+    values = np.array([[0, 257, 32768, 65278, 65535]], dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "0.png"), values)
+    # 65535 / 255 = 257; 32768 / 257 = 127.502
+    assert read_image(tmp_path / "0.png")[0, :, 0].tolist() == [0, 1, 128, 254, 255]
+    assert read_image(tmp_path / "0.png").shape == (1, 5, 3)
+
+
+def test_sixteen_bit_colour(tmp_path):
+    bgr = np.array([[[0, 32768, 65535], [257, 257 * 7, 257 * 200]]], dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "0.png"), bgr)
+    image = read_image(tmp_path / "0.png")
+    assert image.dtype == np.uint8
+    assert np.abs(image.astype(int) - [[[255, 128, 0], [200, 7, 1]]]).max() <= 1
+
+
+def test_cmyk_jpeg(tmp_path):
+    Image.new("CMYK", (16, 8), (255, 0, 0, 0)).save(tmp_path / "0.jpg", quality=100)
+    cyan = read_image(tmp_path / "0.jpg")
+    assert cyan.shape == (8, 16, 3)
+    assert np.abs(cyan.astype(int) - [0, 255, 255]).max() <= 2
+
+
+# Videos
+
+
+def pictures(n: int) -> list[np.ndarray]:
+    """Four flat quarters, one of which brightens with time."""
+    images = []
+    for idx in range(n):
+        image = np.zeros((H, W, 3), dtype=np.uint8)
+        image[: H // 2, : W // 2] = (200, 40, 40)
+        image[: H // 2, W // 2 :] = (40, 180, 60)
+        image[H // 2 :, : W // 2] = (50, 60, 200)
+        image[H // 2 :, W // 2 :] = 20 + 200 * idx // max(n - 1, 1)
+        images.append(image)
+    return images
+
+
+def write_video(
+    path: Path,
+    images: list[np.ndarray],
+    *,
+    rate: Fraction | int = 12,
+    options: dict[str, str] | None = None,
+) -> Path:
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
+def test_a_video_gives_back_what_was_written(tmp_path, suffix, capsys):
+    images = pictures(9)
+    frames = open_frames(write_video(tmp_path / f"clip 100% #1{suffix}", images))
+    assert (frames.count, frames.height, frames.width, frames.fps) == (9, H, W, 12.0)
+    assert describe_frames(frames).endswith(f"{suffix}: 9 frames, 80 x 48 (width x height), 12 fps")
+    decoded = list(frames)
+    assert len(decoded) == 9
+    for image, written in zip(decoded, images, strict=True):
+        assert image.dtype == np.uint8 and image.shape == written.shape
+        # Middles of the quarters, away from where chroma is shared between neighbours.
+        for y, x in ((10, 15), (10, 60), (36, 15), (36, 60)):
+            assert np.abs(image[y, x].astype(int) - written[y, x]).max() <= 8
+    again = list(frames)
+    assert all(np.array_equal(one, two) for one, two in zip(decoded, again, strict=True))
+    assert capsys.readouterr().err == ""
+
+
+def test_frame_rate_that_is_no_whole_number(tmp_path):
+    frames = open_frames(write_video(tmp_path / "a.mp4", pictures(5), rate=Fraction(30000, 1001)))
+    assert frames.fps == pytest.approx(29.97003)
+    assert describe_frames(frames).endswith(" 30 fps")
+
+
+def noise_video(path: Path, options: dict[str, str] | None = None) -> bytes:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (H, W, 3), dtype=np.uint8) for _ in range(20)]
+    return write_video(path, images, options=options).read_bytes()
+
+
+def test_a_video_cut_off_before_its_index_is_refused(tmp_path):
+    data = noise_video(tmp_path / "whole.mp4")
+    assert data.index(b"moov") > len(data) / 2  # the index is at the end
+    cut = tmp_path / "cut.mp4"
+    for size in (0, 10, len(data) // 2):
+        cut.write_bytes(data[:size])
+        assert f"{cut}: cannot be decoded as a video (" in refusal(cut)
+
+
+def test_a_video_cut_off_after_its_index_is_read_with_a_warning(tmp_path, capsys):
+    data = noise_video(tmp_path / "whole.mp4", {"movflags": "faststart"})
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: len(data) // 2])
+    frames = open_frames(cut)
+    assert 2 < frames.count < 18
+    assert len(list(frames)) == frames.count
+    warning = capsys.readouterr().err
+    assert warning.startswith(f"warning: {cut}: its header counts 20 frames, {frames.count} can be")
+    assert warning.count("\n") == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".txt", ".log", ".md"])
+def test_a_text_file_is_no_video(tmp_path, suffix):
+    path = tmp_path / f"notes{suffix}"
+    path.write_text("what to film tomorrow\n" * 50)
+    assert re.search("cannot be decoded as a video|has no video stream", refusal(path))
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    path = tmp_path / "sound.wav"
+    samples = struct.pack("<800h", *range(800))
+    path.write_bytes(
+        b"RIFF"
+        + struct.pack("<I", 36 + len(samples))
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16)
+        + b"data"
+        + struct.pack("<I", len(samples))
+        + samples
+    )
+    assert refusal(path) == f"{path}: has no video stream; give a video or a frame folder"
+
+
+# The matrix of an mp4 track: ISO/IEC 14496-12 section 6.2.2, (a, b, u, c, d, v, x, y, w) with
+# x' = a x + c y + x, y' = b x + d y + y; 16.16 fixed point, u, v and w 2.30.
+ONE = 1 << 16
+
+
+@pytest.mark.parametrize(
+    ("matrix", "quarter_turns"),
+    [
+        ((ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30), 0),
+        ((0, ONE, 0, -ONE, 0, 0, H * ONE, 0, 1 << 30), -1),  # (x, y) -> (H - y, x): clockwise
+        ((-ONE, 0, 0, 0, -ONE, 0, W * ONE, H * ONE, 1 << 30), 2),
+        ((0, -ONE, 0, ONE, 0, 0, 0, W * ONE, 1 << 30), 1),  # (x, y) -> (y, W - x)
+    ],
+    ids=["as it is", "clockwise", "half", "counterclockwise"],
+)
+def test_a_video_is_turned_as_players_turn_it(tmp_path, matrix, quarter_turns):
+    path = write_video(tmp_path / "a.mp4", pictures(2))
+    lying = next(iter(open_frames(path)))
+    data = bytearray(path.read_bytes())
+    # tkhd, version 0: flags, two times, track, reserved, duration, reserved, four shorts, matrix
+    at = data.index(b"tkhd") + 4 + 4 + 8 + 4 + 4 + 4 + 8 + 8
+    assert struct.unpack(">9i", data[at : at + 36]) == (ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30)
+    data[at : at + 36] = struct.pack(">9i", *matrix)
+    path.write_bytes(data)
+    frames = open_frames(path)
+    image = next(iter(frames))
+    assert (frames.height, frames.width) == image.shape[:2]
+    assert np.array_equal(image, np.rot90(lying, quarter_turns))
+    assert image.flags.c_contiguous
+    ok, bgr = cv2.VideoCapture(str(path)).read()  # OpenCV turns by itself
+    assert ok and bgr.shape == image.shape
+    assert np.abs(bgr[..., ::-1].astype(int) - image).max() <= 3
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc to count open files in")
+def test_a_reading_that_is_given_up_closes_its_file(tmp_path):
+    path = write_video(tmp_path / "a.mp4", pictures(9))
+
+    def n_open() -> int:
+        links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
+        return sum(link.is_symlink() and os.readlink(link) == str(path) for link in links)
+
+    frames = open_frames(path)
+    assert n_open() == 0
+    reading = iter(frames)
+    next(reading)
+    assert n_open() == 1
+    del reading
+    assert n_open() == 0
+    for _ in zip(frames, range(3)):  # noqa: B905  # stops half-way
+        pass
+    assert n_open() == 0

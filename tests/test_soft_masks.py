@@ -1,0 +1,246 @@
+"""ike_data.soft_masks and tensor_files: what is written, and every file that must be refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ike_data.errors import InputError
+from ike_data.soft_masks import (
+    mask_name,
+    read_feature_maps,
+    read_soft_masks,
+    write_mask_images,
+    write_soft_masks,
+)
+from ike_data.tensor_files import load_tensors
+
+N, H, W = 3, 4, 6
+
+
+def random_masks() -> torch.Tensor:
+    return torch.rand(N, H, W, generator=torch.Generator().manual_seed(0))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(item.name for item in folder.iterdir())
+
+
+def test_masks_come_back_as_they_were(tmp_path):
+    masks = random_masks()
+    masks[0, 0, :2] = torch.tensor([0.0, 1.0])
+    write_soft_masks(tmp_path / "iter_0", masks)
+    assert names(tmp_path / "iter_0") == ["00000.pt", "00001.pt", "00002.pt"]
+    for idx in range(N):
+        # torch.load itself, as anybody would read them.
+        saved = torch.load(tmp_path / "iter_0" / mask_name(idx), weights_only=True)
+        assert saved.dtype == torch.float32 and saved.shape == (H, W, 1)
+        assert torch.equal(saved[..., 0], masks[idx])
+    assert torch.equal(read_soft_masks(tmp_path / "iter_0", N, H, W), masks)
+    assert torch.equal(read_feature_maps(tmp_path / "iter_0", N, H, W), masks[..., None])
+
+
+def test_a_file_holds_its_mask_alone_and_the_same_bytes_each_time(tmp_path):
+    masks = torch.rand(50, 30, 40)
+    write_soft_masks(tmp_path / "a", masks)
+    write_soft_masks(tmp_path / "b", masks.double().requires_grad_())
+    for idx in range(50):
+        data = (tmp_path / "a" / mask_name(idx)).read_bytes()
+        assert 30 * 40 * 4 < len(data) < 30 * 40 * 4 + 3000  # all 50 would be 240 kB
+        assert data == (tmp_path / "b" / mask_name(idx)).read_bytes()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_masks_that_are_not_finite_are_not_written(tmp_path, value):
+    masks = random_masks()
+    write_soft_masks(tmp_path / "iter_0", masks)
+    with pytest.raises(ValueError, match="not finite"):
+        write_soft_masks(tmp_path / "iter_0", torch.full((N, H, W), value))
+    assert torch.equal(read_soft_masks(tmp_path / "iter_0", N, H, W), masks)
+
+
+def test_images_of_the_same_size_are_rounded(tmp_path):
+    # times 255: 0, 50.75, 50.99.. -> 51, 127.5 -> 128 (to even), 254.4, 255
+    values = torch.tensor([[[0, 0.19901961, 0.19996, 0.5, 0.9976, 1]]])
+    write_mask_images(tmp_path / "png", values, 1, 6)
+    image = Image.open(tmp_path / "png" / "00000.png")
+    assert image.mode == "L" and image.size == (6, 1)
+    assert list(image.tobytes()) == [0, 51, 51, 128, 254, 255]
+
+
+def test_an_image_of_another_size_is_bilinear(tmp_path):
+    # 1 x 2 to 2 x 4 without align_corners: output centres lie at -0.25, 0.25, 0.75, 1.25 between
+    # the input's centres 0 and 1, so the weights of the right pixel are 0, 0.25, 0.75, 1.
+    # 0.2 and 0.6: 0.2, 0.3, 0.5, 0.6; times 255: 51, 76.5, 127.5, 153
+    write_mask_images(tmp_path / "png", torch.tensor([[[0.2, 0.6]]]), 2, 4)
+    rows = np.asarray(Image.open(tmp_path / "png" / "00000.png")).astype(int)
+    assert rows.shape == (2, 4)
+    for row in rows:
+        assert row[0] == 51 and row[1] in (76, 77) and row[2] in (127, 128) and row[3] == 153
+
+
+@pytest.mark.parametrize(("value", "grey"), [(0.0, 0), (0.4, 102), (1.0, 255)])
+def test_constant_masks_stay_constant(tmp_path, value, grey):
+    write_mask_images(tmp_path / "png", torch.full((2, H, W), value), 11, 9)
+    assert names(tmp_path / "png") == ["00000.png", "00001.png"]
+    for name in names(tmp_path / "png"):
+        image = Image.open(tmp_path / "png" / name)
+        assert image.size == (9, 11) and set(image.tobytes()) == {grey}
+
+
+def save_all(folder: Path, content: object, idx: int = 1) -> Path:
+    """A good folder whose file ``idx`` holds ``content`` instead."""
+    write_soft_masks(folder, random_masks())
+    torch.save(content, folder / mask_name(idx))
+    return folder
+
+
+def refusal(folder: Path, read=read_soft_masks) -> str:
+    with pytest.raises(InputError) as caught:
+        read(folder, N, H, W)
+    line = str(caught.value)
+    assert "\n" not in line and line.startswith(str(folder))
+    return line.removeprefix(str(folder)).lstrip("/")
+
+
+def test_a_missing_folder_and_a_missing_file(tmp_path):
+    assert refusal(tmp_path / "none").startswith(": no such folder; give a folder of .pt maps")
+    write_soft_masks(tmp_path / "two", random_masks()[:2])
+    assert refusal(tmp_path / "two") == (
+        "00002.pt: is missing; the video has 3 frames, so its folder needs 00000.pt to 00002.pt, "
+        "a tensor [4, 6, 1] each"
+    )
+
+
+BAD_CONTENT = {
+    "transposed": (torch.zeros(W, H, 1), "has shape [6, 4, 1], expected [4, 6, channels]"),
+    "frame first": (torch.zeros(1, H, W), "has shape [1, 4, 6], expected [4, 6, channels]"),
+    "a number": (torch.tensor(0.5), "has shape [], expected [4, 6, channels]"),
+    "four axes": (torch.zeros(H, W, 1, 1), "has shape [4, 6, 1, 1]"),
+    "two channels": (torch.zeros(H, W, 2), "has shape [4, 6, 2], the first map of the folder has"),
+    "NaN": (torch.full((H, W, 1), float("nan")), "has values that are NaN or infinite"),
+    "infinite": (torch.full((H, W, 1), float("-inf")), "has values that are NaN or infinite"),
+    "too large": (
+        torch.full((H, W, 1), 1e300, dtype=torch.float64),
+        "has values that are NaN or infinite",
+    ),
+    "above 1": (
+        torch.full((H, W, 1), 1.5),
+        "has values from 1.5 to 1.5; a soft mask lies in [0, 1",
+    ),
+    "below 0": (torch.linspace(-0.25, 1, H * W).view(H, W, 1), "has values from -0.25 to 1;"),
+    "0 to 255": (torch.full((H, W, 1), 255, dtype=torch.uint8), "has values from 255 to 255;"),
+    "list": ([torch.zeros(H, W, 1)], "holds a list; it must hold one tensor [4, 6, 1]"),
+    "dict": ({"mask": torch.zeros(H, W, 1)}, "holds a dict"),
+    "None": (None, "holds a NoneType"),
+    "sparse": (torch.zeros(H, W, 1).to_sparse(), "is not a dense real tensor; save it as float32"),
+    "complex": (torch.zeros(H, W, 1, dtype=torch.complex64), "is not a dense real tensor"),
+    "without data": (torch.empty(H, W, 1, device="meta"), "is not a dense real tensor"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONTENT)
+def test_content_that_is_no_soft_mask(tmp_path, case):
+    content, expected = BAD_CONTENT[case]
+    assert refusal(save_all(tmp_path / "a", content)).startswith(f"00001.pt: {expected}")
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_sparse_rows_are_refused(tmp_path):
+    folder = save_all(tmp_path / "a", torch.eye(H, W).to_sparse_csr())
+    assert refusal(folder).startswith("00001.pt: is not a dense real tensor")
+
+
+def test_several_channels_are_features_but_no_soft_mask(tmp_path):
+    maps = torch.randn(N, H, W, 2) * 10
+    for idx in range(N):
+        torch.save(maps[idx], tmp_path / mask_name(idx))
+    assert torch.equal(read_feature_maps(tmp_path, N, H, W), maps)
+    assert refusal(tmp_path) == ": its maps have 2 channels; a soft mask has 1, [4, 6, 1]"
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float64, torch.uint8, torch.int64, torch.bool]
+)
+def test_other_number_types_are_accepted(tmp_path, dtype):
+    mask = (torch.arange(H * W).view(H, W, 1) % 2).to(dtype)
+    folder = save_all(tmp_path / "a", mask)
+    masks = read_soft_masks(folder, N, H, W)
+    assert masks.dtype == torch.float32
+    assert masks[1].tolist() == [[0.0, 1.0] * (W // 2)] * H
+
+
+def test_maps_without_a_channel_axis_and_parameters_are_accepted(tmp_path):
+    mask = torch.linspace(0, 1, H * W).view(H, W)
+    folder = save_all(tmp_path / "a", mask, idx=0)
+    torch.save(torch.nn.Parameter(mask), folder / mask_name(1))
+    torch.save(mask.T.contiguous().T[..., None], folder / mask_name(2))  # other strides
+    masks = read_soft_masks(folder, N, H, W)
+    assert not masks.requires_grad
+    assert all(torch.equal(masks[idx], mask) for idx in range(N))
+
+
+class RunsCode:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("writer", [pickle.dumps, torch.save], ids=["pickle", "torch.save"])
+def test_a_file_that_would_run_code_is_refused_and_does_not(tmp_path, writer):
+    folder = tmp_path / "a"
+    write_soft_masks(folder, random_masks())
+    made = tmp_path / "made by the file"
+    if writer is pickle.dumps:
+        (folder / mask_name(0)).write_bytes(pickle.dumps(RunsCode(made)))
+    else:
+        torch.save(RunsCode(made), folder / mask_name(0))
+    assert refusal(folder).startswith("00000.pt: is damaged or holds more than tensors (")
+    assert not made.exists()
+    with contextlib.suppress(RuntimeError):  # the plain pickle is no .pt file
+        torch.load(folder / mask_name(0), weights_only=False)  # here its code does run
+    assert made.is_dir()
+
+
+@pytest.mark.parametrize("case", ["half", "almost all", "empty", "text", "picture", "folder"])
+def test_damaged_files(tmp_path, case):
+    folder = tmp_path / "a"
+    write_soft_masks(folder, random_masks())
+    path = folder / mask_name(1)
+    data = path.read_bytes()
+    damaged = {
+        "half": data[: len(data) // 2],
+        "almost all": data[:-1],
+        "empty": b"",
+        "text": b"a mask\n" * 20,
+        "picture": b"\x89PNG\r\n\x1a\n" + bytes(50),
+    }
+    path.unlink()
+    if case == "folder":
+        path.mkdir()
+        assert refusal(folder).startswith("00001.pt: is missing; the video has 3 frames")
+    else:
+        path.write_bytes(damaged[case])
+        line = refusal(folder)
+        assert line.startswith("00001.pt: is damaged or holds more than tensors (")
+        assert line.endswith("a tensor [4, 6, 1] each")
+
+
+def test_every_cut_of_a_file_is_refused(tmp_path):
+    whole = tmp_path / "whole.pt"
+    torch.save(torch.rand(H, W, 1), whole)
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.pt"
+    for size in range(0, len(data), 41):
+        cut.write_bytes(data[:size])
+        with pytest.raises(InputError, match=r"cut\.pt: is damaged .*; make it again$"):
+            load_tensors(cut, "make it again")
