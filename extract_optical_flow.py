@@ -11,6 +11,7 @@ from ike_data.command_line import (
     announce,
     choose_device,
     common_flags,
+    path_argument,
     prepare_out_path,
     run_command,
 )
@@ -37,7 +38,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--models",
-        type=Path,
+        type=path_argument,
         metavar="CHECKPOINT",
         help="RAFT weights, the authors' (raft-things.pth, ...) or torchvision's; where neither "
         "this nor models in config.ini is given, torchvision's are downloaded once",
@@ -115,7 +116,9 @@ def main() -> None:
         delete_flows(out_path)
     n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
     kept = f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else ""
-    announce(config, describe_frames(frames) + kept, device, out_path)
+    # Its bytes tell the next run if the flow here is of another video of the same name.
+    found = f"{describe_frames(frames)}, {frames.n_bytes} bytes{kept}"
+    announce(config, found, device, out_path)([])
     if method is not None:
         write_flows(frames, out_path, to_make, method)
     print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")

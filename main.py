@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ike_data.command_line import (
     announce,
     choose_device,
     common_flags,
+    path_argument,
     prepare_out_path,
     run_command,
 )
@@ -26,7 +26,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pseudo_gt_path",
-        type=Path,
+        type=path_argument,
         help="folder of soft masks, %%05d.pt, one a frame: iter_{idx} of run_graph_module.py or "
         "results_pt/epoch_%%05d of this command",
     )
@@ -47,7 +47,7 @@ def main() -> None:
     pseudo_gt_path = needed_path(paths.pseudo_gt_path, "--pseudo_gt_path")
     device = choose_device(general.device)
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
-    announce(config, describe_frames(frames), device, out_path)
+    record = announce(config, describe_frames(frames), device, out_path)
 
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from network_module.learning import learn_video
@@ -59,6 +59,7 @@ def main() -> None:
         working_size=(general.working_h, general.working_w),
         settings=settings,
         device=device,
+        record=record,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import os
 
 from ike_data.command_line import (
     announce,
     choose_device,
     common_flags,
+    path_argument,
     prepare_out_path,
     run_command,
 )
@@ -26,7 +27,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--of_path",
-        type=Path,
+        type=path_argument,
         help="folder that extract_optical_flow.py wrote: fwd_of/ and bwd_of/ with .flo files",
     )
     return parser
@@ -48,8 +49,11 @@ def main() -> None:
     bwd_folder = needed_path(paths.bwd_of_path, "--of_path")
     device = choose_device(general.device)
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
-    announce(config, describe_frames(frames), device, out_path)
+    record = announce(config, describe_frames(frames), device, out_path)
 
+    # Frames are shared among threads, each of which works alone; without this, PyTorch's own
+    # threads would keep the cores busy waiting. Read when PyTorch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from graph_module.segmentation import segment_video
 
@@ -62,6 +66,7 @@ def main() -> None:
         working_size=(general.working_h, general.working_w),
         settings=settings,
         device=device,
+        record=record,
     )
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from ike_data.config import SAVED_MARK, Config, read_config
+from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, read_config
 from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD, check_flow, flow_name
 from ike_data.frames import Frames
 
 FOLDERS = (FORWARD, BACKWARD)
+_SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
 
 
 def flows_to_make(
@@ -20,20 +22,15 @@ def flows_to_make(
     All of it with ``overwrite``, else what `missing_flows` finds.
 
     Raises:
-        InputError: a person wrote ``out_path/config.ini``, or, without ``overwrite``, as
+        InputError: see `check_saved_config`, or, without ``overwrite``, as
             `check_earlier_run`.
     """
-    saved = out_path / "config.ini"
-    # Saving the settings refuses this too, but by then --overwrite has deleted the flow.
-    if saved.exists() and not _read_text(saved).startswith(SAVED_MARK):
-        raise InputError(
-            f"{saved}: was not saved by an IKE command and would be overwritten with the settings "
-            "of this run; choose another out_path"
-        )
+    # Before --overwrite deletes any flow.
+    check_saved_config(out_path, FLOW_PROGRAM)
     n_pairs = frames.count - 1
     if overwrite:
         return dict.fromkeys(range(n_pairs), FOLDERS)
-    check_earlier_run(out_path, config, n_pairs)
+    check_earlier_run(out_path, config, frames)
     return missing_flows(out_path, n_pairs, frames.height, frames.width)
 
 
@@ -64,7 +61,7 @@ def _is_whole(path: Path, height: int, width: int) -> bool:
     return True
 
 
-def check_earlier_run(out_path: Path, config: Config, n_pairs: int) -> None:
+def check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
     """Check that flow which is there already may be kept beside the flow of this run.
 
     A folder of flow without a saved config.ini may: nothing is known of how it was made.
@@ -73,7 +70,7 @@ def check_earlier_run(out_path: Path, config: Config, n_pairs: int) -> None:
         InputError: there is flow in ``out_path`` that was made from other frames or with other
             settings, or flow of pairs that the video does not have.
     """
-    there = flow_indices(out_path)
+    there, n_pairs = flow_indices(out_path), frames.count - 1
     instead = "give --overwrite to make all flow in it again, or another --out_path"
     surplus = {path: idx for path, idx in there.items() if idx >= n_pairs}
     if surplus:
@@ -91,6 +88,12 @@ def check_earlier_run(out_path: Path, config: Config, n_pairs: int) -> None:
                 f"{out_path}: holds flow made with {name} = {before.get(name)}, now it is "
                 f"{now.get(name)}; {instead}"
             )
+    n_bytes = _SAVED_BYTES.search(_read_text(saved))
+    if n_bytes is not None and int(n_bytes[1]) != frames.n_bytes:
+        raise InputError(
+            f"{out_path}: holds flow of other frames, of {n_bytes[1]} bytes, under this name; "
+            f"{frames.path} has {frames.n_bytes} now; {instead}"
+        )
 
 
 def _flow_settings(config: Config) -> dict[str, str]:

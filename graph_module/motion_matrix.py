@@ -1,9 +1,9 @@
-"""The motion matrix M, kept as links between pixels, and its product with a vector.
+"""The motion matrix M, never built, and its product with a vector.
 
 METHOD section 3, "Motion matrix M". A chain that reaches frame q at the real position (x, y)
 links its starting node to the four nodes {floor x, ceil x} x {floor y, ceil y}. What a link
-reads is therefore a sum over the corners of a cell, and this file stores one int32 for a link
-instead of four indices and four weights:
+reads is therefore a sum over the corners of a cell, and a link is stored as one int32 instead of
+four indices and four weights:
 
 - reading: the sums over the corners of all cells of a frame are taken once (`corner_sums`), and
   each link gathers one of them;
@@ -18,46 +18,121 @@ columns -1 .. W-1: corners outside the frame are dropped by reading 0 there.
 Node 0, the top left pixel of each frame, has no links in the authors' program, where index 0 also
 means "no link". It is one pixel, but it can hold a frame's minimum, which min-max normalisation
 sees, so it is left out here too: with it, uniform seeds differ from the authors' by up to 0.012.
+
+The links are *kept* in memory, or, where a video is too long for that, *followed anew* for each
+product, when only the flow is in memory.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from graph_module.cores import map_on_cores
+from graph_module.chains import follow_chains
+from graph_module.compiled import compiled
+from ike_data.cores import equal_blocks, map_on_cores
 
-# More gain little, and each needs memory for all masks.
-_MAX_WORKERS = 8
-
-
-def temporal_weight(distance: int, sigma: float) -> float:
-    """g(k) = exp(-k^2 / (2 sigma^2)), the weight of a link over k frames."""
-    return math.exp(-(distance**2) / (2 * sigma**2))
+# Frames that a core takes at a time: more make its own copy of the masks larger, fewer leave it
+# more often with the frames that two blocks share.
+FRAMES_PER_BLOCK = 32
 
 
-def link_cells(x: torch.Tensor, y: torch.Tensor, height: int, width: int) -> torch.Tensor:
+@dataclass(frozen=True)
+class Arrivals:
+    """The links into one frame from the K pivots whose chains reach it."""
+
+    pivots: torch.Tensor  # [K] int64
+    weights: torch.Tensor  # [K] float32
+    cells: torch.Tensor  # [K, N] int32, see `link_cells`
+
+
+@dataclass(frozen=True)
+class MotionMatrix:
+    """M = I + sum over pairs (p, q) of g(|p - q|) (B_pq + B_pq^T), n N x n N.
+
+    B_pq maps frame q to frame p: row i has the corners that the chain of pixel i of p reaches.
+
+    Either ``arrivals`` holds the links into each of the n frames, or it is None and they are
+    followed anew along the flows, [n - 1, 2, H, W].
+    """
+
+    weights: Mapping[int, float]  # by distance in frames, as `temporal_weights` gives them
+    arrivals: Sequence[Arrivals] | None
+    fwd_flow: torch.Tensor | None
+    bwd_flow: torch.Tensor | None
+    use_compiled: bool  # compiled loops instead of PyTorch, on the CPU only
+
+
+def empty_arrivals(
+    n_frames: int, n_nodes: int, weights: Mapping[int, float], device: torch.device
+) -> list[Arrivals]:
+    """Arrivals of all frames with their cells still to be written."""
+    frames = range(n_frames)
+    pivots_of = [[p for p in frames if abs(p - q) in weights] for q in frames]
+    return [
+        Arrivals(
+            torch.tensor(pivots, dtype=torch.int64, device=device),
+            torch.tensor([weights[abs(p - q)] for p in pivots], device=device),
+            torch.empty(len(pivots), n_nodes, dtype=torch.int32, device=device),
+        )
+        for q, pivots in enumerate(pivots_of)
+    ]
+
+
+def link_cells(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    height: int,
+    width: int,
+    cells: torch.Tensor,
+    *,
+    use_compiled: bool = False,
+) -> None:
     """The cell that each chain position falls into, as an index into `corner_sums`.
 
     Args:
         x, y: [N] float32 positions in pixels of a frame of height x width, of the chains of all
             N = height * width pixels of a pivot frame, row by row.
-
-    Returns:
-        int32 [N]; the last index (4 (H+1) (W+1)) stands for "all corners outside the frame".
+        cells: int32 [N], written; the last index (4 (H+1) (W+1)) stands for "all corners outside
+            the frame".
     """
-    left, top = x.floor(), y.floor()
-    inside = (left >= -1) & (left < width) & (top >= -1) & (top < height)
-    plane = (left == x).to(torch.int32) + 2 * (top == y).to(torch.int32)
-    # Far outside a position may exceed int32; those cells are replaced below.
-    row = top.clamp(-1, height).to(torch.int32) + 1
-    column = left.clamp(-1, width).to(torch.int32) + 1
-    cell = (plane * (height + 1) + row) * (width + 1) + column
-    inside[0] = False  # node 0 has no links
-    return torch.where(inside, cell, 4 * (height + 1) * (width + 1))
+    outside = 4 * (height + 1) * (width + 1)
+    if use_compiled:
+        _link_cells_loop(x, y, height, width, cells)
+    else:
+        left, top = x.floor(), y.floor()
+        inside = (left >= -1) & (left < width) & (top >= -1) & (top < height)
+        plane = (left == x).to(torch.int32) + 2 * (top == y).to(torch.int32)
+        # Far outside a position may exceed int32; those cells are replaced below.
+        row = top.clamp(-1, height).to(torch.int32) + 1
+        column = left.clamp(-1, width).to(torch.int32) + 1
+        cell = (plane * (height + 1) + row) * (width + 1) + column
+        cells.copy_(torch.where(inside, cell, outside))
+    cells[0] = outside  # node 0 has no links
+
+
+@compiled
+def _link_cells_loop(x, y, height, width, cells):  # type: ignore[no-untyped-def]
+    zero, one, two = np.int32(0), np.int32(1), np.int32(2)
+    n_rows, n_columns = np.int32(height + 1), np.int32(width + 1)
+    outside = np.int32(4 * (height + 1) * (width + 1))
+    for i in range(x.size):
+        a, b = x[i], y[i]
+        # False for NaN as well.
+        inside = (a >= np.float32(-1)) & (a < np.float32(width))
+        inside &= (b >= np.float32(-1)) & (b < np.float32(height))
+        a = a if inside else np.float32(0)
+        b = b if inside else np.float32(0)
+        column, row = np.int32(a), np.int32(b)  # truncated: above the floor where negative
+        column = column - one if np.float32(column) > a else column
+        row = row - one if np.float32(row) > b else row
+        plane = (one if np.float32(column) == a else zero) + (two if np.float32(row) == b else zero)
+        cell = (plane * n_rows + row + one) * n_columns + column + one
+        cells[i] = cell if inside else outside
 
 
 def corner_sums(mask: torch.Tensor) -> torch.Tensor:
@@ -73,58 +148,153 @@ def corner_sums(mask: torch.Tensor) -> torch.Tensor:
     padded[1, 1] = 0  # node 0 has no links
     top_left, top_right = padded[:-1, :-1], padded[:-1, 1:]  # [H+1, W+1]
     bottom_left, bottom_right = padded[1:, :-1], padded[1:, 1:]
-    left, top = top_left + bottom_left, top_left + top_right
-    planes = torch.stack([left + top_right + bottom_right, 2 * left, 2 * top, 4 * top_left])
-    return torch.cat([planes.flatten(), planes.new_zeros(1)])
+    sums = padded.new_empty(4 * top_left.numel() + 1)
+    both_real, x_whole, y_whole, both_whole = sums[:-1].view(4, *top_left.shape)
+    torch.add(top_left, bottom_left, out=x_whole)
+    torch.add(top_right, bottom_right, out=both_real).add_(x_whole)
+    torch.add(top_left, top_right, out=y_whole).mul_(2)
+    torch.mul(top_left, 4, out=both_whole)
+    x_whole.mul_(2)
+    sums[-1] = 0
+    return sums
 
 
 def spread_to_corners(cells: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """The transpose of `corner_sums`: [4 (H+1) (W+1) + 1] -> [H, W]."""
-    both_real, x_whole, y_whole, both_whole = cells[:-1].reshape(4, height + 1, width + 1)
-    top_left = both_real + 2 * x_whole + 2 * y_whole + 4 * both_whole
-    top_right = both_real + 2 * y_whole
-    bottom_left = both_real + 2 * x_whole
+    both_real, x_whole, y_whole, both_whole = cells[:-1].view(4, height + 1, width + 1)
     # Pixel (r, c) is the top left corner of cell (r+1, c+1), the top right one of (r+1, c), ...
-    mask = top_left[1:, 1:] + top_right[1:, :-1] + bottom_left[:-1, 1:] + both_real[:-1, :-1]
+    mask = both_whole[1:, 1:] * 4
+    mask.add_(x_whole[1:, 1:], alpha=2).add_(x_whole[:-1, 1:], alpha=2)
+    mask.add_(y_whole[1:, 1:], alpha=2).add_(y_whole[1:, :-1], alpha=2)
+    mask += both_real[1:, 1:]
+    mask += both_real[1:, :-1]
+    mask += both_real[:-1, 1:]
+    mask += both_real[:-1, :-1]
     mask[0, 0] = 0  # node 0 has no links
     return mask
 
 
-def propagate(
-    arrivals: Sequence[Sequence[tuple[int, torch.Tensor]]], masks: torch.Tensor, sigma: float
-) -> torch.Tensor:
-    """y = M x, M = I + sum over pairs (p, q) of g(|p - q|) (B_pq + B_pq^T).
-
-    B_pq maps frame q to frame p: row i has the corners that the chain of pixel i of p reaches.
+def propagate(matrix: MotionMatrix, masks: torch.Tensor) -> torch.Tensor:
+    """y = M x.
 
     Args:
-        arrivals: for each frame q the pivots p whose chains reach it: (p, their `link_cells` in q).
         masks: x, [n, H, W].
 
     Returns:
         [n, H, W]
     """
+    n_frames, reach = len(masks), max(matrix.weights, default=0)
+    partial_product = _kept_links if matrix.arrivals is not None else _links_followed_anew
 
-    def partial_product(frames: range) -> torch.Tensor:
-        """The part of M x whose links end in ``frames``."""
-        product = torch.zeros_like(masks)
-        for q in frames:
-            product[q] += masks[q]
-            read = corner_sums(masks[q])
-            written = torch.zeros_like(read)
-            for p, cells in arrivals[q]:
-                weight = temporal_weight(p - q, sigma)
-                product[p].view(-1).add_(read.index_select(0, cells), alpha=weight)
-                written.index_add_(0, cells, masks[p].reshape(-1), alpha=weight)
-            product[q] += spread_to_corners(written, *masks.shape[1:])
-        return product
+    def product_of_block(block: range) -> tuple[range, torch.Tensor]:
+        """The part of M x whose links end (kept) or start (followed anew) in ``block``."""
+        touched = range(max(block.start - reach, 0), min(block.stop + reach, n_frames))
+        part = masks.new_zeros(len(touched), *masks.shape[1:])
+        partial_product(matrix, block, touched, masks[touched.start : touched.stop], part)
+        return touched, part
 
-    # Each worker adds up in a tensor of its own, in a fixed order: the sum is the same in any run.
-    n_workers = 1
-    if masks.device.type == "cpu":
-        n_workers = min(torch.get_num_threads(), len(masks), _MAX_WORKERS)
-    parts = [range(worker, len(masks), n_workers) for worker in range(n_workers)]
-    first, *others = map_on_cores(partial_product, parts, masks.device)
-    for product in others:
-        first += product
-    return first
+    product = masks.clone()
+    blocks = equal_blocks(n_frames, FRAMES_PER_BLOCK, masks.device)
+    # Added in the order of the blocks: the same sum in any run.
+    for touched, part in map_on_cores(product_of_block, blocks, masks.device):
+        product[touched.start : touched.stop] += part
+    return product
+
+
+def _kept_links(
+    matrix: MotionMatrix, block: range, touched: range, masks: torch.Tensor, part: torch.Tensor
+) -> None:
+    """Add to ``part`` what links that end in ``block`` carry, both ways.
+
+    Frame by frame, so that what all of them read and write stays in the processor's cache.
+
+    Args:
+        masks, part: [m, H, W], the masks and the sums of the m frames ``touched``.
+    """
+    assert matrix.arrivals is not None
+    add_links = _add_links_compiled if matrix.use_compiled else _add_links
+    for q in block:
+        links = matrix.arrivals[q]
+        read = corner_sums(masks[q - touched.start])
+        written = torch.zeros_like(read)
+        pivots = links.pivots - touched.start
+        add_links(links.cells, pivots, links.weights, read, written, masks, part)
+        part[q - touched.start] += spread_to_corners(written, *masks.shape[1:])
+
+
+def _links_followed_anew(
+    matrix: MotionMatrix, block: range, touched: range, masks: torch.Tensor, part: torch.Tensor
+) -> None:
+    """As `_kept_links`, for the links that start in ``block``, pivot by pivot."""
+    assert matrix.fwd_flow is not None and matrix.bwd_flow is not None
+    height, width = masks.shape[1:]
+    use_compiled, reach = matrix.use_compiled, max(matrix.weights, default=0)
+    add_links = _add_links_compiled if use_compiled else _add_links
+    read = [corner_sums(mask) for mask in masks]
+    written = [torch.zeros_like(sums) for sums in read]
+    weights = {k: masks.new_tensor([weight]) for k, weight in matrix.weights.items()}
+    cells = torch.empty(height * width, dtype=torch.int32, device=masks.device)
+    for p in block:
+        pivot = torch.tensor([p - touched.start], device=masks.device)
+        for step in follow_chains(
+            p, matrix.fwd_flow, matrix.bwd_flow, reach, use_compiled=use_compiled
+        ):
+            if (weight := weights.get(abs(p - step.frame))) is not None:
+                link_cells(step.x, step.y, height, width, cells, use_compiled=use_compiled)
+                q = step.frame - touched.start
+                add_links(cells[None], pivot, weight, read[q], written[q], masks, part)
+    for q, sums in enumerate(written):
+        part[q] += spread_to_corners(sums, height, width)
+
+
+def _add_links(
+    cells: torch.Tensor,
+    pivots: torch.Tensor,
+    weights: torch.Tensor,
+    read: torch.Tensor,
+    written: torch.Tensor,
+    masks: torch.Tensor,
+    part: torch.Tensor,
+) -> None:
+    """Carry values along the links from K pivots into one frame, both ways.
+
+    ``part`` of each pivot += weight * ``read`` at its cells;
+    ``written`` at its cells += weight * ``masks`` of the pivot.
+
+    Args:
+        cells: [K, N] int32; pivots: [K], rows of masks and part; weights: [K].
+        read, written: [4 (H+1) (W+1) + 1], see `corner_sums`.
+        masks, part: [m, H, W].
+    """
+    masks, part = masks.flatten(1), part.flatten(1)  # [m, N]
+    # A GPU is filled by all pivots at once; a CPU keeps one in its cache.
+    together = len(pivots) if cells.is_cuda else 1
+    for rows, some, w in zip(
+        cells.split(together), pivots.split(together), weights[:, None].split(together), strict=True
+    ):
+        flat = rows.flatten()  # [k N]
+        part.index_add_(0, some, read.index_select(0, flat).view(rows.shape) * w)
+        written.index_add_(0, flat, (masks.index_select(0, some) * w).flatten())
+
+
+def _add_links_compiled(
+    cells: torch.Tensor,
+    pivots: torch.Tensor,
+    weights: torch.Tensor,
+    read: torch.Tensor,
+    written: torch.Tensor,
+    masks: torch.Tensor,
+    part: torch.Tensor,
+) -> None:
+    _add_links_loop(cells, pivots, weights, read, written, masks.flatten(1), part.flatten(1))
+
+
+@compiled
+def _add_links_loop(cells, pivots, weights, read, written, masks, part):  # type: ignore[no-untyped-def]
+    for k in range(len(pivots)):
+        weight, links = weights[k], cells[k]
+        mask, product = masks[pivots[k]], part[pivots[k]]
+        for i in range(links.size):
+            cell = np.uint32(links[i])  # unsigned: no test for an index from the end
+            product[i] += weight * read[cell]
+            written[cell] += weight * mask[i]

@@ -6,19 +6,20 @@ from collections.abc import Iterator
 
 import torch
 
+from ike_data.cores import map_on_cores
+from graph_module.features import features_as_float
 from graph_module.motion_matrix import propagate
 from graph_module.normalisation import min_max_each_
 from graph_module.regression import factor_gram, project
 from graph_module.space_time_graph import SpaceTimeGraph
 
+# What the features of the frames that are projected together may take on a GPU as float32; the
+# more frames, the fewer and fuller its kernels. A CPU keeps one frame in its cache.
+_GPU_CHUNK_BYTES = 1 << 29
+
 
 def power_iteration(
-    graph: SpaceTimeGraph,
-    masks: torch.Tensor,
-    *,
-    sigma: float,
-    ridge: float,
-    n_iterations: int,
+    graph: SpaceTimeGraph, masks: torch.Tensor, *, ridge: float, n_iterations: int
 ) -> Iterator[torch.Tensor]:
     """Iterate x <- P M x, propagation by motion and projection onto the features.
 
@@ -27,17 +28,35 @@ def power_iteration(
 
     Args:
         masks: the seed x, [n, H, W].
-        sigma: of the temporal Gaussian, frames.
         ridge: lambda of the ridge regression.
 
     Yields:
         x after each of ``n_iterations``, [n, H, W], each frame min-max normalised to [0, 1].
     """
-    has_features = graph.features.shape[1] > 1
-    gram_factors = factor_gram(graph.features, ridge)
+    features, device = graph.features, masks.device
+    n_frames, n_features, n_nodes = features.shape
+    together = 1
+    if device.type == "cuda":
+        together = min(max(_GPU_CHUNK_BYTES // (4 * n_features * n_nodes), 1), n_frames)
+    chunks = [slice(start, start + together) for start in range(0, n_frames, together)]
+
+    def factor(chunk: slice) -> torch.Tensor:
+        return factor_gram(features_as_float(features[chunk], device), ridge)
+
+    has_features = n_features > 1
+    gram_factors = list(map_on_cores(factor, chunks, device)) if has_features else []
+
     for _ in range(n_iterations):
-        masks = min_max_each_(propagate(graph.arrivals, masks, sigma))
-        if has_features:
-            projected = project(graph.features, gram_factors, masks.flatten(1))  # [n, N]
-            masks = min_max_each_(projected).view_as(masks)  # [n, H, W]
+        propagated = propagate(graph.motion, masks)
+
+        def finish(idx: int, propagated: torch.Tensor = propagated) -> None:
+            """Normalise and project a chunk of frames, in place."""
+            some = min_max_each_(propagated[chunks[idx]]).flatten(1)  # [m, N]
+            if has_features:
+                rows = features_as_float(features[chunks[idx]], device)  # [m, d + 1, N]
+                some.copy_(min_max_each_(project(rows, gram_factors[idx], some)))
+
+        for _done in map_on_cores(finish, range(len(chunks)), device):
+            pass
+        masks = propagated
         yield masks

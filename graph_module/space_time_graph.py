@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 
-from graph_module.chains import follow_chains
-from graph_module.cores import map_on_cores
+from graph_module.chains import ChainStep, follow_chains
+from ike_data.cores import map_on_cores
 from graph_module.features import (
+    LEVELS,
     N_DIRECTION_BLOCKS,
-    normalise_features,
-    read_direction_features,
-    read_ike_features,
+    direction_ranges,
+    ike_range,
+    offsets_read_at,
+    write_direction_features,
+    write_ike_features,
 )
-from graph_module.motion_matrix import link_cells
+from graph_module.motion_matrix import MotionMatrix, empty_arrivals, link_cells
 
 
 @dataclass(frozen=True)
 class SpaceTimeGraph:
     """n frames of N = H * W nodes.
 
-    ``arrivals[q]`` lists, for frame q, the pivots p whose chains reach it and the cells they fall
-    into: (p, int32 [N]); see `motion_matrix`. ``features`` is F^T for each frame, float32
-    [n, d + 1, N] in [0, 1] with the bias as its last row; d is 0 where no feature is used.
+    ``features`` is F^T for each frame, int16 [n, d + 1, N] in steps of 1 / LEVELS, with the bias
+    as its last row; d is 0 where no feature is used. It may lie on the CPU, or on the disk, while
+    the links are on a GPU.
     """
 
-    arrivals: list[list[tuple[int, torch.Tensor]]]
+    motion: MotionMatrix
     features: torch.Tensor
+
+
+def count_features(
+    n_channels: int, dir_features_half_chain_size: int, features_half_chain_size: int
+) -> tuple[int, int]:
+    """Direction features and ike features of a node; n_channels: of the ike feature maps."""
+    n_direction = N_DIRECTION_BLOCKS * max(dir_features_half_chain_size, 0)
+    return n_direction, n_channels * max(2 * features_half_chain_size + 1, 0)
 
 
 def build_graph(
@@ -36,48 +48,77 @@ def build_graph(
     bwd_flow: torch.Tensor,
     feature_maps: torch.Tensor | None,
     *,
-    half_window: int,
+    weights: Mapping[int, float],
     dir_features_half_chain_size: int,
     features_half_chain_size: int,
+    keep_links: bool = True,
+    features_out: torch.Tensor | None = None,
+    use_compiled: bool = False,
 ) -> SpaceTimeGraph:
     """Follow the chains of every frame once, for links and features together.
 
     Args:
         fwd_flow, bwd_flow: [n - 1, 2, H, W]; see `follow_chains`.
         feature_maps: [n, C, H, W] for the ike features, or None.
-        half_window: frames that links reach to each side.
+        weights: of a link over k frames, for those k that are used; see `temporal_weights`.
         dir_features_half_chain_size: h; -1 or 0 for no direction features.
         features_half_chain_size: c; -1 for no ike features.
+        keep_links: keep the links in memory; else the flows are, and links are followed anew.
+        features_out: int16 [n, d + 1, N] to write the features to; new memory where None.
+        use_compiled: compiled loops instead of PyTorch, on the CPU only.
     """
     n_pairs, _, height, width = fwd_flow.shape
     n_frames, n_nodes = n_pairs + 1, height * width
-    h = max(dir_features_half_chain_size, 0)
-    c = features_half_chain_size if feature_maps is not None else -1
-    n_direction = N_DIRECTION_BLOCKS * h
-    n_ike = 0 if feature_maps is None or c < 0 else (2 * c + 1) * feature_maps.shape[1]
+    n_channels = 0 if feature_maps is None else feature_maps.shape[1]
+    n_direction, n_ike = count_features(
+        n_channels, dir_features_half_chain_size, features_half_chain_size
+    )
+    h, c = n_direction // N_DIRECTION_BLOCKS, features_half_chain_size if n_ike else 0
+    n_link_steps = max(weights, default=0) if keep_links else 0
 
-    features = fwd_flow.new_ones(n_frames, n_direction + n_ike + 1, n_nodes)
+    flow_ranges = direction_ranges(fwd_flow, bwd_flow)
+    if n_ike and feature_maps is not None:
+        map_range = ike_range(feature_maps, fwd_flow, bwd_flow, c)
+    features = features_out
+    if features is None:
+        shape = n_frames, n_direction + n_ike + 1, n_nodes
+        features = torch.empty(shape, dtype=torch.int16, device=fwd_flow.device)
+    arrivals = None
+    if keep_links:
+        arrivals = empty_arrivals(n_frames, n_nodes, weights, fwd_flow.device)
+        row_of = [{p: row for row, p in enumerate(links.pivots.tolist())} for links in arrivals]
 
-    def add_pivot(pivot: int) -> list[tuple[int, torch.Tensor]]:
-        """Write the features of a pivot frame; return (frame, cells) of its links."""
-        links, near = [], {}
-        for step in follow_chains(pivot, fwd_flow, bwd_flow, max(half_window, h, c)):
-            distance = abs(step.frame - pivot)
-            if distance <= half_window:
-                links.append((step.frame, link_cells(step.x, step.y, height, width)))
-            if distance <= max(h, c):
-                near[step.frame] = step
-        read_direction_features(features[pivot, :n_direction], pivot, n_frames, near)
-        if feature_maps is not None and n_ike:
+    def write_features(pivot: int, frame: int, step: ChainStep | None) -> None:
+        """Write what is read in ``frame``; step is None in the pivot frame itself."""
+        for offset in offsets_read_at(frame, pivot, n_frames, h):
+            if offset:
+                out = features[pivot, :n_direction]  # [4 h, N]
+                write_direction_features(out, offset, step, flow_ranges)
+        if n_ike and feature_maps is not None:
             out = features[pivot, n_direction:-1].view(2 * c + 1, -1, n_nodes)  # [2c+1, C, N]
-            read_ike_features(out, pivot, feature_maps, near)
-        return links
+            for offset in offsets_read_at(frame, pivot, n_frames, c):
+                write_ike_features(out, offset, feature_maps[frame], step, map_range)
 
-    arrivals: list[list[tuple[int, torch.Tensor]]] = [[] for _ in range(n_frames)]
-    links_of_pivots = map_on_cores(add_pivot, range(n_frames), fwd_flow.device)
-    bar = tqdm(links_of_pivots, desc="chains", total=n_frames, unit="frame")
-    for pivot, links in enumerate(bar):
-        for frame, cells in links:
-            arrivals[frame].append((pivot, cells))
-    normalise_features(features[:, :-1], h)
-    return SpaceTimeGraph(arrivals, features)
+    def add_pivot(pivot: int) -> None:
+        """Write the features of a pivot frame and the cells of its links."""
+        features[pivot, -1] = LEVELS  # the bias
+        write_features(pivot, pivot, None)
+        for step in follow_chains(
+            pivot, fwd_flow, bwd_flow, max(n_link_steps, h, c), use_compiled=use_compiled
+        ):
+            write_features(pivot, step.frame, step)
+            if arrivals is not None and abs(step.frame - pivot) in weights:
+                cells = arrivals[step.frame].cells[row_of[step.frame][pivot]]
+                link_cells(step.x, step.y, height, width, cells, use_compiled=use_compiled)
+
+    pivots = map_on_cores(add_pivot, range(n_frames), fwd_flow.device)
+    for _ in tqdm(pivots, desc="chains", total=n_frames, unit="frame"):
+        pass
+    motion = MotionMatrix(
+        weights,
+        arrivals,
+        None if keep_links else fwd_flow,
+        None if keep_links else bwd_flow,
+        use_compiled,
+    )
+    return SpaceTimeGraph(motion, features)

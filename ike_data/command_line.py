@@ -9,15 +9,16 @@ import argparse
 import io
 import os
 import shlex
+import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
-from ike_data.config import Config, format_config, save_config
+from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, format_config, save_config
 from ike_data.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,16 +70,25 @@ def _fail(message: str) -> NoReturn:
     raise SystemExit(EXIT_BAD_INPUT)
 
 
+def path_argument(text: str) -> Path:
+    """A path on the command line; the shell leaves the ~ of ``--out_path=~/x`` as it is."""
+    return Path(os.path.expanduser(text))
+
+
 def common_flags() -> argparse.ArgumentParser:
     """The flags of all three commands, as a parent parser."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
-        "--frames_path", type=Path, help="folder of frames (jpg or png, numbered) or a video file"
+        "--frames_path",
+        type=path_argument,
+        help="folder of frames (jpg or png, numbered) or a video file",
     )
-    parser.add_argument("--out_path", type=Path, help="folder for the results; made if needed")
+    parser.add_argument(
+        "--out_path", type=path_argument, help="folder for the results; made if needed"
+    )
     parser.add_argument(
         "--config",
-        type=Path,
+        type=path_argument,
         default=PROJECT_CONFIG,
         help="settings (default: the config.ini beside the commands)",
     )
@@ -90,21 +100,45 @@ def common_flags() -> argparse.ArgumentParser:
     return parser
 
 
-def announce(config: Config, found: str, device: torch.device, out_path: Path) -> None:
-    """Print what was found and the resolved settings, and save these as out_path/config.ini.
+def announce(
+    config: Config, found: str, device: torch.device, out_path: Path
+) -> Callable[[Iterable[Path]], None]:
+    """Print what was found and the resolved settings.
+
+    Returns:
+        What saves these as out_path/config.ini. To be called when all input has been read, so
+        that a command which fails leaves the record of an older result; and with the files and
+        folders that the run is going to write: older ones that were made with other settings are
+        removed, as an interrupted run must not leave them beside its own record.
 
     Raises:
-        InputError: out_path holds a config.ini that a person wrote.
+        InputError: see `check_saved_config`.
     """
     import torch
 
+    program = Path(sys.argv[0]).name
+    check_saved_config(out_path, program)
+    # How the flow was made stands with the flow: here its section would tell of defaults.
+    without = () if program == FLOW_PROGRAM else ("Optical Flow",)
+    settings = format_config(config, without)
     notes = [
         f"command: {shlex.join(['python', *sys.argv])}",
         f"frames: {found}",
         f"ran on {device.type} with PyTorch {torch.__version__}",
     ]
-    save_config(config, out_path, notes)
-    print(*notes, "", format_config(config), sep="\n")
+    print(*notes, "", settings, sep="\n", flush=True)
+
+    def record(results: Iterable[Path]) -> None:
+        saved = out_path / "config.ini"
+        if saved.exists() and not saved.read_text(encoding="utf-8").endswith(settings):
+            for path in results:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        save_config(config, out_path, notes, without)
+
+    return record
 
 
 def choose_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ import difflib
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from ike_data.atomic import atomic_file
 from ike_data.errors import InputError
 
 SAVED_MARK = "# Saved by an IKE command"
+FLOW_PROGRAM = "extract_optical_flow.py"
+PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
+_SAVED_COMMAND = re.compile(r"^# command: python (?:\S*/)?(\S+)", re.MULTILINE)
 _REQUIRED = object()
 
 
@@ -88,6 +91,10 @@ class GraphModule:
     dir_features_half_chain_size: int = _key("int", low=-1, high=10_000)  # frames
     features_half_chain_size: int = _key("int", low=-1, high=10_000)  # frames
     ridge: float = _key("float", low=0, low_excluded=True, name="lambda")
+    tolerance: float = _key("float", 0.0, low=0, high=1)
+    propagation: str = _key("choice", "exact", choices=("exact", "fast"))
+    engine: str = _key("choice", "auto", choices=("auto", "torch"))
+    links_memory: float = _key("float", 4.0, low=0)  # GB
 
 
 @dataclass(frozen=True)
@@ -318,10 +325,15 @@ def needed_path(path: Path | None, flag: str) -> Path:
     return path
 
 
-def format_config(config: Config) -> str:
-    """The settings as the text of a config.ini that `read_config` reads back equal."""
+def format_config(config: Config, without: Collection[str] = ()) -> str:
+    """The settings as the text of a config.ini that `read_config` reads back equal.
+
+    ``without`` names sections to leave out, which are then read back as their defaults.
+    """
     blocks = []
     for section, settings in zip(SECTIONS, vars(config).values(), strict=True):
+        if section in without:
+            continue
         lines = [f"[{section}]"]
         for key in dataclasses.fields(settings):
             text = _format_value(getattr(settings, key.name))
@@ -356,23 +368,38 @@ def _path_text(path: Path) -> str:
     return text
 
 
-def save_config(config: Config, out_path: Path, notes: list[str]) -> None:
-    """Write ``out_path/config.ini`` so that the result says how it was made.
-
-    ``notes`` become comment lines at its top.
+def check_saved_config(out_path: Path, program: str) -> None:
+    """Check that ``out_path/config.ini`` may be replaced by the settings of a run of ``program``.
 
     Raises:
-        InputError: a config.ini that a person wrote would be overwritten.
+        InputError: a person wrote it, or another command saved it with its results.
     """
     path = out_path / "config.ini"
+    if not path.exists():
+        return
     # Bytes: what stands there may be anything.
-    saved = path.is_file() and path.read_bytes().startswith(SAVED_MARK.encode())
-    if path.exists() and not saved:
+    if not path.is_file() or not path.read_bytes().startswith(SAVED_MARK.encode()):
         raise InputError(
             f"{path}: was not saved by an IKE command and would be overwritten with the settings "
             "of this run; choose another out_path"
         )
+    command = _SAVED_COMMAND.search(path.read_text(encoding="utf-8", errors="replace"))
+    if command is not None and command[1] in PROGRAMS and command[1] != program:
+        raise InputError(
+            f"{out_path}: holds the results of {command[1]}; choose another out_path for {program}"
+        )
+
+
+def save_config(
+    config: Config, out_path: Path, notes: list[str], without: Collection[str] = ()
+) -> None:
+    """Write ``out_path/config.ini`` so that the result says how it was made.
+
+    ``notes`` become comment lines at its top; see `format_config` for ``without`` and
+    `check_saved_config` for what may be replaced.
+    """
     header = [f"{SAVED_MARK}; give it to --config to run the same again."]
     header += [f"# {' '.join(note.split())}" for note in notes]
-    with atomic_file(path) as partial:
-        partial.write_text("\n".join([*header, "", format_config(config)]), encoding="utf-8")
+    text = "\n".join([*header, "", format_config(config, without)])
+    with atomic_file(out_path / "config.ini") as partial:
+        partial.write_text(text, encoding="utf-8")

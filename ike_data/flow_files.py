@@ -53,7 +53,9 @@ def read_flow(path: Path, height: int, width: int) -> np.ndarray:
             size, or holds a value that is not finite.
     """
     check_flow(path, height, width)
-    flow = cv2.readOpticalFlow(str(path))
+    # The values follow the header as they stand in memory. cv2.readOpticalFlow gives the same
+    # array, but reads number by number: 100 times slower.
+    flow = np.fromfile(path, "<f4", offset=_HEADER_BYTES).reshape(height, width, 2)
     if not (np.abs(flow) < _UNKNOWN).all():  # false for NaN as well
         raise InputError(
             f"{path}: has values that are unknown or not finite; delete it and run "

@@ -33,6 +33,7 @@ class Frames(Protocol):
     height: int  # pixels
     width: int  # pixels
     fps: float | None  # frames a second; None for a folder of images
+    n_bytes: int  # of all files: tells another video under the same name
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
 
@@ -114,6 +115,7 @@ class FrameFolder:
         self.files = numbered_images(path)
         self.count = len(self.files)
         self.fps: float | None = None
+        self.n_bytes = sum(file.stat().st_size for file in self.files)
         self.width, self.height = _image_size(self.files[0])
         # Only headers are read here: a wrong size is found before any work is done.
         for file in self.files[1:]:
@@ -170,6 +172,7 @@ class VideoFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.n_bytes = path.stat().st_size
         self.count = 0
         self.height, self.width = 0, 0
         with self._open() as container:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from ike_data.atomic import atomic_folder
+from ike_data.cores import map_on_cores
 from ike_data.errors import InputError
 from ike_data.tensor_files import load_tensors
 
@@ -29,12 +30,16 @@ def write_soft_masks(folder: Path, masks: torch.Tensor) -> None:
     if not torch.isfinite(masks).all():
         raise ValueError(f"masks for {folder} have values that are not finite")
     with atomic_folder(folder) as partial:
-        for idx, mask in enumerate(masks):
+
+        def write(idx: int) -> None:
             # clone: torch.save writes the whole storage that a view belongs to.
-            mask = mask.detach().to("cpu", torch.float32).unsqueeze(-1).clone()  # [H, W, 1]
+            mask = masks[idx].detach().to("cpu", torch.float32).unsqueeze(-1).clone()  # [H, W, 1]
             # An open file: torch.save reports a full disk as such only there.
             with (partial / mask_name(idx)).open("wb") as file:
                 torch.save(mask, file)
+
+        for _ in map_on_cores(write, range(len(masks)), torch.device("cpu")):
+            pass
 
 
 def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int) -> None:
@@ -43,11 +48,15 @@ def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int
     Resized bilinearly (align_corners=False). The folder appears when all files are written.
     """
     with atomic_folder(folder) as partial:
-        for idx, mask in enumerate(masks):
-            image = resize_mask(mask.detach().to("cpu", torch.float32), height, width)
+
+        def write(idx: int) -> None:
+            image = resize_mask(masks[idx].detach().to("cpu", torch.float32), height, width)
             grey = (image * 255).round().clamp(0, 255).to(torch.uint8).numpy()
             # A light compression level: a third of the default's time for a tenth more bytes.
             Image.fromarray(grey).save(partial / mask_name(idx, ".png"), compress_level=1)
+
+        for _ in map_on_cores(write, range(len(masks)), torch.device("cpu")):
+            pass
 
 
 def resize_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -12,13 +12,17 @@ LOG_NAME = "log.csv"
 
 
 @contextmanager
-def step_log(out_path: Path, *columns: str) -> Iterator[Callable[..., None]]:
+def step_log(
+    out_path: Path, *columns: str, start: float | None = None
+) -> Iterator[Callable[..., None]]:
     """Yield a function that appends a line: the values of ``columns``, then the seconds so far.
+
+    They count from ``start``, a time.perf_counter(), or from now.
 
     Each line is written out at once, so that the log of an interrupted run ends with its last
     finished step. An older log is replaced.
     """
-    start = time.perf_counter()
+    start = time.perf_counter() if start is None else start
     with (out_path / LOG_NAME).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*columns, "seconds"])

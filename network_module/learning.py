@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ def learn_video(
     working_size: tuple[int, int],
     settings: NetworkModule,
     device: torch.device,
+    record: Callable[[Iterable[Path]], None],
 ) -> None:
     """Train a U-Net on ``frames`` and save, for each epoch in to_save_epochs,
 
@@ -39,6 +41,7 @@ def learn_video(
     Args:
         pseudo_gt_path: folder of soft masks, one a frame, of the working size.
         working_size: (height, width), pixels.
+        record: called with what will be written, when all input has been read.
 
     Raises:
         InputError: a frame, pseudo-label or pretrained encoder cannot be used, or training
@@ -57,6 +60,11 @@ def learn_video(
     model.to(device)
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, height, width)
     video = read_working_frames(frames, height, width)
+    names = [f"epoch_{epoch:05d}" for epoch in to_save]
+    record(
+        [out_path / folder / name for folder in ("results_pt", "results_images") for name in names]
+        + [out_path / "models" / f"{name}.pth" for name in names]
+    )
 
     epochs = train(
         model,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import os
 import re
@@ -249,27 +250,62 @@ def test_an_out_path_that_takes_no_files():
         prepare_out_path(Path("/proc/self/fd"))
 
 
-def test_announce_prints_and_saves_the_same(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["main.py", "--frames_path=my clip"])
-    config = fill_in(read_config(PROJECT_CONFIG), device="cpu", out_path=tmp_path)
-    announce(config, "clip: 3 frames", torch.device("cpu"), tmp_path)
+def announce_for(program, folder, monkeypatch, **general):
+    monkeypatch.setattr(sys, "argv", [program, "--frames_path=my clip"])
+    config = fill_in(read_config(PROJECT_CONFIG), device="cpu", out_path=folder)
+    config = dataclasses.replace(config, general=dataclasses.replace(config.general, **general))
+    return config, announce(config, "clip: 3 frames", torch.device("cpu"), folder)
+
+
+def test_announce_prints_and_then_saves_the_same(tmp_path, capsys, monkeypatch):
+    config, record = announce_for("main.py", tmp_path, monkeypatch)
     notes = [
         "command: python main.py '--frames_path=my clip'",
         "frames: clip: 3 frames",
         f"ran on cpu with PyTorch {torch.__version__}",
     ]
     printed = capsys.readouterr().out
-    assert printed == "\n".join([*notes, "", format_config(config), ""])
+    assert printed == "\n".join([*notes, "", format_config(config, ["Optical Flow"]), ""])
+    assert list(tmp_path.iterdir()) == []  # the input has not been read yet
+    record([])
     saved = (tmp_path / "config.ini").read_text()
     assert saved.startswith(SAVED_MARK)
     assert [line for line in saved.split("\n") if line.startswith("# ")][1:] == [
         f"# {note}" for note in notes
     ]
     assert read_config(tmp_path / "config.ini") == config
+
+
+def test_an_out_path_of_a_person_or_of_another_command_is_refused(tmp_path, capsys, monkeypatch):
     (tmp_path / "config.ini").write_text("; mine")
     with pytest.raises(InputError, match="would be overwritten"):
-        announce(config, "clip: 3 frames", torch.device("cpu"), tmp_path)
+        announce_for("main.py", tmp_path, monkeypatch)
+    (tmp_path / "config.ini").unlink()
+    _, record = announce_for("/somewhere/run_graph_module.py", tmp_path, monkeypatch)
+    record([])
+    capsys.readouterr()
+    with pytest.raises(InputError, match=r"holds the results of run_graph_module\.py"):
+        announce_for("main.py", tmp_path, monkeypatch)
     assert capsys.readouterr().out == ""
+
+
+def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monkeypatch):
+    folder, file = tmp_path / "iter_19", tmp_path / "epoch_00005.pth"
+    other = tmp_path / "iter_3"
+
+    def make_results():
+        folder.mkdir(exist_ok=True)
+        (folder / "00000.pt").touch()
+        file.touch()
+        other.mkdir(exist_ok=True)
+
+    make_results()
+    announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
+    announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
+    assert folder.exists()
+    assert file.exists()
+    announce_for("main.py", tmp_path, monkeypatch, working_h=64)[1]([folder, file])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.ini", "iter_3"]
 
 
 def test_step_log_writes_each_line_at_once(tmp_path):

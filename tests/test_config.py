@@ -18,6 +18,7 @@ from ike_data.config import (
     OpticalFlow,
     Paths,
     fill_in,
+    check_saved_config,
     format_config,
     needed_path,
     read_config,
@@ -307,7 +308,7 @@ def test_a_file_that_a_person_wrote_is_never_overwritten(tmp_path, content):
     path = tmp_path / "config.ini"
     path.write_bytes(content)
     with pytest.raises(InputError, match="choose another out_path"):
-        save_config(read_config(PROJECT_CONFIG), tmp_path, [])
+        check_saved_config(tmp_path, "main.py")
     assert path.read_bytes() == content
 
 
@@ -412,4 +413,4 @@ def test_a_note_cannot_break_the_settings(tmp_path):
 def test_a_folder_named_config_ini_in_the_out_path(tmp_path):
     (tmp_path / "config.ini").mkdir()
     with pytest.raises(InputError, match="choose another out_path"):
-        save_config(read_config(PROJECT_CONFIG), tmp_path, [])
+        check_saved_config(tmp_path, "main.py")

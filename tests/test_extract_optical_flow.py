@@ -324,6 +324,19 @@ def test_settings_that_dis_does_not_use_may_change(run, video, tmp_path):
     assert "6 of 6 .flo files kept" in run(*flags, "--iters", 3)
 
 
+def test_flow_of_another_video_under_the_same_name_is_not_kept(run, video, tmp_path):
+    flags = ["--frames_path", video, "--out_path", tmp_path / "out", "--method", "dis"]
+    run(*flags)
+    before = contents(tmp_path / "out")
+    frame = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    Image.fromarray(frame).save(video / "9.png")
+    with pytest.raises(InputError, match=r"flow of other frames, of \d+ bytes.*--overwrite"):
+        run(*flags)
+    assert contents(tmp_path / "out") == before
+    run(*flags, "--overwrite")
+    assert contents(tmp_path / "out") != before
+
+
 def test_flow_of_a_longer_video_is_not_left_lying(run, video, tmp_path):
     out = tmp_path / "flow"
     flags = ("--frames_path", video, "--out_path", out, "--method", "dis")

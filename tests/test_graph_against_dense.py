@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from graph_module.compiled import AVAILABLE
+from graph_module.features import LEVELS
 from graph_module.motion_matrix import propagate
 from graph_module.power_iteration import power_iteration
 from graph_module.space_time_graph import build_graph
+from graph_module.temporal_weights import exact_weights
 
 N_FRAMES, HEIGHT, WIDTH = 5, 12, 16
 PROBE = np.random.default_rng(1).random(HEIGHT * WIDTH)
@@ -25,14 +28,35 @@ def tiny_flows(seed):
     return flow(), flow()
 
 
-def graph_of(fwd, bwd, maps=None, *, half_window=15, h=5, c=1):
+# Each way of computing the same: (keep_links, use_compiled).
+WAYS = pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param((True, False), id="kept"),
+        pytest.param((False, False), id="anew"),
+        *(
+            pytest.param(
+                (keep, True),
+                id=f"{name}-compiled",
+                marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed"),
+            )
+            for keep, name in ((True, "kept"), (False, "anew"))
+        ),
+    ],
+)
+
+
+def graph_of(fwd, bwd, maps=None, *, half_window=15, sigma=4.0, h=5, c=1, way=(True, False)):
+    keep_links, use_compiled = way
     return build_graph(
         torch.from_numpy(fwd),
         torch.from_numpy(bwd),
         None if maps is None else torch.from_numpy(maps),
-        half_window=half_window,
+        weights=exact_weights(half_window, sigma),
         dir_features_half_chain_size=h,
         features_half_chain_size=c,
+        keep_links=keep_links,
+        use_compiled=use_compiled,
     )
 
 
@@ -45,58 +69,61 @@ def test_the_tiny_flows_leave_the_frame_and_hit_integers():
     assert any(x == np.floor(x) and y == np.floor(y) for x, y, _, _ in steps)
 
 
+@WAYS
 @pytest.mark.parametrize("half_window", [0, 2, 15])
-def test_propagation_is_the_product_with_the_dense_matrix(half_window):
+def test_propagation_is_the_product_with_the_dense_matrix(half_window, way):
     fwd, bwd = tiny_flows(half_window)
     x = np.random.default_rng(7).random((N_FRAMES, HEIGHT, WIDTH)).astype(np.float32)
     expected = dense_oracle.motion_matrix(fwd, bwd, half_window, sigma=1.5) @ x.reshape(-1)
-    graph = graph_of(fwd, bwd, half_window=half_window)
-    actual = propagate(graph.arrivals, torch.from_numpy(x), 1.5)
+    graph = graph_of(fwd, bwd, half_window=half_window, sigma=1.5, way=way)
+    actual = propagate(graph.motion, torch.from_numpy(x))
     np.testing.assert_allclose(actual.numpy().reshape(-1), expected, rtol=1e-5)
 
 
-def test_the_motion_matrix_is_symmetric():
+@WAYS
+def test_the_motion_matrix_is_symmetric(way):
     """x^T (M y) = y^T (M x) for random x and y."""
-    graph = graph_of(*tiny_flows(3))
+    motion = graph_of(*tiny_flows(3), sigma=2.0, way=way).motion
     x, y = torch.rand(2, N_FRAMES, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    left = (x * propagate(graph.arrivals, y, 2.0)).sum().item()
-    right = (y * propagate(graph.arrivals, x, 2.0)).sum().item()
+    left = (x * propagate(motion, y)).sum().item()
+    right = (y * propagate(motion, x)).sum().item()
     assert left == pytest.approx(right, rel=1e-5)
 
 
+@WAYS
 @pytest.mark.parametrize(
     ("h", "c", "n_channels"),
     [(5, -1, 0), (1, 1, 1), (0, 0, 2), (-1, 2, 1), (2, 6, 1)],
 )
-def test_features_are_those_read_pixel_by_pixel(h, c, n_channels):
+def test_features_are_those_read_pixel_by_pixel(h, c, n_channels, way):
     fwd, bwd = tiny_flows(11)
     rng = np.random.default_rng(5)
     maps = None
     if n_channels:
         maps = rng.normal(size=(N_FRAMES, n_channels, HEIGHT, WIDTH)).astype(np.float32)
     expected = dense_oracle.node_features(fwd, bwd, h, maps, c)  # [n, N, d + 1]
-    actual = graph_of(fwd, bwd, maps, half_window=2, h=h, c=c).features.numpy()  # [n, d + 1, N]
+    graph = graph_of(fwd, bwd, maps, half_window=2, h=h, c=c, way=way)
+    actual = graph.features.numpy() / LEVELS  # [n, d + 1, N]
     # The order of the columns within F is free: compare them sorted by a random sum.
     for ours, naive in zip(actual, expected.transpose(0, 2, 1), strict=True):
         assert ours.shape == naive.shape
         order, naive_order = np.argsort(ours @ PROBE), np.argsort(naive @ PROBE)
-        np.testing.assert_allclose(ours[order], naive[naive_order], atol=2e-6)
+        np.testing.assert_allclose(ours[order], naive[naive_order], atol=0.51 / LEVELS)
 
 
+@WAYS
 @pytest.mark.parametrize(
     ("seed", "h", "c", "half_window", "ridge"), [(0, 5, 1, 15, 100.0), (1, 2, 2, 2, 3.0)]
 )
-def test_twenty_iterations_of_the_whole_method(seed, h, c, half_window, ridge):
+def test_twenty_iterations_of_the_whole_method(seed, h, c, half_window, ridge, way):
     fwd, bwd = tiny_flows(seed)
     rng = np.random.default_rng(seed)
     maps = rng.random((N_FRAMES, 2, HEIGHT, WIDTH)).astype(np.float32)
     x = rng.random((N_FRAMES, HEIGHT, WIDTH)).astype(np.float32)
     M = dense_oracle.motion_matrix(fwd, bwd, half_window, sigma=4)
     F = dense_oracle.node_features(fwd, bwd, h, maps, c)
-    graph = graph_of(fwd, bwd, maps, half_window=half_window, h=h, c=c)
-    iterations = power_iteration(
-        graph, torch.from_numpy(x), sigma=4.0, ridge=ridge, n_iterations=20
-    )
+    graph = graph_of(fwd, bwd, maps, half_window=half_window, h=h, c=c, way=way)
+    iterations = power_iteration(graph, torch.from_numpy(x), ridge=ridge, n_iterations=20)
     for idx, masks in enumerate(iterations):
         if idx in (0, 4, 19):
             expected = dense_oracle.iterate(M, F, x.reshape(N_FRAMES, -1), ridge, idx + 1)
@@ -109,6 +136,6 @@ def test_without_features_it_is_a_power_iteration_of_m_alone():
     graph = graph_of(fwd, bwd, h=-1)
     assert graph.features.shape[1] == 1
     x = torch.rand(N_FRAMES, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
-    (masks,) = power_iteration(graph, x, sigma=4.0, ridge=100.0, n_iterations=1)
+    (masks,) = power_iteration(graph, x, ridge=100.0, n_iterations=1)
     expected = dense_oracle.iterate(M, None, x.flatten(1).double().numpy(), 100.0, 1)
     np.testing.assert_allclose(masks.flatten(1).numpy(), expected, atol=1e-5)

@@ -1,5 +1,6 @@
 """Seeds, edge cases and the files of the graph module."""
 
+import csv
 import math
 import sys
 
@@ -10,32 +11,46 @@ import torch
 from PIL import Image
 
 import run_graph_module
+from graph_module import segmentation
 from graph_module.chains import follow_chains
+from graph_module.compiled import AVAILABLE
+from graph_module.features import ike_range
 from graph_module.motion_matrix import corner_sums, link_cells, spread_to_corners
 from graph_module.normalisation import min_max_
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
 from graph_module.segmentation import read_flows
 from graph_module.space_time_graph import build_graph
+from graph_module.temporal_weights import exact_weights, fast_weights
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
 
 HEIGHT, WIDTH = 20, 28
+COMPILED = pytest.mark.parametrize(
+    "use_compiled",
+    [
+        False,
+        pytest.param(
+            True, marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed")
+        ),
+    ],
+)
 
 
-def segment(fwd, bwd, *, seed_type=0, n_iterations=20, h=5, maps=None, c=1):
+def segment(fwd, bwd, *, seed_type=0, n_iterations=20, h=5, maps=None, c=1, weights=None, **ways):
     graph = build_graph(
         fwd,
         bwd,
         maps,
-        half_window=15,
+        weights=weights or exact_weights(15, 4.0),
         dir_features_half_chain_size=h,
         features_half_chain_size=c,
+        **ways,
     )
     seed = seed_mask(seed_type, 0.5, *fwd.shape[2:])
     x = seed.to(fwd.device).expand(len(fwd) + 1, *fwd.shape[2:])
-    return list(power_iteration(graph, x, sigma=4.0, ridge=100.0, n_iterations=n_iterations))[-1]
+    return list(power_iteration(graph, x, ridge=100.0, n_iterations=n_iterations))[-1]
 
 
 def moving_square(n_frames):
@@ -80,18 +95,18 @@ def test_min_max_of_a_constant_is_zero():
     assert torch.equal(min_max_(torch.full((2, 3), 5.0)), torch.zeros(2, 3))
 
 
-def test_chains_follow_a_constant_flow():
+@COMPILED
+def test_chains_follow_a_constant_flow(use_compiled):
     """Flow (1.5, -0.25) forward and its opposite backward: position = start + k * flow."""
     fwd = torch.tensor([1.5, -0.25]).view(1, 2, 1, 1).expand(3, 2, HEIGHT, WIDTH)
-    steps = {step.frame: step for step in follow_chains(1, fwd, -fwd, 15)}
-    assert sorted(steps) == [0, 2, 3]
     pixel = 5 * WIDTH + 7
-    for frame, k in ((0, -1), (2, 1), (3, 2)):
-        assert steps[frame].x[pixel].item() == 7 + 1.5 * k
-        assert steps[frame].y[pixel].item() == 5 - 0.25 * k
+    steps = follow_chains(1, fwd, -fwd, 15, use_compiled=use_compiled)
+    positions = [(step.frame, step.x[pixel].item(), step.y[pixel].item()) for step in steps]
+    assert positions == [(2, 8.5, 4.75), (3, 10.0, 4.5), (0, 5.5, 5.25)]
 
 
-def test_cells_and_corners_by_hand():
+@COMPILED
+def test_cells_and_corners_by_hand(use_compiled):
     """A 2 x 3 mask; pixel (0, 0) never takes part in a link."""
     mask = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
     read = corner_sums(mask)
@@ -112,8 +127,8 @@ def test_cells_and_corners_by_hand():
     }
     # link_cells takes the chains of a whole frame, the first of which has no links.
     x, y = torch.tensor([(0.0, 0.0), *positions]).T
-    cells = link_cells(x, y, 2, 3)
-    assert cells.dtype == torch.int32
+    cells = torch.empty(len(x), dtype=torch.int32)
+    link_cells(x.contiguous(), y.contiguous(), 2, 3, cells, use_compiled=use_compiled)
     assert read[cells].tolist() == [0, *positions.values()]
 
 
@@ -169,6 +184,52 @@ def test_the_fixed_point_does_not_depend_on_the_seed():
     assert (seeds[0] - seeds[2]).abs().max() > 0.5
     for other in results[1:]:
         assert (results[0] - other).abs().max() < 1e-3
+
+
+@COMPILED
+@pytest.mark.parametrize("keep_links", [True, False])
+def test_masks_do_not_depend_on_the_number_of_cores(keep_links, use_compiled, monkeypatch):
+    """Nor on the way: blocks of frames are cut differently, and their sums added up."""
+    fwd, bwd, _ = moving_square(8)
+    expected = segment(fwd, bwd)
+    for n_threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
+        masks = segment(fwd, bwd, keep_links=keep_links, use_compiled=use_compiled)
+        assert (masks - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("half_window", [0, 1, 2, 3, 15, 40])
+def test_fast_weights_stand_for_all(half_window):
+    """The same total and, to a few percent, the same mean square distance."""
+    exact, fast = exact_weights(half_window, 4.0), fast_weights(half_window, 4.0)
+    assert set(fast) <= set(exact)
+    assert sum(fast.values()) == pytest.approx(sum(exact.values()))
+    if half_window <= 3:
+        assert fast == pytest.approx(exact)
+    else:
+        assert len(fast) == 6
+        second = [sum(k**2 * g for k, g in w.items()) for w in (exact, fast)]
+        assert second[1] == pytest.approx(second[0], rel=0.05)
+
+
+def test_fast_is_close_to_exact():
+    fwd, bwd, truth = moving_square(8)  # fast leaves out the links over 4, 6 and 7 frames
+    exact, fast = (
+        segment(fwd, bwd, weights=weights(15, 4.0)) for weights in (exact_weights, fast_weights)
+    )
+    assert not torch.equal(fast, exact)
+    assert (fast - exact).abs().mean() < 0.01
+    assert ((fast > 0.5) == truth).float().mean() > 0.95
+
+
+def test_ike_features_without_a_zero_inside_or_outside_the_frame():
+    """Their range over the video has a 0 only where a chain leaves the frame and reads one."""
+    maps = torch.rand(3, 1, 6, 8, generator=torch.Generator().manual_seed(0)) + 1
+    still, moving = torch.zeros(2, 2, 6, 8), torch.full((2, 2, 6, 8), 3.0)
+    assert ike_range(maps, still, still, 1) == (maps.min().item(), maps.max().item())
+    assert ike_range(maps, moving, moving, 1) == (0.0, maps.max().item())
+    assert ike_range(maps, moving, moving, 0) == (maps.min().item(), maps.max().item())
+    assert ike_range(-maps, moving, moving, 1) == (-maps.max().item(), 0.0)
 
 
 def test_two_runs_give_the_same_bits():
@@ -318,6 +379,58 @@ def test_a_failed_run_leaves_the_old_result(monkeypatch, video, flags):
     with pytest.raises(InputError, match="truncated"):
         run(monkeypatch, *as_list(flags))
     assert (video / "out" / "iter_2" / "00000.pt").read_bytes() == before
+
+
+def test_tolerance_ends_the_iterations_and_still_saves_the_last(
+    monkeypatch, video, flags, project_config_text, capsys
+):
+    values = {"n_iterations": 40, "to_save_iterations": "2, 39", "tolerance": 0.001}
+    config = config_with(project_config_text, video, **values)
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    with (video / "out" / "log.csv").open(newline="") as file:
+        changes = [float(row["mean_change"]) for row in csv.DictReader(file)]
+    assert 3 < len(changes) < 40
+    assert changes[-1] < 0.001 <= changes[-2]
+    assert "they are the result" in capsys.readouterr().out
+    # The masks of the last iteration that was run, under the name that was asked for.
+    values = {"n_iterations": len(changes), "to_save_iterations": len(changes) - 1}
+    config = config_with(project_config_text, video, **values)
+    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "again"}))
+    for idx in range(5):
+        stopped, again = (
+            (video / folder / f"{idx:05d}.pt").read_bytes()
+            for folder in ("out/iter_39", f"again/iter_{len(changes) - 1}")
+        )
+        assert stopped == again
+
+
+def test_a_run_that_fails_leaves_the_record_of_the_old_result(
+    monkeypatch, video, flags, project_config_text
+):
+    run(monkeypatch, *as_list(flags))
+    record = [(video / "out" / name).read_bytes() for name in ("config.ini", "log.csv")]
+    text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = nowhere")
+    config = config_with(text, video, n_iterations=2, to_save_iterations=1)
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        run(monkeypatch, *as_list(flags | {"--config": config}))
+    assert [(video / "out" / name).read_bytes() for name in ("config.ini", "log.csv")] == record
+
+
+@pytest.mark.parametrize("n_free", [10**12, 0], ids=["much memory", "none"])
+def test_less_memory_gives_the_same_masks(monkeypatch, video, flags, n_free, capsys):
+    """With none, links are followed anew and the features lie on the disk."""
+    run(monkeypatch, *as_list(flags))
+    monkeypatch.setattr(segmentation, "free_memory", lambda device: n_free)
+    run(monkeypatch, *as_list(flags | {"--out_path": video / "other"}))
+    printed = capsys.readouterr().out
+    assert ("followed anew in each iteration, features kept outside" in printed) == (n_free == 0)
+    for idx in range(5):
+        first, other = (
+            torch.load(video / name / "iter_2" / f"{idx:05d}.pt", weights_only=True)
+            for name in ("out", "other")
+        )
+        assert (first - other).abs().max() < 1e-5
+    assert not list((video / "other").glob("tmp*"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from graph_module.compiled import AVAILABLE
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
 from graph_module.segmentation import read_flows
 from graph_module.space_time_graph import build_graph
+from graph_module.temporal_weights import exact_weights
 from ike_data.soft_masks import read_feature_maps
 
 N_FRAMES, SIZE = 14, (112, 208)
@@ -31,8 +33,20 @@ def flows():
     return [read_flows(folder / name, N_FRAMES, SIZE, SIZE) for name in ("fwd_of", "bwd_of")]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_masks_are_the_authors_masks(case, flows, shared):
+# Every case in the way that is taken by default, and the widest in the other ways.
+@pytest.mark.parametrize(
+    ("case", "keep_links", "use_compiled"),
+    [
+        *((case, True, AVAILABLE) for case in CASES),
+        ("two_features", True, False),
+        ("two_features", False, False),
+        pytest.param(
+            *("two_features", False, True),
+            marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed"),
+        ),
+    ],
+)
+def test_masks_are_the_authors_masks(case, keep_links, use_compiled, flows, shared):
     settings = CASES[case]
     reference = shared / "reference" / "graph"
     maps = [
@@ -42,9 +56,11 @@ def test_masks_are_the_authors_masks(case, flows, shared):
     graph = build_graph(
         *flows,
         torch.cat(maps, dim=-1).permute(0, 3, 1, 2) if maps else None,
-        half_window=15,
+        weights=exact_weights(15, settings.get("sigma", 4.0)),
         dir_features_half_chain_size=settings.get("h", 5),
         features_half_chain_size=settings.get("c", 1),
+        keep_links=keep_links,
+        use_compiled=use_compiled,
     )
     seed = seed_mask(
         settings.get("seed_type", 0), settings.get("seed_type_sigma_percent", 0.5), *SIZE
@@ -52,7 +68,6 @@ def test_masks_are_the_authors_masks(case, flows, shared):
     iterations = power_iteration(
         graph,
         seed.expand(N_FRAMES, *SIZE),
-        sigma=settings.get("sigma", 4.0),
         ridge=settings.get("ridge", 100.0),
         n_iterations=20,
     )

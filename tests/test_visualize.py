@@ -107,6 +107,15 @@ def test_the_last_iteration_is_the_highest_number_and_cycle_10_comes_after_2(tmp
     assert [stage.masks.name for stage in stages] == ["iter_-1", "iter_10"]
 
 
+def test_what_an_older_run_left_is_not_shown_as_the_result(tmp_path):
+    """iter_19 is of a run before the one that saved the config.ini, whose last is iter_9."""
+    for idx in (-1, 9, 19):
+        write_soft_masks(tmp_path / f"iter_{idx}", torch.rand(1, 4, 4))
+    assert find_stages(tmp_path)[0].masks.name == "iter_19"
+    (tmp_path / "config.ini").write_text("[Graph Module]\nto_save_iterations = -1, 9\n")
+    assert find_stages(tmp_path)[0].masks.name == "iter_9"
+
+
 def test_one_out_path_or_one_folder_of_masks(run, tmp_path):
     (graph,) = find_stages(run / "graph_2")
     assert (graph.name, graph.masks) == ("graph 2", run / "graph_2/iter_1")

@@ -20,7 +20,7 @@ from thresholds import best_threshold, harden, otsu_threshold
 from tqdm import tqdm
 
 from ike_data.atomic import atomic_folder
-from ike_data.command_line import prepare_out_path, run_command
+from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
 
 OTSU, BEST = "otsu", "best"
@@ -34,8 +34,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path_argument,
         nargs="+",
+        action="extend",
         required=True,
         help="folder of masks: .pt of either module, or grey or strict 0/255 .png; for a data set, "
         "a folder of such folders, named as the sequences; several results are compared",
@@ -43,13 +44,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stage",
         nargs="+",
-        default=[""],
+        action="extend",
         help="folder of the masks inside each folder of --results, or inside each of its "
         "sequences, e.g. graph_1/iter_19 (default: that folder itself); several are compared",
     )
     parser.add_argument(
         "--annotations",
-        type=Path,
+        type=path_argument,
         required=True,
         help="annotations of a sequence (a folder of .png, any non-zero pixel is object), or a "
         "folder of such folders",
@@ -63,11 +64,14 @@ def get_args_parser() -> argparse.ArgumentParser:
         "for the highest mean J (default: 0.5)",
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("results.csv"), help="the CSV (default: results.csv)"
+        "--out",
+        type=path_argument,
+        default=Path("results.csv"),
+        help="the CSV (default: results.csv)",
     )
     parser.add_argument(
         "--export",
-        type=Path,
+        type=path_argument,
         help="folder for the hard masks, made if needed: EXPORT/SEQUENCE/%%05d.png, strict 0/255, "
         "named and sized as the annotations, as official toolkits read them",
     )
@@ -99,7 +103,7 @@ def main() -> None:
     groups = [
         annotated_sequences(folder, args.annotations, stage)
         for folder in args.results
-        for stage in args.stage
+        for stage in (args.stage or [""])
     ]
     for sequence in itertools.chain(*groups):
         scored_frames(sequence, args.all_frames)  # complains before any work is done

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ike_data.atomic import atomic_folder
-from ike_data.command_line import prepare_out_path, run_command
+from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
 
 FRAMES, ANNOTATIONS = "frames", "annotations"
@@ -58,7 +57,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         description="Make a video of a moving object above a moving background, with annotations: "
         "OUT_PATH/frames/%05d.jpg and OUT_PATH/annotations/%05d.png (255 is the object)."
     )
-    parser.add_argument("--out_path", type=Path, required=True, help="folder; made if needed")
+    parser.add_argument(
+        "--out_path", type=path_argument, required=True, help="folder; made if needed"
+    )
     parser.add_argument("--n_frames", type=int, default=24, help="default: 24")
     parser.add_argument("--height", type=int, default=240, help="pixels (default: 240)")
     parser.add_argument("--width", type=int, default=432, help="pixels (default: 432)")

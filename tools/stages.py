@@ -198,10 +198,13 @@ def _run_folders(path: Path) -> list[Path]:
 
 
 def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
-    """The last iteration or epoch in the out_path of a module; None where it has none."""
-    for module, folder, pattern in (
-        (GRAPH, out_path, _ITERATION),
-        (NETWORK, out_path / _RESULTS, _EPOCH),
+    """The last iteration or epoch in the out_path of a module; None where it has none.
+
+    Of those that the run which saved its config.ini wrote, should there be others of an older run.
+    """
+    for module, folder, pattern, section, key in (
+        (GRAPH, out_path, _ITERATION, "Graph Module", "to_save_iterations"),
+        (NETWORK, out_path / _RESULTS, _EPOCH, "Network Module", "to_save_epochs"),
     ):
         saved = [
             (int(match[1]), masks)
@@ -209,7 +212,10 @@ def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
             if (match := pattern.fullmatch(masks.name)) and _masks_in(masks)
         ]
         if saved:
-            return Stage(_spoken(name or out_path.name), max(saved)[1], out_path, module)
+            _, sections = read_settings(out_path)
+            named = sections.get(section, {}).get(key, "").replace(",", " ").split()
+            own = [pair for pair in saved if pair[0] >= 0 and str(pair[0]) in named] or saved
+            return Stage(_spoken(name or out_path.name), max(own)[1], out_path, module)
     return None
 
 

@@ -11,7 +11,7 @@ import project_root  # noqa: F401
 from inputs import Video, is_data_set, open_video, sequence_names
 
 from ike_data.atomic import atomic_file
-from ike_data.command_line import prepare_out_path, run_command
+from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
 from ike_data.frames import describe_frames
 
@@ -31,14 +31,15 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--frames",
-        type=Path,
+        type=path_argument,
         required=True,
         help="folder of frames, a video file, or a folder of such folders",
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=path_argument,
         nargs="+",
+        action="extend",
         required=True,
         help="a folder of masks (.pt or .png), the out_path of run_graph_module.py or of main.py, "
         "or a folder of a whole run (flow/, graph_1/, net_1/, graph_2/, ...); for a data set, a "
@@ -46,16 +47,16 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--annotations",
-        type=Path,
+        type=path_argument,
         help="annotations (.png, any non-zero pixel is object): drawn as a contour, and scored in "
         "the report",
     )
     parser.add_argument(
         "--flow",
-        type=Path,
+        type=path_argument,
         help="out_path of extract_optical_flow.py (default: flow/ in a folder of a whole run)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder; made if needed")
+    parser.add_argument("--out", type=path_argument, required=True, help="folder; made if needed")
     parser.add_argument(
         "--threshold",
         type=threshold_rule,

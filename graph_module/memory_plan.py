@@ -1,0 +1,64 @@
+"""How much memory the graph of a video takes, and the smaller ways where that is not there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graph_module.motion_matrix import FRAMES_PER_BLOCK
+
+GB = 10**9
+_FLOAT, _INT32, _INT16 = 4, 4, 2
+_MASK_COPIES = 4  # x, M x, x before it for the mean change, and what is being written
+
+
+@dataclass(frozen=True)
+class GraphSize:
+    """What a graph is made of: n frames of N nodes."""
+
+    n_frames: int
+    n_nodes: int
+    n_links: int  # of a node, to all frames that its chain reaches
+    n_features: int  # with the bias
+    n_channels: int  # of the ike feature maps
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """The way that the graph of a video takes."""
+
+    keep_links: bool  # else they are followed anew in each iteration
+    keep_features: bool  # else they lie on the disk, or for a GPU in the CPU's memory
+    n_bytes: int  # at its peak, beside what the process held before
+
+
+def plan_memory(size: GraphSize, links_limit: float, n_free: int, n_workers: int) -> MemoryPlan:
+    """The fastest way that fits, or the smallest where none does.
+
+    Args:
+        links_limit: the most that the links may take, bytes.
+        n_free: bytes that are free on the device.
+        n_workers: cores that propagate at a time.
+    """
+    n_links = _INT32 * size.n_frames * size.n_nodes * size.n_links
+    ways = [(True, True), (False, True), (False, False)]
+    plans = [MemoryPlan(*way, _peak(size, n_links, *way, n_workers)) for way in ways]
+    if n_links > links_limit:
+        del plans[0]
+    return next((plan for plan in plans if plan.n_bytes <= n_free), plans[-1])
+
+
+def _peak(
+    size: GraphSize, n_links: int, keep_links: bool, keep_features: bool, n_workers: int
+) -> int:
+    """Bytes at the larger of two moments: when the graph is built, and when it is iterated."""
+    nodes = size.n_frames * size.n_nodes
+    graph = n_links if keep_links else 0
+    if keep_features:
+        graph += _INT16 * nodes * size.n_features
+    flows, maps = _FLOAT * nodes * 4, _FLOAT * nodes * size.n_channels
+    masks = _FLOAT * nodes * _MASK_COPIES
+    # A core's block of frames with those that their links reach: sums of masks, and where links
+    # are followed anew the planes of cells that are read and written as well.
+    touched = min(size.n_frames, FRAMES_PER_BLOCK + size.n_links) * size.n_nodes * _FLOAT
+    blocks = n_workers * touched * (1 if keep_links else 1 + 2 * 4)
+    return graph + max(flows + maps, masks + blocks + (0 if keep_links else flows))

@@ -1,0 +1,51 @@
+"""How much memory is free, and how much this process holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import torch
+
+_CGROUP = Path("/proc/self/cgroup")
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can still be allocated on ``device``.
+
+    On the CPU also within the limits of the control groups (version 2) that containers and batch
+    systems such as Slurm put a process in; psutil sees the whole machine only.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return min([psutil.virtual_memory().available, *_left_in_control_groups()])
+
+
+def held_memory() -> int:
+    """Bytes of the machine's memory that this process holds now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def _left_in_control_groups() -> list[int]:
+    try:
+        lines = _CGROUP.read_text().splitlines()
+    except OSError:
+        return []  # not Linux
+    left = []
+    for line in lines:
+        hierarchy, _, own = line.partition("::")
+        if hierarchy != "0":
+            continue  # version 1
+        group = _CGROUP_ROOT / own.lstrip("/")
+        while group.is_relative_to(_CGROUP_ROOT):
+            try:
+                limit = (group / "memory.max").read_text().strip()
+                used = int((group / "memory.current").read_text())
+            except (OSError, ValueError):
+                limit = "max"
+            if limit != "max":
+                left.append(max(int(limit) - used, 0))
+            group = group.parent
+    return left
