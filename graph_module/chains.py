@@ -89,7 +89,7 @@ def _advance_compiled(flow: torch.Tensor, moved: torch.Tensor, step: torch.Tenso
     _advance_loop(flow.reshape(2, -1), height, width, moved, step.flatten(1))
 
 
-@compiled
+@compiled()
 def _advance_loop(flow, height, width, moved, step):  # type: ignore[no-untyped-def]
     # Short loops over a row, and float32 all through, so that the compiler makes vectors of them.
     # For |a| < 2^22, a + 1.5 * 2^23 - 1.5 * 2^23 is a, rounded half to even.

@@ -13,30 +13,42 @@ from typing import Any
 
 import torch
 
+Loop = Callable[..., None]
+
 AVAILABLE = importlib.util.find_spec("numba") is not None
 
 
-def compiled(loop: Callable[..., None]) -> Callable[..., None]:
+def compiled(*, sums_in_any_order: bool = False) -> Callable[[Loop], Loop]:
     """Decorate a loop over NumPy arrays; it is compiled when it is first called.
 
     Tensors are handed over as arrays that share their memory. The loop releases Python's lock.
+
+    Args:
+        sums_in_any_order: let the compiler add several terms at a time; it does so in the same
+            order in each call.
     """
-    dispatcher: Callable[..., None] | None = None
+    # Not all of fastmath: NaN and infinity keep their meaning.
+    fastmath = {"reassoc", "contract", "nsz"} if sums_in_any_order else False
 
-    def call(*values: Any) -> None:
-        nonlocal dispatcher
-        if dispatcher is None:
-            dispatcher = _compile(loop)
-        dispatcher(*(v.numpy() if isinstance(v, torch.Tensor) else v for v in values))
+    def decorate(loop: Loop) -> Loop:
+        dispatcher: Loop | None = None
 
-    return call
+        def call(*values: Any) -> None:
+            nonlocal dispatcher
+            if dispatcher is None:
+                dispatcher = _compile(loop, fastmath)
+            dispatcher(*(v.numpy() if isinstance(v, torch.Tensor) else v for v in values))
+
+        return call
+
+    return decorate
 
 
-def _compile(loop: Callable[..., None]) -> Callable[..., None]:
+def _compile(loop: Loop, fastmath: Any) -> Loop:
     import numba
 
-    # As of NumPy, dividing by zero gives inf: nothing to test for in the loop.
+    # As in NumPy, dividing by zero gives inf: nothing to test for in the loop.
     try:
-        return numba.njit(loop, nogil=True, error_model="numpy", cache=True)
+        return numba.njit(loop, nogil=True, error_model="numpy", fastmath=fastmath, cache=True)
     except RuntimeError:  # no folder that can be written to keep the compiled code in
-        return numba.njit(loop, nogil=True, error_model="numpy")
+        return numba.njit(loop, nogil=True, error_model="numpy", fastmath=fastmath)

@@ -115,7 +115,7 @@ def link_cells(
     cells[0] = outside  # node 0 has no links
 
 
-@compiled
+@compiled()
 def _link_cells_loop(x, y, height, width, cells):  # type: ignore[no-untyped-def]
     zero, one, two = np.int32(0), np.int32(1), np.int32(2)
     n_rows, n_columns = np.int32(height + 1), np.int32(width + 1)
@@ -289,7 +289,7 @@ def _add_links_compiled(
     _add_links_loop(cells, pivots, weights, read, written, masks.flatten(1), part.flatten(1))
 
 
-@compiled
+@compiled()
 def _add_links_loop(cells, pivots, weights, read, written, masks, part):  # type: ignore[no-untyped-def]
     for k in range(len(pivots)):
         weight, links = weights[k], cells[k]

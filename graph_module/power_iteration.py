@@ -9,8 +9,8 @@ import torch
 from ike_data.cores import map_on_cores
 from graph_module.features import features_as_float
 from graph_module.motion_matrix import propagate
-from graph_module.normalisation import min_max_each_
-from graph_module.regression import factor_gram, project
+from graph_module.normalisation import min_max_, min_max_each_
+from graph_module.regression import factor_gram, gram_matrix, project, project_levels
 from graph_module.space_time_graph import SpaceTimeGraph
 
 # What the features of the frames that are projected together may take on a GPU as float32; the
@@ -40,23 +40,35 @@ def power_iteration(
         together = min(max(_GPU_CHUNK_BYTES // (4 * n_features * n_nodes), 1), n_frames)
     chunks = [slice(start, start + together) for start in range(0, n_frames, together)]
 
-    def factor(chunk: slice) -> torch.Tensor:
-        return factor_gram(features_as_float(features[chunk], device), ridge)
-
     has_features = n_features > 1
-    gram_factors = list(map_on_cores(factor, chunks, device)) if has_features else []
+    # One tensor for all: a small one for each frame, among the features as float32 that come and
+    # go, would leave the allocator with holes as large as these.
+    gram = features.new_empty(n_frames, n_features, n_features, dtype=torch.float64, device=device)
+
+    def write_gram(chunk: slice) -> None:
+        gram[chunk] = gram_matrix(features_as_float(features[chunk], device))
+
+    if has_features:
+        for _done in map_on_cores(write_gram, chunks, device):
+            pass
+        gram_factors = factor_gram(gram, ridge)
 
     for _ in range(n_iterations):
         propagated = propagate(graph.motion, masks)
 
-        def finish(idx: int, propagated: torch.Tensor = propagated) -> None:
+        def finish(chunk: slice, propagated: torch.Tensor = propagated) -> None:
             """Normalise and project a chunk of frames, in place."""
-            some = min_max_each_(propagated[chunks[idx]]).flatten(1)  # [m, N]
-            if has_features:
-                rows = features_as_float(features[chunks[idx]], device)  # [m, d + 1, N]
-                some.copy_(min_max_each_(project(rows, gram_factors[idx], some)))
+            some = min_max_each_(propagated[chunk]).flatten(1)  # [m, N]
+            if has_features and graph.motion.use_compiled:
+                for mask, levels, factor in zip(
+                    some, features[chunk], gram_factors[chunk], strict=True
+                ):
+                    mask.copy_(min_max_(project_levels(levels, factor, mask)))
+            elif has_features:
+                rows = features_as_float(features[chunk], device)  # [m, d + 1, N]
+                some.copy_(min_max_each_(project(rows, gram_factors[chunk], some)))
 
-        for _done in map_on_cores(finish, range(len(chunks)), device):
+        for _done in map_on_cores(finish, chunks, device):
             pass
         masks = propagated
         yield masks

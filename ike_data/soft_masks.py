@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from ike_data.atomic import atomic_folder
 from ike_data.cores import map_on_cores
@@ -49,11 +49,23 @@ def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int
     """
     with atomic_folder(folder) as partial:
 
-        def write(idx: int) -> None:
-            image = resize_mask(masks[idx].detach().to("cpu", torch.float32), height, width)
+        def encode(mask: torch.Tensor) -> bytes:
+            image = resize_mask(mask.detach().to("cpu", torch.float32), height, width)
             grey = (image * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-            # A light compression level: a third of the default's time for a tenth more bytes.
-            Image.fromarray(grey).save(partial / mask_name(idx, ".png"), compress_level=1)
+            # Runs of equal values are most of what there is to compress in a mask: half the
+            # time of the default for a tenth fewer bytes.
+            encoded, data = cv2.imencode(
+                ".png", grey, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+            )
+            assert encoded
+            return bytes(data)
+
+        # The seed is one mask for all frames.
+        same = encode(masks[0]) if masks.stride(0) == 0 else None
+
+        def write(idx: int) -> None:
+            data = encode(masks[idx]) if same is None else same
+            (partial / mask_name(idx, ".png")).write_bytes(data)
 
         for _ in map_on_cores(write, range(len(masks)), torch.device("cpu")):
             pass

@@ -1,0 +1,370 @@
+"""Measure speed and memory, as ratios within one run.
+
+    python tools/benchmark.py graph --frames FRAMES... --flow FLOW... [--annotations ANNOTATIONS...]
+    python tools/benchmark.py stages --frames FRAMES --flow FLOW --n_frames 25 50 100
+    python tools/benchmark.py raft --frames FRAMES
+
+Compare only what one run printed: another machine, or the same on another day, has other times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice, pairwise
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from project_root import PROJECT_ROOT
+
+from ike_data.command_line import PROJECT_CONFIG, path_argument, run_command
+from ike_data.frames import open_frames
+
+PLAIN, EXACT, FAST = "plain", "exact", "fast"
+STAGES = ("reading", "chains", "features", "propagation", "regression", "writing")
+N_ITERATIONS = 20
+
+
+class Measured(NamedTuple):
+    """One run of a command."""
+
+    seconds: float
+    n_bytes: int  # peak memory of the process
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="what", required=True)
+
+    graph = commands.add_parser(
+        "graph",
+        help="the graph module, files in and files out, against METHOD written plainly",
+    )
+    graph.add_argument("--frames", type=path_argument, nargs="+", required=True)
+    graph.add_argument(
+        "--flow", type=path_argument, nargs="+", required=True, help="of each of --frames"
+    )
+    graph.add_argument(
+        "--annotations", type=path_argument, nargs="+", default=[], help="of each: J as well"
+    )
+    graph.add_argument(
+        "--repeats", type=int, default=3, help="of ours (default: 3); plain runs once"
+    )
+    graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
+
+    stages = commands.add_parser("stages", help="the share of each stage of the graph module")
+    stages.add_argument("--frames", type=path_argument, required=True)
+    stages.add_argument("--flow", type=path_argument, required=True)
+    stages.add_argument("--n_frames", type=int, nargs="+", required=True, help="first frames")
+    stages.add_argument(
+        "--working_size",
+        type=int,
+        nargs=2,
+        action="append",
+        metavar=("H", "W"),
+        help="may be given several times (default: 224 416)",
+    )
+
+    raft = commands.add_parser(
+        "raft", help="both directions of a pair, against two plain calls of torchvision's RAFT"
+    )
+    raft.add_argument("--frames", type=path_argument, required=True)
+    raft.add_argument("--n_pairs", type=int, default=3, help="timed (default: 3)")
+    raft.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize frames to it")
+    raft.add_argument("--small", action="store_true")
+    raft.add_argument("--iters", type=int, default=20)
+    raft.add_argument("--models", type=path_argument, help="weights (default: random ones)")
+    raft.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    return parser
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    print(f"machine: {_machine()}")
+    {"graph": compare_graph, "stages": measure_stages, "raft": compare_raft}[args.what](args)
+
+
+def compare_graph(args: argparse.Namespace) -> None:
+    """Whole processes: start of Python, reading, graph, writing."""
+    annotations = args.annotations or [None] * len(args.frames)
+    with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
+        for frames, flow, annotated in zip(args.frames, args.flow, annotations, strict=True):
+            n_frames = open_frames(frames).count
+            out = Path(folder) / frames.name
+            out.mkdir()
+            runs: dict[str, list[Measured]] = {PLAIN: [], EXACT: [], FAST: []}
+            if not args.without_plain:
+                runs[PLAIN].append(
+                    _run(PROJECT_ROOT / "tools/plain_graph.py",
+                         f"--of_path={flow}", f"--out_path={out / PLAIN}")
+                )  # fmt: skip
+            for _ in range(args.repeats):
+                for way in (EXACT, FAST):
+                    config = _config(out / f"{way}.ini", propagation=way)
+                    runs[way].append(
+                        _run(PROJECT_ROOT / "run_graph_module.py", f"--frames_path={frames}",
+                             f"--of_path={flow}", f"--out_path={out / way}", f"--config={config}",
+                             "--device=cpu")
+                    )  # fmt: skip
+            _print_comparison(frames.name, n_frames, runs, out)
+            if annotated is not None:
+                results = [str(out / way / "iter_19") for way in runs if runs[way]]
+                subprocess.run(
+                    [sys.executable, PROJECT_ROOT / "tools/evaluate.py", "--results", *results,
+                     "--annotations", annotated, "--out", out / "scores.csv"],
+                    check=True,
+                )  # fmt: skip
+
+
+def _print_comparison(name: str, n_frames: int, runs: dict[str, list[Measured]], out: Path) -> None:
+    print(f"\n{name}, {n_frames} frames; median of {len(runs[EXACT])} runs (lowest - highest)")
+    print("  way     seconds               s/frame  times faster  peak MB  masks against exact")
+    for way, measured in runs.items():
+        if not measured:
+            continue
+        seconds = [run.seconds for run in measured]
+        faster = (
+            f"{median(run.seconds for run in runs[PLAIN]) / median(seconds):.1f}"
+            if runs[PLAIN]
+            else "-"
+        )
+        spread = f"{median(seconds):.2f} ({min(seconds):.2f} - {max(seconds):.2f})"
+        mean, largest = _mask_difference(out / way / "iter_19", out / EXACT / "iter_19")
+        print(
+            f"  {way:6}  {spread:20}  {median(seconds) / n_frames:7.3f}  {faster:>12}  "
+            f"{max(run.n_bytes for run in measured) / 1e6:7.0f}  "
+            f"mean {mean:.5f}, largest {largest:.4f}"
+        )
+
+
+def _mask_difference(ours: Path, others: Path) -> tuple[float, float]:
+    from ike_data.tensor_files import load_tensors
+
+    differences = [
+        (load_tensors(path, "") - load_tensors(others / path.name, "")).abs()
+        for path in sorted(ours.iterdir())
+    ]
+    means, largest = zip(*((d.mean().item(), d.max().item()) for d in differences), strict=True)
+    return float(np.mean(means)), max(largest)
+
+
+def _run(program: Path, *flags: str) -> Measured:
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as messages:
+        process = subprocess.Popen(
+            [sys.executable, program, *flags], stdout=messages, stderr=subprocess.STDOUT
+        )
+        # Not resource.getrusage(RUSAGE_CHILDREN): that is the largest of all children so far.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        if process.returncode != 0:
+            messages.seek(0)
+            sys.exit(f"{program.name} failed:\n{messages.read().decode()}")
+    kilo = 1 if sys.platform == "darwin" else 1024
+    return Measured(seconds, usage.ru_maxrss * kilo)
+
+
+def _config(path: Path, **values: object) -> Path:
+    """The project's config.ini with some keys of [Graph Module] replaced."""
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read(PROJECT_CONFIG)
+    for key, value in values.items():
+        parser["Graph Module"][key] = str(value)
+    with path.open("w") as file:
+        parser.write(file)
+    return path
+
+
+def measure_stages(args: argparse.Namespace) -> None:
+    """Seconds of each stage of the graph module, in the paper's setting, on the CPU."""
+    frames = open_frames(args.frames)
+    print("  frames  size       links    seconds  " + "  ".join(f"{name:>11}" for name in STAGES))
+    for height, width in args.working_size or [(224, 416)]:
+        for n_frames in args.n_frames:
+            for keep_links in (True, False):
+                seconds = _stage_seconds(
+                    args.flow, n_frames, (frames.height, frames.width), (height, width), keep_links
+                )
+                total = sum(seconds[name] for name in STAGES)
+                shares = "  ".join(
+                    f"{seconds[name]:5.2f} {100 * seconds[name] / total:3.0f} %" for name in STAGES
+                )
+                print(
+                    f"  {n_frames:6}  {height}x{width:<5}  {'kept' if keep_links else 'anew':7}  "
+                    f"{total:7.2f}  {shares}",
+                    flush=True,
+                )
+
+
+def _stage_seconds(
+    flow: Path,
+    n_frames: int,
+    frame_size: tuple[int, int],
+    working_size: tuple[int, int],
+    keep_links: bool,
+) -> dict[str, float]:
+    """Two stages that are done together are told apart by doing one of them alone."""
+    from graph_module.compiled import AVAILABLE
+    from graph_module.motion_matrix import propagate
+    from graph_module.power_iteration import power_iteration
+    from graph_module.seeds import seed_mask
+    from graph_module.segmentation import read_flows
+    from graph_module.space_time_graph import SpaceTimeGraph, build_graph
+    from graph_module.temporal_weights import exact_weights
+    from ike_data.flow_files import BACKWARD, FORWARD
+    from ike_data.soft_masks import write_mask_images, write_soft_masks
+
+    seconds: dict[str, float] = {}
+    with _clock(seconds, "reading"):
+        fwd, bwd = (
+            read_flows(flow / way, n_frames, frame_size, working_size)
+            for way in (FORWARD, BACKWARD)
+        )
+
+    def build(half_chain_size: int) -> SpaceTimeGraph:
+        return build_graph(
+            fwd,
+            bwd,
+            None,
+            weights=exact_weights(15, 4.0),
+            dir_features_half_chain_size=half_chain_size,
+            features_half_chain_size=-1,
+            keep_links=keep_links,
+            use_compiled=AVAILABLE,
+        )
+
+    build(5)  # compiles
+    with _clock(seconds, "chains"):
+        build(0)
+    with _clock(seconds, "chains and features"):
+        graph = build(5)
+    seed = seed_mask(0, 0.5, *working_size).expand(n_frames, *working_size)
+    with _clock(seconds, "iterations"):
+        for masks in power_iteration(graph, seed, ridge=100.0, n_iterations=N_ITERATIONS):
+            last = masks
+    with _clock(seconds, "propagation"):
+        for _ in range(N_ITERATIONS):
+            propagate(graph.motion, last)
+    with tempfile.TemporaryDirectory() as folder, _clock(seconds, "writing"):
+        for name, written in (("seed", seed), ("last", last)):
+            write_soft_masks(Path(folder) / name, written)
+            write_mask_images(Path(folder) / f"{name}_images", written, *frame_size)
+    seconds["features"] = max(seconds["chains and features"] - seconds["chains"], 0)
+    seconds["regression"] = max(seconds["iterations"] - seconds["propagation"], 0)
+    return seconds
+
+
+def compare_raft(args: argparse.Namespace) -> None:
+    """Seconds a pair, both directions, encoders included; random weights take the same time."""
+    import torch
+    from torchvision.models.optical_flow import raft_large, raft_small
+
+    from ike_data.command_line import choose_device
+    from RAFT.checkpoint import load_raft
+    from RAFT.extraction import flows_of_pairs
+    from RAFT.frame_fitting import cut_flow, fit_frame
+    from RAFT.raft_flow import RaftFlow
+
+    device = choose_device(args.device)
+    torch.manual_seed(0)
+    if args.models is None:
+        model = (raft_small if args.small else raft_large)().eval()
+    else:
+        model = load_raft(args.models, args.small)
+    model.to(device)
+    frames = list(islice(open_frames(args.frames), args.n_pairs + 1))
+    if args.size:
+        import cv2
+
+        frames = [cv2.resize(frame, tuple(args.size[::-1])) for frame in frames]
+
+    def plain() -> list[tuple[np.ndarray, np.ndarray]]:
+        """Two calls of the network for each pair."""
+        flows = []
+        with torch.inference_mode():
+            images = [
+                fit_frame(2 * (torch.from_numpy(f).to(device).permute(2, 0, 1)[None] / 255) - 1)
+                for f in frames
+            ]
+            for pair in pairwise(images):
+                both = [
+                    model(*order, num_flow_updates=args.iters)[-1] for order in (pair, pair[::-1])
+                ]
+                flows.append(
+                    tuple(cut_flow(flow, *frames[0].shape[:2])[0].cpu().numpy() for flow in both)
+                )
+        return flows
+
+    def ours(mixed_precision: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+        method = RaftFlow(model, iters=args.iters, mixed_precision=mixed_precision, device=device)
+        return [
+            tuple(flow.transpose(2, 0, 1) for flow in both)
+            for _, *both in flows_of_pairs(frames, range(args.n_pairs), method)
+        ]
+
+    ways: dict[str, Callable[[], list]] = {
+        "plain": plain,
+        "fp32": lambda: ours(False),
+        "mixed": lambda: ours(True),
+    }
+    if device.type == "cuda":
+        for way in ways.values():
+            way()  # loads the kernels
+    results: dict[str, list] = {}
+    seconds: dict[str, float] = {}
+    for name, way in ways.items():
+        with _clock(seconds, name):
+            results[name] = way()
+    height, width = frames[0].shape[:2]
+    print(f"RAFT, {height} x {width}, {args.iters} updates, {args.n_pairs} pairs on {device.type}")
+    for name in ways:
+        error = np.mean(
+            [
+                np.linalg.norm(a - b, axis=0).mean()
+                for pair, plain_pair in zip(results[name], results["plain"], strict=True)
+                for a, b in zip(pair, plain_pair, strict=True)
+            ]
+        )
+        print(
+            f"  {name:6} {seconds[name] / args.n_pairs:8.3f} s/pair  "
+            f"{seconds['plain'] / seconds[name]:5.2f} x  mean end-point difference {error:.5f} px"
+        )
+
+
+@contextmanager
+def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start
+
+
+def _machine() -> str:
+    import torch
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = names[0].split(":", 1)[1].strip() if names else name
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return (
+        f"{name}, {os.cpu_count()} cores{gpu}, Python {platform.python_version()}, "
+        f"PyTorch {torch.__version__}, {time.strftime('%Y-%m-%d')}"
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
