@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ike_data.config import OpticalFlow
 from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
+from ike_data.overlap import read_ahead, written_behind
 from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
 
@@ -61,20 +62,23 @@ def write_flows(
     Raises:
         InputError: a flow has a value that is not finite.
     """
-    flows = flows_of_pairs(frames, missing, method)
+    flows = flows_of_pairs(read_ahead(frames), missing, method)
     bar = tqdm(flows, desc="optical flow", total=len(missing), unit="pair")
-    with step_log(out_path, "pair") as log:
+    with step_log(out_path, "pair") as log, written_behind() as write:
         for idx, *both in bar:
-            for folder, flow in zip((FORWARD, BACKWARD), both, strict=True):
-                if folder not in missing[idx]:
-                    continue
-                if not np.isfinite(flow).all():
-                    raise InputError(
-                        f"frames {idx} and {idx + 1}: their flow is not finite; the checkpoint "
-                        "given with --models is damaged, or needs --no-mixed_precision"
-                    )
-                write_flow(out_path / folder / flow_name(idx), flow)
-            log(idx)
+            if not all(np.isfinite(flow).all() for flow in both):
+                raise InputError(
+                    f"frames {idx} and {idx + 1}: their flow is not finite; the checkpoint "
+                    "given with --models is damaged, or needs --no-mixed_precision"
+                )
+
+            def write_pair(idx: int = idx, both: Sequence[np.ndarray] = both) -> None:
+                for folder, flow in zip((FORWARD, BACKWARD), both, strict=True):
+                    if folder in missing[idx]:
+                        write_flow(out_path / folder / flow_name(idx), flow)
+                log(idx)
+
+            write(write_pair)
 
 
 def flows_of_pairs(

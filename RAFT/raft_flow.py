@@ -11,6 +11,7 @@ from torchvision.models.optical_flow import RAFT
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
 from ike_data.errors import InputError
+from RAFT.context_gru import ContextGRU
 from RAFT.frame_fitting import cut_flow, fit_frame
 
 
@@ -39,6 +40,9 @@ class RaftFlow:
                 correlation stays in float32, and so do the flow and its upsampling.
         """
         self._model = model.to(device)
+        block, hidden_size = model.update_block, model.update_block.hidden_state_size
+        context_size = model.context_encoder.conv.out_channels - hidden_size
+        self._gru = ContextGRU(block.recurrent_block, hidden_size, context_size)
         self._iters = iters
         self._device = device
         self._autocast = torch.autocast(
@@ -90,7 +94,7 @@ class RaftFlow:
 
     def _update(self, first: EncodedFrame, second: EncodedFrame) -> torch.Tensor:
         """The update loop on [first -> second, second -> first]: flow [2, 2, H, W]."""
-        model = self._model
+        model, gru = self._model, self._gru
         features = torch.cat([first.features, second.features])  # [2, C, H/8, W/8]
         hidden = torch.cat([first.hidden, second.hidden])
         context = torch.cat([first.context, second.context])
@@ -98,11 +102,13 @@ class RaftFlow:
         start = make_coords_grid(2, *features.shape[-2:]).to(self._device)  # [2, 2, H/8, W/8]
         coords = start
         with self._autocast:
+            of_context = gru.of_context(context)
             for _ in range(self._iters):
                 # Sampling keeps the correlation's float32, also under autocast.
                 correlation = model.corr_block.index_pyramid(coords)
-                hidden, step = model.update_block(hidden, context, correlation, coords - start)
-                coords = coords + step
+                motion = model.update_block.motion_encoder(coords - start, correlation)
+                hidden = gru.update(hidden, motion, of_context)
+                coords = coords + model.update_block.flow_head(hidden)
             # Only the last flow is of use: torchvision upsamples each.
             mask = None if model.mask_predictor is None else model.mask_predictor(hidden).float()
         # By far the largest tensors: the next pair's must not be built while they are still held.
