@@ -34,7 +34,7 @@ import torch.nn.functional as F
 
 from graph_module.chains import follow_chains
 from graph_module.compiled import compiled
-from ike_data.cores import equal_blocks, map_on_cores
+from ike_data.cores import at_once, equal_blocks, map_on_cores
 
 # Frames that a core takes at a time: more make its own copy of the masks larger, fewer leave it
 # more often with the frames that two blocks share.
@@ -135,43 +135,48 @@ def _link_cells_loop(x, y, height, width, cells):  # type: ignore[no-untyped-def
         cells[i] = cell if inside else outside
 
 
-def corner_sums(mask: torch.Tensor) -> torch.Tensor:
-    """What a link into each cell reads: the sum of ``mask`` over the cell's four corners.
+def corner_sums(masks: torch.Tensor) -> torch.Tensor:
+    """What a link into each cell reads: the sum of a mask over the cell's four corners.
 
     Args:
-        mask: [H, W] soft mask of a frame.
+        masks: [m, H, W] soft masks.
 
     Returns:
-        [4 (H+1) (W+1) + 1]: four planes of cells, then a 0 for links that leave the frame.
+        [m, 4 (H+1) (W+1) + 1]: four planes of cells, then a 0 for links that leave the frame.
     """
-    padded = F.pad(mask, (1, 1, 1, 1))  # [H+2, W+2]
-    padded[1, 1] = 0  # node 0 has no links
-    top_left, top_right = padded[:-1, :-1], padded[:-1, 1:]  # [H+1, W+1]
-    bottom_left, bottom_right = padded[1:, :-1], padded[1:, 1:]
-    sums = padded.new_empty(4 * top_left.numel() + 1)
-    both_real, x_whole, y_whole, both_whole = sums[:-1].view(4, *top_left.shape)
+    padded = F.pad(masks, (1, 1, 1, 1))  # [m, H+2, W+2]
+    padded[:, 1, 1] = 0  # node 0 has no links
+    top_left, top_right = padded[:, :-1, :-1], padded[:, :-1, 1:]  # [m, H+1, W+1]
+    bottom_left, bottom_right = padded[:, 1:, :-1], padded[:, 1:, 1:]
+    sums = padded.new_empty(len(masks), 4 * top_left[0].numel() + 1)
+    both_real, x_whole, y_whole, both_whole = _planes(sums, *top_left.shape[1:])
     torch.add(top_left, bottom_left, out=x_whole)
     torch.add(top_right, bottom_right, out=both_real).add_(x_whole)
     torch.add(top_left, top_right, out=y_whole).mul_(2)
     torch.mul(top_left, 4, out=both_whole)
     x_whole.mul_(2)
-    sums[-1] = 0
+    sums[:, -1] = 0
     return sums
 
 
 def spread_to_corners(cells: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The transpose of `corner_sums`: [4 (H+1) (W+1) + 1] -> [H, W]."""
-    both_real, x_whole, y_whole, both_whole = cells[:-1].view(4, height + 1, width + 1)
+    """The transpose of `corner_sums`: [m, 4 (H+1) (W+1) + 1] -> [m, H, W]."""
+    both_real, x_whole, y_whole, both_whole = _planes(cells, height + 1, width + 1)
     # Pixel (r, c) is the top left corner of cell (r+1, c+1), the top right one of (r+1, c), ...
-    mask = both_whole[1:, 1:] * 4
-    mask.add_(x_whole[1:, 1:], alpha=2).add_(x_whole[:-1, 1:], alpha=2)
-    mask.add_(y_whole[1:, 1:], alpha=2).add_(y_whole[1:, :-1], alpha=2)
-    mask += both_real[1:, 1:]
-    mask += both_real[1:, :-1]
-    mask += both_real[:-1, 1:]
-    mask += both_real[:-1, :-1]
-    mask[0, 0] = 0  # node 0 has no links
-    return mask
+    masks = both_whole[:, 1:, 1:] * 4
+    masks.add_(x_whole[:, 1:, 1:], alpha=2).add_(x_whole[:, :-1, 1:], alpha=2)
+    masks.add_(y_whole[:, 1:, 1:], alpha=2).add_(y_whole[:, 1:, :-1], alpha=2)
+    masks += both_real[:, 1:, 1:]
+    masks += both_real[:, 1:, :-1]
+    masks += both_real[:, :-1, 1:]
+    masks += both_real[:, :-1, :-1]
+    masks[:, 0, 0] = 0  # node 0 has no links
+    return masks
+
+
+def _planes(cells: torch.Tensor, n_rows: int, n_columns: int) -> tuple[torch.Tensor, ...]:
+    """The four planes of [m, 4 n_rows n_columns + 1], a view [m, n_rows, n_columns] of each."""
+    return cells[:, :-1].unflatten(1, (4, n_rows, n_columns)).unbind(1)
 
 
 def propagate(matrix: MotionMatrix, masks: torch.Tensor) -> torch.Tensor:
@@ -213,13 +218,17 @@ def _kept_links(
     """
     assert matrix.arrivals is not None
     add_links = _add_links_compiled if matrix.use_compiled else _add_links
-    for q in block:
-        links = matrix.arrivals[q]
-        read = corner_sums(masks[q - touched.start])
+    together = at_once(len(block), masks.device)
+    for start in range(block.start, block.stop, together):
+        frames = range(start, min(start + together, block.stop))
+        rows = slice(frames.start - touched.start, frames.stop - touched.start)
+        read = corner_sums(masks[rows])
         written = torch.zeros_like(read)
-        pivots = links.pivots - touched.start
-        add_links(links.cells, pivots, links.weights, read, written, masks, part)
-        part[q - touched.start] += spread_to_corners(written, *masks.shape[1:])
+        for idx, q in enumerate(frames):
+            links = matrix.arrivals[q]
+            pivots = links.pivots - touched.start
+            add_links(links.cells, pivots, links.weights, read[idx], written[idx], masks, part)
+        part[rows] += spread_to_corners(written, *masks.shape[1:])
 
 
 def _links_followed_anew(
@@ -230,8 +239,8 @@ def _links_followed_anew(
     height, width = masks.shape[1:]
     use_compiled, reach = matrix.use_compiled, max(matrix.weights, default=0)
     add_links = _add_links_compiled if use_compiled else _add_links
-    read = [corner_sums(mask) for mask in masks]
-    written = [torch.zeros_like(sums) for sums in read]
+    read = corner_sums(masks)
+    written = torch.zeros_like(read)
     weights = {k: masks.new_tensor([weight]) for k, weight in matrix.weights.items()}
     cells = torch.empty(height * width, dtype=torch.int32, device=masks.device)
     for p in block:
@@ -243,8 +252,7 @@ def _links_followed_anew(
                 link_cells(step.x, step.y, height, width, cells, use_compiled=use_compiled)
                 q = step.frame - touched.start
                 add_links(cells[None], pivot, weight, read[q], written[q], masks, part)
-    for q, sums in enumerate(written):
-        part[q] += spread_to_corners(sums, height, width)
+    part += spread_to_corners(written, height, width)
 
 
 def _add_links(
@@ -267,8 +275,7 @@ def _add_links(
         masks, part: [m, H, W].
     """
     masks, part = masks.flatten(1), part.flatten(1)  # [m, N]
-    # A GPU is filled by all pivots at once; a CPU keeps one in its cache.
-    together = len(pivots) if cells.is_cuda else 1
+    together = max(at_once(len(pivots), cells.device), 1)
     for rows, some, w in zip(
         cells.split(together), pivots.split(together), weights[:, None].split(together), strict=True
     ):

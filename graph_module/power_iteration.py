@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import torch
 
-from ike_data.cores import map_on_cores
+from ike_data.cores import at_once, map_on_cores
 from graph_module.features import features_as_float
 from graph_module.motion_matrix import propagate
 from graph_module.normalisation import min_max_, min_max_each_
 from graph_module.regression import factor_gram, gram_matrix, project, project_levels
 from graph_module.space_time_graph import SpaceTimeGraph
 
-# What the features of the frames that are projected together may take on a GPU as float32; the
-# more frames, the fewer and fuller its kernels. A CPU keeps one frame in its cache.
-_GPU_CHUNK_BYTES = 1 << 29
+# The most that the features of the frames which are projected together may take as float32.
+_CHUNK_BYTES = 1 << 29
 
 
 def power_iteration(
@@ -35,9 +34,7 @@ def power_iteration(
     """
     features, device = graph.features, masks.device
     n_frames, n_features, n_nodes = features.shape
-    together = 1
-    if device.type == "cuda":
-        together = min(max(_GPU_CHUNK_BYTES // (4 * n_features * n_nodes), 1), n_frames)
+    together = at_once(max(_CHUNK_BYTES // (4 * n_features * n_nodes), 1), device)
     chunks = [slice(start, start + together) for start in range(0, n_frames, together)]
 
     has_features = n_features > 1

@@ -149,8 +149,10 @@ def _build(
     )
     n_free = free_memory(device)
     plan = plan_memory(size, settings.links_memory * GB, n_free, n_workers(device))
+    held = held_memory() if device.type == "cpu" else 0
     print(
-        f"memory: {(held_memory() + plan.n_bytes) / GB:.1f} GB; {n_free / GB:.1f} GB are free; "
+        f"memory on the {device.type}: {(held + plan.n_bytes) / GB:.1f} GB needed, "
+        f"{n_free / GB:.1f} GB free; "
         f"links are {'kept' if plan.keep_links else 'followed anew in each iteration'}"
         f"{'' if plan.keep_features else ', features kept outside'}; "
         f"engine: {'numba' if use_compiled else 'PyTorch'}"

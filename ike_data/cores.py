@@ -22,6 +22,14 @@ def n_workers(device: torch.device) -> int:
     return min(torch.get_num_threads(), _MAX_WORKERS) if device.type == "cpu" else 1
 
 
+def at_once(n_items: int, device: torch.device) -> int:
+    """How many of ``n_items`` frames one operation should work on.
+
+    All on a GPU, which they fill, in as few kernels; one on a CPU, whose cache it fits.
+    """
+    return 1 if device.type == "cpu" else n_items
+
+
 def equal_blocks(n_items: int, largest: int, device: torch.device) -> list[range]:
     """Split range(n_items) into blocks of nearly equal size, at most ``largest``.
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 import run_graph_module
-from graph_module import segmentation
+from graph_module import motion_matrix, segmentation
+from graph_module import power_iteration as power_iteration_module
 from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
 from graph_module.features import ike_range
@@ -109,7 +110,7 @@ def test_chains_follow_a_constant_flow(use_compiled):
 def test_cells_and_corners_by_hand(use_compiled):
     """A 2 x 3 mask; pixel (0, 0) never takes part in a link."""
     mask = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
-    read = corner_sums(mask)
+    _, read = corner_sums(torch.stack([torch.zeros(2, 3), mask]))
     positions = {
         (0.5, 0.5): 0 + 2 + 8 + 16,  # its corner (0, 0) is dropped
         (1.5, 0.5): 2 + 4 + 16 + 32,
@@ -134,11 +135,11 @@ def test_cells_and_corners_by_hand(use_compiled):
 
 def test_spreading_is_the_transpose_of_summing():
     generator = torch.Generator().manual_seed(0)
-    mask = torch.rand(5, 7, generator=generator)
-    cells = torch.rand(4 * 6 * 8 + 1, generator=generator)
-    left = (corner_sums(mask) * cells).sum().item()
-    right = (mask * spread_to_corners(cells, 5, 7)).sum().item()
-    assert left == pytest.approx(right, rel=1e-5)
+    masks = torch.rand(2, 5, 7, generator=generator)
+    cells = torch.rand(2, 4 * 6 * 8 + 1, generator=generator)
+    left = (corner_sums(masks) * cells).sum(1)
+    right = (masks * spread_to_corners(cells, 5, 7)).sum((1, 2))
+    torch.testing.assert_close(left, right)
 
 
 @pytest.mark.parametrize("n_frames", [2, 3, 6])
@@ -196,6 +197,15 @@ def test_masks_do_not_depend_on_the_number_of_cores(keep_links, use_compiled, mo
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
         masks = segment(fwd, bwd, keep_links=keep_links, use_compiled=use_compiled)
         assert (masks - expected).abs().max() < 1e-5
+
+
+def test_frames_may_be_worked_on_together(monkeypatch):
+    """As on a GPU, where one operation takes all links into a frame, and all frames."""
+    fwd, bwd, _ = moving_square(8)
+    expected = segment(fwd, bwd)
+    monkeypatch.setattr(motion_matrix, "at_once", lambda n, device: n)
+    monkeypatch.setattr(power_iteration_module, "at_once", lambda n, device: 3)
+    assert (segment(fwd, bwd) - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("half_window", [0, 1, 2, 3, 15, 40])

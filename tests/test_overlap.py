@@ -46,7 +46,7 @@ def test_an_error_of_the_reader_comes_at_its_place():
     got = []
     with pytest.raises(ValueError, match="third"):
         for item in read_ahead(items()):
-            got.append(item)  # noqa: PERF402
+            got.append(item)
     assert got == [1, 2]
 
 
