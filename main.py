@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ike_data.command_line import (
     announce,
@@ -30,6 +31,20 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="folder of soft masks, %%05d.pt, one a frame: iter_{idx} of run_graph_module.py or "
         "results_pt/epoch_%%05d of this command",
     )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a training in OUT_PATH that was interrupted, if its settings, frames and "
+        "pseudo-labels are the same; its state is saved once a minute at most",
+    )
+    what.add_argument(
+        "--predict_only",
+        type=path_argument,
+        metavar="CHECKPOINT",
+        help="do not train: write the masks that a checkpoint (models/epoch_%%05d.pth) gives for "
+        "the frames; needs no --pseudo_gt_path",
+    )
     return parser
 
 
@@ -44,23 +59,25 @@ def main() -> None:
     )
     general, settings, paths = config.general, config.network_module, config.paths
     frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
-    pseudo_gt_path = needed_path(paths.pseudo_gt_path, "--pseudo_gt_path")
+    predict_only = args.predict_only
+    pseudo_gt_path = None if predict_only else needed_path(paths.pseudo_gt_path, "--pseudo_gt_path")
     device = choose_device(general.device)
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
     record = announce(config, describe_frames(frames), device, out_path)
 
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
-    from network_module.learning import learn_video
+    from network_module.learning import apply_checkpoint, learn_video
 
-    learn_video(
-        frames,
-        pseudo_gt_path,
-        out_path,
-        working_size=(general.working_h, general.working_w),
-        settings=settings,
-        device=device,
-        record=record,
-    )
+    common: dict[str, Any] = {
+        "working_size": (general.working_h, general.working_w),
+        "settings": settings,
+        "device": device,
+        "record": record,
+    }
+    if pseudo_gt_path is None:
+        apply_checkpoint(frames, predict_only, out_path, **common)
+    else:
+        learn_video(frames, pseudo_gt_path, out_path, resume=args.resume, **common)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def power_iteration(
             pass
         gram_factors = factor_gram(gram, ridge)
 
+    masks = masks.contiguous()  # the seed is one mask, expanded; compiled loops want it written out
     for _ in range(n_iterations):
         propagated = propagate(graph.motion, masks)
 

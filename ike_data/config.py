@@ -108,6 +108,8 @@ class NetworkModule:
     base_channels: int = _key("int", 64, low=1, high=512)
     pretrained_encoder: Path | None = _key("path", None)
     seed: int = _key("int", 0, low=0, high=2**63 - 1)
+    mixed_precision: str = _key("choice", "auto", choices=("auto", "yes", "no"))
+    deterministic: bool = _key("bool", True)
 
 
 SECTIONS: dict[str, type] = {

@@ -13,19 +13,26 @@ LOG_NAME = "log.csv"
 
 @contextmanager
 def step_log(
-    out_path: Path, *columns: str, start: float | None = None
+    out_path: Path, *columns: str, start: float | None = None, n_kept: int = 0
 ) -> Iterator[Callable[..., None]]:
     """Yield a function that appends a line: the values of ``columns``, then the seconds so far.
 
-    They count from ``start``, a time.perf_counter(), or from now.
+    They count from ``start``, a time.perf_counter(), or from now. An older log is replaced, except
+    for its first ``n_kept`` lines, whose seconds are counted on.
 
     Each line is written out at once, so that the log of an interrupted run ends with its last
-    finished step. An older log is replaced.
+    finished step.
     """
     start = time.perf_counter() if start is None else start
-    with (out_path / LOG_NAME).open("w", newline="", encoding="utf-8") as file:
+    path = out_path / LOG_NAME
+    kept: list[list[str]] = []
+    if n_kept and path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            kept = list(csv.reader(file))[1 : 1 + n_kept]
+        start -= float(kept[-1][-1]) if kept else 0
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*columns, "seconds"])
+        writer.writerows([[*columns, "seconds"], *kept])
 
         def log(*values: float) -> None:
             seconds = time.perf_counter() - start

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
-from ike_data.atomic import atomic_file
 from ike_data.config import NetworkModule
+from ike_data.errors import InputError
 from ike_data.frames import Frames
 from ike_data.soft_masks import write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
+from network_module.checkpoints import (
+    load_checkpoint,
+    load_training,
+    mark_of_data,
+    save_checkpoint,
+    save_training,
+)
 from network_module.dataset import read_pseudo_labels, read_working_frames
+from network_module.precision import use_half
 from network_module.prediction import predict
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
-from network_module.training import diverged, train
-from network_module.unet import UNet, seeded_unet
+from network_module.training import Training, diverged
+from network_module.unet import seeded_unet
+
+# The state of a training, twice the size of a checkpoint, is saved this often at most.
+SECONDS_BETWEEN_STATES = 60.0
 
 
 def learn_video(
@@ -27,6 +39,7 @@ def learn_video(
     working_size: tuple[int, int],
     settings: NetworkModule,
     device: torch.device,
+    resume: bool,
     record: Callable[[Iterable[Path]], None],
 ) -> None:
     """Train a U-Net on ``frames`` and save, for each epoch in to_save_epochs,
@@ -36,11 +49,13 @@ def learn_video(
       [working_h, working_w, 1];
     - ``out_path/results_images/epoch_%05d/%05d.png``, the same as 8-bit grey at the frames' size;
 
-    and ``out_path/log.csv`` with the losses of every epoch.
+    and ``out_path/log.csv`` with the losses of every epoch. While it is not done,
+    ``out_path/models/training.pth`` holds the state after a finished epoch.
 
     Args:
         pseudo_gt_path: folder of soft masks, one a frame, of the working size.
         working_size: (height, width), pixels.
+        resume: go on with a training of the same settings and data that was interrupted.
         record: called with what will be written, when all input has been read.
 
     Raises:
@@ -49,47 +64,66 @@ def learn_video(
     """
     height, width = working_size
     n_epochs, batch_size = settings.n_epochs, settings.batch_size
-    learning_rate, seed = settings.learning_rate, settings.seed
     to_save = range(1, n_epochs + 1) if settings.to_save_epochs is None else settings.to_save_epochs
 
     if settings.pretrained_encoder is not None:
         check_base_channels(settings.pretrained_encoder, settings.base_channels)
-    model = seeded_unet(settings.base_channels, seed)
+    model = seeded_unet(settings.base_channels, settings.seed)
     if settings.pretrained_encoder is not None:
         load_pretrained_encoder(model, settings.pretrained_encoder)
     model.to(device)
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, height, width)
     video = read_working_frames(frames, height, width)
     names = [f"epoch_{epoch:05d}" for epoch in to_save]
+    state_path = out_path / "models" / "training.pth"
     record(
         [out_path / folder / name for folder in ("results_pt", "results_images") for name in names]
         + [out_path / "models" / f"{name}.pth" for name in names]
+        + [state_path]
     )
 
-    epochs = train(
+    half = use_half(settings.mixed_precision, device)
+    print(f"convolutions in {'bfloat16' if half else 'float32'}")
+    training = Training(
         model,
         video,
         soft_masks,
-        n_epochs=n_epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
-        seed=seed,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
         device=device,
+        half=half,
     )
+    data_mark = mark_of_data(video, soft_masks)
+    if not resume:
+        state_path.unlink(missing_ok=True)
+    elif load_training(state_path, training, data_mark):
+        print(f"going on after epoch {training.epoch}")
+    else:
+        print("nothing to go on with: training from the start")
+    saved_at = time.monotonic()
     with (
-        step_log(out_path, "epoch", "loss", "cross_entropy", "dice") as log,
+        step_log(
+            *(out_path, "epoch", "loss", "cross_entropy", "dice"), n_kept=training.epoch
+        ) as log,
         # cuDNN's fastest kernels may add up in random order.
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+        torch.backends.cudnn.flags(
+            enabled=True,
+            benchmark=not settings.deterministic,
+            deterministic=settings.deterministic,
+        ),
     ):
-        for epoch, loss in enumerate(epochs, start=1):
+        while training.epoch < n_epochs:
+            loss = training.run_epoch()
+            epoch = training.epoch
             report = (
                 f"epoch {epoch}/{n_epochs}: loss {loss.total:.4f} "
                 f"(cross-entropy {loss.cross_entropy:.4f}, dice {loss.dice:.4f})"
             )
             if epoch in to_save:
-                masks = predict(model, video, batch_size=batch_size, device=device)
+                masks = predict(model, video, batch_size=batch_size, device=device, half=half)
                 if not torch.isfinite(masks).all():
-                    raise diverged(epoch, learning_rate)
+                    raise diverged(epoch, settings.learning_rate)
                 name = f"epoch_{epoch:05d}"
                 save_checkpoint(
                     out_path / "models" / f"{name}.pth",
@@ -98,36 +132,50 @@ def learn_video(
                     epoch,
                     working_size,
                 )
-                write_soft_masks(out_path / "results_pt" / name, masks)
-                write_mask_images(
-                    out_path / "results_images" / name, masks, frames.height, frames.width
-                )
+                write_masks(out_path, name, masks, frames)
                 report += f", saved {out_path / 'results_pt' / name}"
             log(epoch, *loss)
             print(report, flush=True)
+            if epoch < n_epochs and time.monotonic() - saved_at >= SECONDS_BETWEEN_STATES:
+                save_training(state_path, training, data_mark)
+                saved_at = time.monotonic()
+    state_path.unlink(missing_ok=True)
 
 
-def save_checkpoint(
-    path: Path, model: UNet, base_channels: int, epoch: int, working_size: tuple[int, int]
+def apply_checkpoint(
+    frames: Frames,
+    checkpoint: Path,
+    out_path: Path,
+    *,
+    working_size: tuple[int, int],
+    settings: NetworkModule,
+    device: torch.device,
+    record: Callable[[Iterable[Path]], None],
 ) -> None:
-    """Save all that is needed to build ``model`` again:
+    """Write the masks that a trained network gives for ``frames``, as `learn_video` does.
 
-    checkpoint = torch.load(path, weights_only=True)
-    model = UNet(checkpoint["base_channels"])
-    model.load_state_dict(checkpoint["model"])
+    Args:
+        checkpoint: models/epoch_%05d.pth of an out_path; its epoch names the folders of the masks.
+        working_size, record: see `learn_video`.
 
-    ``epoch``, ``working_h`` and ``working_w`` (pixels) say how it was trained.
+    Raises:
+        InputError: a frame or the checkpoint cannot be used.
     """
-    height, width = working_size
-    checkpoint = {
-        # On the CPU, so that a machine without a GPU can load it.
-        "model": {name: value.cpu() for name, value in model.state_dict().items()},
-        "base_channels": base_channels,
-        "working_h": height,
-        "working_w": width,
-        "epoch": epoch,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # An open file: torch.save reports a full disk as such only there.
-    with atomic_file(path) as partial, partial.open("wb") as file:
-        torch.save(checkpoint, file)
+    model, epoch = load_checkpoint(checkpoint)
+    video = read_working_frames(frames, *working_size)
+    name = f"epoch_{epoch:05d}"
+    record([out_path / folder / name for folder in ("results_pt", "results_images")])
+    half = use_half(settings.mixed_precision, device)
+    masks = predict(
+        model.to(device), video, batch_size=settings.batch_size, device=device, half=half
+    )
+    if not torch.isfinite(masks).all():
+        raise InputError(f"{checkpoint}: gives masks that are not finite; train it again")
+    write_masks(out_path, name, masks, frames)
+    print(f"masks written to {out_path / 'results_pt' / name}")
+
+
+def write_masks(out_path: Path, name: str, masks: torch.Tensor, frames: Frames) -> None:
+    """Write ``masks``, [n, H, W], to results_pt/``name`` and results_images/``name``."""
+    write_soft_masks(out_path / "results_pt" / name, masks)
+    write_mask_images(out_path / "results_images" / name, masks, frames.height, frames.width)

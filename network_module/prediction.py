@@ -6,11 +6,17 @@ import torch
 from tqdm import tqdm
 
 from network_module.dataset import to_unit_range
+from network_module.precision import half_precision
 
 
 @torch.inference_mode()
 def predict(
-    model: torch.nn.Module, frames: torch.Tensor, *, batch_size: int, device: torch.device
+    model: torch.nn.Module,
+    frames: torch.Tensor,
+    *,
+    batch_size: int,
+    device: torch.device,
+    half: bool = False,
 ) -> torch.Tensor:
     """The object's probability in every pixel, softmax channel 1.
 
@@ -18,10 +24,16 @@ def predict(
         model: on ``device``; frames [b, 3, H, W] in [0, 1] -> logits [b, 2, H, W].
         frames: uint8 [n, 3, H, W].
         batch_size: frames at a time.
+        half: convolutions in bfloat16.
 
     Returns:
         float32 [n, H, W] in [0, 1], on the CPU.
     """
-    batches = tqdm(frames.split(batch_size), desc="predicting", unit="batch", leave=False)
-    masks = [model(to_unit_range(batch, device)).softmax(dim=1)[:, 1].cpu() for batch in batches]
-    return torch.cat(masks)
+    masks = torch.empty(len(frames), *frames.shape[2:])
+    batches = tqdm(range(0, len(frames), batch_size), desc="predicting", unit="batch", leave=False)
+    for start in batches:
+        batch = slice(start, start + batch_size)
+        with half_precision(half, device):
+            logits = model(to_unit_range(frames[batch], device))
+        masks[batch] = logits.float().softmax(dim=1)[:, 1].cpu()
+    return masks

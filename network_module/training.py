@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from tqdm import tqdm
@@ -11,6 +10,7 @@ from tqdm import tqdm
 from ike_data.errors import InputError
 from network_module.dataset import shuffled_batches, to_unit_range
 from network_module.losses import cross_entropy, dice
+from network_module.precision import half_precision
 
 
 class EpochLoss(NamedTuple):
@@ -21,45 +21,79 @@ class EpochLoss(NamedTuple):
     dice: float
 
 
-def train(
-    model: torch.nn.Module,
-    frames: torch.Tensor,
-    soft_masks: torch.Tensor,
-    *,
-    n_epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    seed: int,
-    device: torch.device,
-) -> Iterator[EpochLoss]:
-    """Train ``model`` in place, yielding after each epoch (AdamW, shuffled batches).
+class Training:
+    """Training of a model in place, epoch by epoch: AdamW, shuffled batches.
 
-    Args:
-        model: on ``device``; frames [b, 3, H, W] in [0, 1] -> logits [b, 2, H, W].
-        frames: uint8 [n, 3, H, W].
-        soft_masks: float32 [n, H, W] in [0, 1].
-        seed: of the order of the frames; PyTorch's global random state is not used.
-
-    Raises:
-        InputError: the loss is not finite.
+    Everything that the next epoch depends on can be taken (`state`) and put back (`load_state`).
     """
-    shuffling = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate)
-    for epoch in range(1, n_epochs + 1):
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        frames: torch.Tensor,
+        soft_masks: torch.Tensor,
+        *,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+        device: torch.device,
+        half: bool = False,
+    ) -> None:
+        """
+        Args:
+            model: on ``device``; frames [b, 3, H, W] in [0, 1] -> logits [b, 2, H, W].
+            frames: uint8 [n, 3, H, W].
+            soft_masks: float32 [n, H, W] in [0, 1].
+            seed: of the order of the frames; PyTorch's global random state is not used.
+            half: convolutions in bfloat16; weights, norms' sums and losses stay in float32.
+        """
+        self.epoch = 0  # done so far
+        self._model = model
+        self._frames, self._soft_masks = frames, soft_masks
+        self._batch_size, self._learning_rate, self._device = batch_size, learning_rate, device
+        self._half = half
+        self._shuffling = torch.Generator().manual_seed(seed)
+        self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+
+    def run_epoch(self) -> EpochLoss:
+        """Pass over all frames once.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        self.epoch += 1
         sums = torch.zeros(2)
-        batches = shuffled_batches(len(frames), batch_size, shuffling)
-        for batch in tqdm(batches, desc=f"epoch {epoch}/{n_epochs}", unit="batch", leave=False):
-            logits = model(to_unit_range(frames[batch], device))
-            labels = soft_masks[batch].to(device)
+        batches = shuffled_batches(len(self._frames), self._batch_size, self._shuffling)
+        for batch in tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False):
+            with half_precision(self._half, self._device):
+                logits = self._model(to_unit_range(self._frames[batch], self._device))
+            logits = logits.float()
+            labels = self._soft_masks[batch].to(self._device)
             losses = torch.stack([cross_entropy(logits, labels), dice(logits, labels)])
             if not torch.isfinite(losses).all():
-                raise diverged(epoch, learning_rate)
-            optimiser.zero_grad()
+                raise diverged(self.epoch, self._learning_rate)
+            self._optimiser.zero_grad()
             losses.sum().backward()
-            optimiser.step()
+            self._optimiser.step()
             sums += len(batch) * losses.detach().cpu()
-        means = sums / len(frames)
-        yield EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
+        means = sums / len(self._frames)
+        return EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values that ``torch.load(weights_only=True)`` reads."""
+        return {
+            "epoch": self.epoch,
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "shuffling": self._shuffling.get_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken, with the same model, frames and settings."""
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._shuffling.set_state(state["shuffling"])
+        self.epoch = state["epoch"]
 
 
 def diverged(epoch: int, learning_rate: float) -> InputError:

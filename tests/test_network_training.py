@@ -6,6 +6,7 @@ import configparser
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +22,10 @@ from ike_data.errors import InputError
 from ike_data.frames import open_frames
 from network_module.dataset import read_working_frames, shuffled_batches
 from network_module.losses import cross_entropy, dice
+from network_module import learning, precision
+from network_module.precision import use_half
 from network_module.prediction import predict
-from network_module.training import EpochLoss, train
+from network_module.training import EpochLoss, Training
 from network_module.unet import UNet, seeded_unet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,8 +50,10 @@ def square_tensors(n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train_all(model: torch.nn.Module, *data: torch.Tensor, **changes) -> list[EpochLoss]:
-    settings = dict(n_epochs=1, batch_size=3, learning_rate=1e-3, seed=0, device=CPU)
-    return list(train(model, *data, **{**settings, **changes}))
+    settings = dict(n_epochs=1, batch_size=3, learning_rate=1e-3, seed=0, device=CPU) | changes
+    n_epochs = settings.pop("n_epochs")
+    training = Training(model, *data, **settings)
+    return [training.run_epoch() for _ in range(n_epochs)]
 
 
 # ------------------------------------------------------------------------- training, prediction
@@ -184,6 +189,38 @@ def test_training_stops_at_a_loss_that_is_not_finite():
         train_all(seeded_unet(2, seed=0), frames, masks, n_epochs=9, learning_rate=1e30)
 
 
+def test_half_precision_learns_the_same():
+    """Roughly: the deepest maps of such frames are 2 x 2 values, whose norm magnifies rounding."""
+    frames, masks = square_tensors(4)
+    losses, predictions = [], []
+    for half in (False, True):
+        model = seeded_unet(8, seed=0)
+        losses.append(train_all(model, frames, masks, n_epochs=5, half=half)[-1].total)
+        predictions.append(predict(model, frames, batch_size=3, device=CPU, half=half))
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+    assert all(p.dtype == torch.float32 for p in predictions)
+    assert ((predictions[0] >= 0.5) == (predictions[1] >= 0.5)).float().mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sse", True),
+        ("flags\t\t: fpu avx2 sse", False),
+        ("Features\t: fp asimd bf16", True),
+        ("Features\t: fp asimd", False),
+        ("processor\t: 0", False),
+    ],
+)
+def test_bfloat16_of_the_processor(line, expected, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "cpuinfo")
+    assert use_half("auto", CPU) is expected
+    assert use_half("yes", CPU)
+    assert not use_half("no", CPU)
+
+
 def test_working_frames_are_bicubic_rgb(tmp_path):
     frames, _ = square_video(3, height=30, width=52)
     frames[..., 2] //= 2  # so that swapped colours show
@@ -230,6 +267,7 @@ class Workplace:
             "n_epochs": 3,
             "to_save_epochs": "1, 3",
             "learning_rate": 0.01,
+            "mixed_precision": "no",  # as the tests calculate
             **network,
         }
         parser["Network Module"].update({key: str(value) for key, value in network.items()})
@@ -246,8 +284,8 @@ class Workplace:
             f"--config={self.config}",
         ]
 
-    def run(self) -> None:
-        self.monkeypatch.setattr(sys, "argv", self.argv)
+    def run(self, *flags: str) -> None:
+        self.monkeypatch.setattr(sys, "argv", [*self.argv, *flags])
         main.main()
 
     def refused(self, match: str) -> None:
@@ -433,3 +471,97 @@ def test_help_does_not_wait_for_pytorch():
     imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines()}
     assert "argparse" in imported
     assert "torch" not in imported
+
+
+# ------------------------------------------------------------------- --resume, --predict_only
+
+
+def weights_and_log(out: Path) -> tuple[dict, list[list[str]]]:
+    checkpoint = torch.load(out / "models" / "epoch_00003.pth", weights_only=True)
+    with (out / "log.csv").open(newline="") as file:
+        return checkpoint["model"], [row[:-1] for row in csv.reader(file)]
+
+
+class KilledError(Exception):
+    pass
+
+
+def interrupted_run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
+    """Train, and be stopped in epoch 3 of 3."""
+
+    def run_epoch(self):
+        if self.epoch == 2:
+            raise KilledError
+        return original(self)
+
+    original = Training.run_epoch
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(Training, "run_epoch", run_epoch)
+        workplace.run(*flags)
+
+
+@pytest.fixture
+def interrupted(workplace, monkeypatch) -> tuple[dict, list[list[str]]]:
+    """The result of an undisturbed run; the same run, interrupted, lies in workplace.out."""
+    monkeypatch.setattr(learning, "SECONDS_BETWEEN_STATES", 0)
+    workplace.run()
+    assert not (workplace.out / "models" / "training.pth").exists()
+    expected = weights_and_log(workplace.out)
+    shutil.rmtree(workplace.out)
+    interrupted_run(workplace, monkeypatch)
+    assert (workplace.out / "models" / "training.pth").exists()
+    return expected
+
+
+def test_a_resumed_training_ends_with_the_same_weights(workplace, interrupted, capsys):
+    workplace.run("--resume")
+    assert "going on after epoch 2" in capsys.readouterr().out
+    weights, log = weights_and_log(workplace.out)
+    assert log == interrupted[1]
+    assert weights.keys() == interrupted[0].keys()
+    assert all(torch.equal(weights[name], interrupted[0][name]) for name in weights)
+    assert not (workplace.out / "models" / "training.pth").exists()
+
+
+@pytest.mark.parametrize("change", ["settings", "masks", "no --resume"])
+def test_a_training_of_other_settings_or_data_is_not_gone_on_with(
+    workplace, interrupted, capsys, change
+):
+    if change == "settings":
+        workplace.configure(learning_rate=0.02)
+    if change == "masks":
+        torch.save(torch.zeros(32, 48, 1), workplace.masks / "00000.pt")
+    workplace.run(*([] if change == "no --resume" else ["--resume"]))
+    assert "going on" not in capsys.readouterr().out
+    _, log = weights_and_log(workplace.out)
+    assert [row[0] for row in log] == ["epoch", "1", "2", "3"]
+    assert (log == interrupted[1]) == (change == "no --resume")
+
+
+def test_a_damaged_state_is_named(workplace, interrupted):
+    state = workplace.out / "models" / "training.pth"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"training\.pth: is damaged.*leave out --resume"):
+        workplace.run("--resume")
+
+
+def test_predict_only_gives_the_masks_of_the_training(workplace):
+    workplace.run()
+    checkpoint = workplace.out / "models" / "epoch_00003.pth"
+    trained = workplace.out
+    workplace.out = trained.parent / "applied"
+    shutil.rmtree(workplace.masks)
+    workplace.run(f"--predict_only={checkpoint}")
+    for idx in range(4):
+        name = f"results_pt/epoch_00003/{idx:05d}.pt"
+        assert (trained / name).read_bytes() == (workplace.out / name).read_bytes()
+    assert not (workplace.out / "models").exists()
+
+
+def test_predict_only_refuses_what_is_no_checkpoint(workplace):
+    path = workplace.frames.parent / "other.pth"
+    torch.save({"model": {"weight": torch.zeros(2)}, "base_channels": 2, "epoch": 1}, path)
+    for name, message in ((path, "is not a checkpoint"), (workplace.masks, "is missing")):
+        with pytest.raises(InputError, match=message):
+            workplace.run(f"--predict_only={name}")
+    assert not (workplace.out / "config.ini").exists()

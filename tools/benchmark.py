@@ -2,6 +2,7 @@
 
     python tools/benchmark.py graph --frames FRAMES... --flow FLOW... [--annotations ANNOTATIONS...]
     python tools/benchmark.py stages --frames FRAMES --flow FLOW --n_frames 25 50 100
+    python tools/benchmark.py network --frames FRAMES --masks GRAPH/iter_19 --base_channels 16
     python tools/benchmark.py raft --frames FRAMES
 
 Compare only what one run printed: another machine, or the same on another day, has other times.
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import csv
 import os
 import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
@@ -77,6 +79,17 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="may be given several times (default: 224 416)",
     )
 
+    network = commands.add_parser(
+        "network", help="the network module in bfloat16 against float32, files in and files out"
+    )
+    network.add_argument("--frames", type=path_argument, required=True)
+    network.add_argument("--masks", type=path_argument, required=True, help="pseudo-labels")
+    network.add_argument("--annotations", type=path_argument, help="J as well")
+    network.add_argument("--base_channels", type=int, default=64)
+    network.add_argument("--n_epochs", type=int, default=5)
+    network.add_argument("--learning_rate", type=float, default=0.0001)
+    network.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
     raft = commands.add_parser(
         "raft", help="both directions of a pair, against two plain calls of torchvision's RAFT"
     )
@@ -93,7 +106,12 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     print(f"machine: {_machine()}")
-    {"graph": compare_graph, "stages": measure_stages, "raft": compare_raft}[args.what](args)
+    {
+        "graph": compare_graph,
+        "stages": measure_stages,
+        "network": compare_network,
+        "raft": compare_raft,
+    }[args.what](args)
 
 
 def compare_graph(args: argparse.Namespace) -> None:
@@ -112,7 +130,7 @@ def compare_graph(args: argparse.Namespace) -> None:
                 )  # fmt: skip
             for _ in range(args.repeats):
                 for way in (EXACT, FAST):
-                    config = _config(out / f"{way}.ini", propagation=way)
+                    config = _config(out / f"{way}.ini", "Graph Module", propagation=way)
                     runs[way].append(
                         _run(PROJECT_ROOT / "run_graph_module.py", f"--frames_path={frames}",
                              f"--of_path={flow}", f"--out_path={out / way}", f"--config={config}",
@@ -120,12 +138,7 @@ def compare_graph(args: argparse.Namespace) -> None:
                     )  # fmt: skip
             _print_comparison(frames.name, n_frames, runs, out)
             if annotated is not None:
-                results = [str(out / way / "iter_19") for way in runs if runs[way]]
-                subprocess.run(
-                    [sys.executable, PROJECT_ROOT / "tools/evaluate.py", "--results", *results,
-                     "--annotations", annotated, "--out", out / "scores.csv"],
-                    check=True,
-                )  # fmt: skip
+                _evaluate(annotated, [out / way / "iter_19" for way in runs if runs[way]])
 
 
 def _print_comparison(name: str, n_frames: int, runs: dict[str, list[Measured]], out: Path) -> None:
@@ -177,12 +190,12 @@ def _run(program: Path, *flags: str) -> Measured:
     return Measured(seconds, usage.ru_maxrss * kilo)
 
 
-def _config(path: Path, **values: object) -> Path:
-    """The project's config.ini with some keys of [Graph Module] replaced."""
+def _config(path: Path, section: str, **values: object) -> Path:
+    """The project's config.ini with some keys of a section replaced."""
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(PROJECT_CONFIG)
     for key, value in values.items():
-        parser["Graph Module"][key] = str(value)
+        parser[section][key] = str(value)
     with path.open("w") as file:
         parser.write(file)
     return path
@@ -265,6 +278,58 @@ def _stage_seconds(
     seconds["features"] = max(seconds["chains and features"] - seconds["chains"], 0)
     seconds["regression"] = max(seconds["iterations"] - seconds["propagation"], 0)
     return seconds
+
+
+def compare_network(args: argparse.Namespace) -> None:
+    """Whole processes; the seconds are those of the log, so without the start of Python."""
+    with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
+        plain_seconds = 0.0
+        print(
+            f"{args.frames.name}, base_channels {args.base_channels}, {args.n_epochs} epochs\n"
+            "  way       training s  times faster  peak MB  last loss"
+        )
+        for way, mixed_precision in (("float32", "no"), ("bfloat16", "yes")):
+            out = Path(folder) / way
+            config = _config(
+                Path(folder) / f"{way}.ini",
+                "Network Module",
+                mixed_precision=mixed_precision,
+                base_channels=args.base_channels,
+                n_epochs=args.n_epochs,
+                to_save_epochs=args.n_epochs,
+                learning_rate=args.learning_rate,
+            )
+            measured = _run(
+                PROJECT_ROOT / "main.py",
+                f"--frames_path={args.frames}",
+                f"--pseudo_gt_path={args.masks}",
+                f"--out_path={out}",
+                f"--config={config}",
+                f"--device={args.device}",
+            )
+            with (out / "log.csv").open(newline="") as file:
+                last = list(csv.DictReader(file))[-1]
+            seconds = float(last["seconds"])
+            plain_seconds = plain_seconds or seconds
+            print(
+                f"  {way:8}  {seconds:10.2f}  {plain_seconds / seconds:12.2f}  "
+                f"{measured.n_bytes / 1e6:7.0f}  {float(last['loss']):9.5f}",
+                flush=True,
+            )
+        if args.annotations:
+            name = f"results_pt/epoch_{args.n_epochs:05d}"
+            _evaluate(
+                args.annotations, [Path(folder) / way / name for way in ("float32", "bfloat16")]
+            )
+
+
+def _evaluate(annotations: Path, results: Sequence[Path]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, PROJECT_ROOT / "tools/evaluate.py", "--annotations", annotations,
+             "--out", Path(folder) / "scores.csv", "--results", *results],
+            check=True,
+        )  # fmt: skip
 
 
 def compare_raft(args: argparse.Namespace) -> None:

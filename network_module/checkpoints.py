@@ -1,0 +1,90 @@
+"""Checkpoints: of a trained network, and of a training that is to go on."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ike_data.atomic import atomic_file
+from ike_data.errors import InputError
+from ike_data.tensor_files import load_tensors
+from network_module.training import Training
+from network_module.unet import UNet
+
+
+def save_checkpoint(
+    path: Path, model: UNet, base_channels: int, epoch: int, working_size: tuple[int, int]
+) -> None:
+    """Save all that is needed to build ``model`` again; see `load_checkpoint`.
+
+    ``epoch``, ``working_h`` and ``working_w`` (pixels) say how it was trained.
+    """
+    height, width = working_size
+    checkpoint = {
+        # On the CPU, so that a machine without a GPU can load it.
+        "model": {name: value.cpu() for name, value in model.state_dict().items()},
+        "base_channels": base_channels,
+        "working_h": height,
+        "working_w": width,
+        "epoch": epoch,
+    }
+    _save(path, checkpoint)
+
+
+def load_checkpoint(path: Path) -> tuple[UNet, int]:
+    """The network of a checkpoint, and the epoch that it was saved after.
+
+    Raises:
+        InputError: the file is missing or damaged, or main.py did not save it.
+    """
+    remedy = "give models/epoch_%05d.pth of an out_path of main.py"
+    checkpoint = load_tensors(path, remedy)
+    try:
+        model = UNet(int(checkpoint["base_channels"]))
+        model.load_state_dict(checkpoint["model"])
+        return model, int(checkpoint["epoch"])
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+        raise InputError(f"{path}: is not a checkpoint of main.py; {remedy}") from error
+
+
+def save_training(path: Path, training: Training, data_mark: int) -> None:
+    """Save what `load_training` needs to go on after the last finished epoch."""
+    _save(path, {**training.state(), "data": data_mark})
+
+
+def load_training(path: Path, training: Training, data_mark: int) -> bool:
+    """Go on from ``path``; False where there is nothing to go on from.
+
+    Args:
+        training: just made, with the settings of the one that was saved.
+        data_mark: see `mark_of_data`; a training on other data is not gone on with.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    if not path.exists():
+        return False
+    remedy = "delete it, or leave out --resume"
+    state = load_tensors(path, remedy)
+    try:
+        if state["data"] != data_mark:
+            return False
+        training.load_state(state)
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+        raise InputError(f"{path}: is not the state of a training; {remedy}") from error
+    return True
+
+
+def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:
+    """A checksum of what a network learns from."""
+    return zlib.crc32(soft_masks.numpy().tobytes(), zlib.crc32(frames.numpy().tobytes()))
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # An open file: torch.save reports a full disk as such only there.
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)

@@ -1,0 +1,39 @@
+"""bfloat16 for the U-Net's convolutions, where the processor calculates with it."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last one is ARM's
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def use_half(mixed_precision: str, device: torch.device) -> bool:
+    """Whether to calculate in bfloat16: ``yes``, ``no``, or ``auto``, where it is fast."""
+    if mixed_precision != "auto":
+        return mixed_precision == "yes"
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return cpu_has_bfloat16()
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has bfloat16 instructions; False where that cannot be told.
+
+    PyTorch runs bfloat16 on any processor, but on others it is slower than float32.
+    """
+    if platform.system() == "Darwin" or not _CPU_INFO.exists():
+        return False
+    for line in _CPU_INFO.read_text().splitlines():
+        name, _, flags = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return not _CPU_FLAGS.isdisjoint(flags.split())
+    return False
+
+
+def half_precision(half: bool, device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16, or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
