@@ -110,6 +110,10 @@ class NetworkModule:
     seed: int = _key("int", 0, low=0, high=2**63 - 1)
     mixed_precision: str = _key("choice", "auto", choices=("auto", "yes", "no"))
     deterministic: bool = _key("bool", True)
+    soft_labels: bool = _key("bool", False)
+    flips: bool = _key("bool", False)
+    light: float = _key("float", 0.0, low=0, high=0.99)
+    weight_average: float = _key("float", 0.0, low=0, high=0.9999)
 
 
 SECTIONS: dict[str, type] = {

@@ -16,7 +16,11 @@ from network_module.unet import UNet
 
 
 def save_checkpoint(
-    path: Path, model: UNet, base_channels: int, epoch: int, working_size: tuple[int, int]
+    path: Path,
+    model: torch.nn.Module,
+    base_channels: int,
+    epoch: int,
+    working_size: tuple[int, int],
 ) -> None:
     """Save all that is needed to build ``model`` again; see `load_checkpoint`.
 

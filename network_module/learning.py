@@ -93,6 +93,10 @@ def learn_video(
         seed=settings.seed,
         device=device,
         half=half,
+        soft_labels=settings.soft_labels,
+        flips=settings.flips,
+        light=settings.light,
+        weight_average=settings.weight_average,
     )
     data_mark = mark_of_data(video, soft_masks)
     if not resume:
@@ -121,13 +125,15 @@ def learn_video(
                 f"(cross-entropy {loss.cross_entropy:.4f}, dice {loss.dice:.4f})"
             )
             if epoch in to_save:
-                masks = predict(model, video, batch_size=batch_size, device=device, half=half)
+                masks = predict(
+                    training.result, video, batch_size=batch_size, device=device, half=half
+                )
                 if not torch.isfinite(masks).all():
                     raise diverged(epoch, settings.learning_rate)
                 name = f"epoch_{epoch:05d}"
                 save_checkpoint(
                     out_path / "models" / f"{name}.pth",
-                    model,
+                    training.result,
                     settings.base_channels,
                     epoch,
                     working_size,

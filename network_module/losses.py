@@ -8,20 +8,23 @@ import torch.nn.functional as F
 _HARD_THRESHOLD = 0.5
 
 
-def cross_entropy(logits: torch.Tensor, soft_masks: torch.Tensor) -> torch.Tensor:
+def cross_entropy(
+    logits: torch.Tensor, soft_masks: torch.Tensor, *, soft_labels: bool = False
+) -> torch.Tensor:
     """Cross-entropy with the hard label (soft mask >= 0.5), the mean over all pixels.
 
     Args:
         logits: [n, 2, H, W], background and object.
         soft_masks: [n, H, W] in [0, 1].
+        soft_labels: with the soft mask itself as the label's probability (not in the paper).
 
     Returns:
         A scalar in nats, at least 0.
     """
-    hard = (soft_masks >= _HARD_THRESHOLD).to(logits.dtype)
+    labels = soft_masks if soft_labels else (soft_masks >= _HARD_THRESHOLD).to(logits.dtype)
     # Labels as probabilities, not as indices: for these PyTorch's CUDA kernel adds up in random
     # order.
-    return F.cross_entropy(logits, _both_classes(hard))
+    return F.cross_entropy(logits, _both_classes(labels))
 
 
 def dice(logits: torch.Tensor, soft_masks: torch.Tensor) -> torch.Tensor:

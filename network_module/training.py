@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ike_data.errors import InputError
+from network_module.augmentation import change_light, flip_some
 from network_module.dataset import shuffled_batches, to_unit_range
 from network_module.losses import cross_entropy, dice
 from network_module.precision import half_precision
@@ -38,6 +40,10 @@ class Training:
         seed: int,
         device: torch.device,
         half: bool = False,
+        soft_labels: bool = False,
+        flips: bool = False,
+        light: float = 0.0,
+        weight_average: float = 0.0,
     ) -> None:
         """
         Args:
@@ -46,14 +52,27 @@ class Training:
             soft_masks: float32 [n, H, W] in [0, 1].
             seed: of the order of the frames; PyTorch's global random state is not used.
             half: convolutions in bfloat16; weights, norms' sums and losses stay in float32.
+            soft_labels: see `cross_entropy`.
+            flips, light: see `augmentation`.
+            weight_average: decay of the running mean that is `result`; 0: the last weights.
         """
         self.epoch = 0  # done so far
         self._model = model
         self._frames, self._soft_masks = frames, soft_masks
         self._batch_size, self._learning_rate, self._device = batch_size, learning_rate, device
-        self._half = half
+        self._half, self._soft_labels = half, soft_labels
+        self._flips, self._light = flips, light
+        self._mean: AveragedModel | None = None
+        if weight_average:
+            average = get_ema_multi_avg_fn(weight_average)
+            self._mean = AveragedModel(model, multi_avg_fn=average)
         self._shuffling = torch.Generator().manual_seed(seed)
         self._optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate)
+
+    @property
+    def result(self) -> torch.nn.Module:
+        """The network to use: the model, or the running mean of its weights."""
+        return self._model if self._mean is None else self._mean.module
 
     def run_epoch(self) -> EpochLoss:
         """Pass over all frames once.
@@ -65,16 +84,28 @@ class Training:
         sums = torch.zeros(2)
         batches = shuffled_batches(len(self._frames), self._batch_size, self._shuffling)
         for batch in tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False):
-            with half_precision(self._half, self._device):
-                logits = self._model(to_unit_range(self._frames[batch], self._device))
-            logits = logits.float()
+            frames = to_unit_range(self._frames[batch], self._device)
             labels = self._soft_masks[batch].to(self._device)
-            losses = torch.stack([cross_entropy(logits, labels), dice(logits, labels)])
+            if self._flips:
+                frames, labels = flip_some(frames, labels, self._shuffling)
+            if self._light:
+                frames = change_light(frames, self._light, self._shuffling)
+            with half_precision(self._half, self._device):
+                logits = self._model(frames)
+            logits = logits.float()
+            losses = torch.stack(
+                [
+                    cross_entropy(logits, labels, soft_labels=self._soft_labels),
+                    dice(logits, labels),
+                ]
+            )
             if not torch.isfinite(losses).all():
                 raise diverged(self.epoch, self._learning_rate)
             self._optimiser.zero_grad()
             losses.sum().backward()
             self._optimiser.step()
+            if self._mean is not None:
+                self._mean.update_parameters(self._model)
             sums += len(batch) * losses.detach().cpu()
         means = sums / len(self._frames)
         return EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
@@ -86,6 +117,7 @@ class Training:
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "shuffling": self._shuffling.get_state(),
+            "mean": None if self._mean is None else self._mean.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -93,6 +125,8 @@ class Training:
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._shuffling.set_state(state["shuffling"])
+        if self._mean is not None:
+            self._mean.load_state_dict(state["mean"])
         self.epoch = state["epoch"]
 
 

