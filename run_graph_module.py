@@ -35,6 +35,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
+    # Frames are shared among threads, each of which works alone; without this, PyTorch's own
+    # threads would keep the cores busy waiting. Read when PyTorch is loaded, which is soon.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config = fill_in(
         read_config(args.config),
         frames_path=args.frames_path,
@@ -51,18 +54,14 @@ def main() -> None:
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
     record = announce(config, describe_frames(frames), device, out_path)
 
-    # Frames are shared among threads, each of which works alone; without this, PyTorch's own
-    # threads would keep the cores busy waiting. Read when PyTorch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from graph_module.segmentation import segment_video
 
     segment_video(
+        frames,
         fwd_folder,
         bwd_folder,
         out_path,
-        n_frames=frames.count,
-        frame_size=(frames.height, frames.width),
         working_size=(general.working_h, general.working_w),
         settings=settings,
         device=device,

@@ -7,7 +7,7 @@ on a CPU. Without numba, and on a GPU, PyTorch does the work; the tests hold bot
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +15,14 @@ import torch
 
 Loop = Callable[..., None]
 
-AVAILABLE = importlib.util.find_spec("numba") is not None
+try:
+    import numba
+except ImportError as error:
+    AVAILABLE = False
+    if not isinstance(error, ModuleNotFoundError):  # it is there, but not for this NumPy, say
+        print(f"warning: numba cannot be used ({error}); PyTorch does its work", file=sys.stderr)
+else:
+    AVAILABLE = True
 
 
 def compiled(*, sums_in_any_order: bool = False) -> Callable[[Loop], Loop]:
@@ -45,8 +52,6 @@ def compiled(*, sums_in_any_order: bool = False) -> Callable[[Loop], Loop]:
 
 
 def _compile(loop: Loop, fastmath: Any) -> Loop:
-    import numba
-
     # As in NumPy, dividing by zero gives inf: nothing to test for in the loop.
     try:
         return numba.njit(loop, nogil=True, error_model="numpy", fastmath=fastmath, cache=True)

@@ -102,9 +102,11 @@ def ike_range(maps: torch.Tensor, fwd_flow: torch.Tensor, bwd_flow: torch.Tensor
     return low, high
 
 
-def features_as_float(features: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """int16 features, of any shape, as float32 in [0, 1] on ``device``."""
-    return features.to(device).to(torch.float32).mul_(1 / LEVELS)
+def features_as_float(
+    features: torch.Tensor, device: torch.device, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """int16 features, of any shape, as floating point in [0, 1] on ``device``."""
+    return features.to(device).to(dtype).mul_(1 / LEVELS)
 
 
 def _inside(x: torch.Tensor, y: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graph_module.appearance import HALF_WINDOW, N_FOURIER
 from graph_module.motion_matrix import FRAMES_PER_BLOCK
 
 GB = 10**9
 _FLOAT, _INT32, _INT16 = 4, 4, 2
+_VIDEO = 3  # bytes of a pixel
+# Random Fourier features of a frame in half its size, and their moments in a window of frames.
+_APPEARANCE_NODE, _APPEARANCE = 2 * 4 * N_FOURIER // 4, 4 * N_FOURIER**2 * (2 * HALF_WINDOW + 4)
 _MASK_COPIES = 4  # x, M x, x before it for the mean change, and what is being written
 
 
@@ -17,9 +21,11 @@ class GraphSize:
 
     n_frames: int
     n_nodes: int
-    n_links: int  # of a node, to all frames that its chain reaches
+    n_links: int  # of a node, to all frames that its chain reaches; the mean over the video
+    reach: int  # frames from the first to the last that a frame is linked with
     n_features: int  # with the bias
-    n_channels: int  # of the ike feature maps
+    n_channels: int  # of the feature maps
+    has_drafts: bool = False  # passes over the video before the last, for their appearance
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,13 @@ def _peak(
     masks = _FLOAT * nodes * _MASK_COPIES
     # A core's block of frames with those that their links reach: sums of masks, and where links
     # are followed anew the planes of cells that are read and written as well.
-    touched = min(size.n_frames, FRAMES_PER_BLOCK + size.n_links) * size.n_nodes * _FLOAT
+    touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT
     blocks = n_workers * touched * (1 if keep_links else 1 + 2 * 4)
-    return graph + max(flows + maps, masks + blocks + (0 if keep_links else flows))
+    building, iterating = flows + maps, masks + blocks + (0 if keep_links else flows)
+    if size.has_drafts:
+        graph += _VIDEO * nodes
+        iterating = max(iterating, masks + blocks + flows + maps)
+        building = max(
+            building + masks, flows + maps + masks + _APPEARANCE_NODE * size.n_nodes + _APPEARANCE
+        )
+    return graph + max(building, iterating)

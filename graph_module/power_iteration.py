@@ -43,7 +43,9 @@ def power_iteration(
     gram = features.new_empty(n_frames, n_features, n_features, dtype=torch.float64, device=device)
 
     def write_gram(chunk: slice) -> None:
-        gram[chunk] = gram_matrix(features_as_float(features[chunk], device))
+        for idx in range(chunk.start, min(chunk.stop, n_frames)):
+            rows = features_as_float(features[idx : idx + 1], device, torch.float64)
+            gram[idx] = gram_matrix(rows)[0]
 
     if has_features:
         for _done in map_on_cores(write_gram, chunks, device):

@@ -16,7 +16,8 @@ def gram_matrix(features: torch.Tensor) -> torch.Tensor:
     """F_p^T F_p of m frames.
 
     Args:
-        features: F^T, float32 [m, d + 1, N], the last of the d + 1 rows all ones.
+        features: F^T, [m, d + 1, N], the last of the d + 1 rows all ones; in float64, for rounding
+            in float32 can make the Gram matrix of equal features lose more than a small lambda.
 
     Returns:
         [m, d + 1, d + 1]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,10 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
-from graph_module.memory_plan import GB, GraphSize, plan_memory
+from graph_module.memory_plan import GB, GraphSize, MemoryPlan, plan_memory
+from graph_module.motion_saliency import motion_saliency
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
 from graph_module.space_time_graph import SpaceTimeGraph, build_graph, count_features
@@ -23,22 +28,25 @@ from graph_module.temporal_weights import exact_weights, fast_weights
 from ike_data.config import GraphModule
 from ike_data.cores import map_on_cores, n_workers
 from ike_data.flow_files import check_flow_folders, flow_name, read_flow
+from ike_data.frames import Frames
 from ike_data.free_memory import free_memory, held_memory
 from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
+from ike_data.working_frames import read_working_frames
 
 SEED_ITERATION = -1
 # What is still to come changes the masks by less than 0.004 on average; see docs/performance.md.
 FAST_TOLERANCE = 0.001
+# Enough for what appearance is learnt from.
+DRAFT_TOLERANCE = 0.001
 
 
 def segment_video(
+    frames: Frames,
     fwd_folder: Path,
     bwd_folder: Path,
     out_path: Path,
     *,
-    n_frames: int,
-    frame_size: tuple[int, int],
     working_size: tuple[int, int],
     settings: GraphModule,
     device: torch.device,
@@ -48,93 +56,29 @@ def segment_video(
 
     Writes ``out_path/iter_{idx}/%05d.pt`` (float32 [H, W, 1] in [0, 1]) and
     ``out_path/iter_{idx}_images/%05d.png`` for the iterations in ``to_save_iterations``, and
-    ``out_path/log.csv`` with the masks' mean change in each iteration.
+    ``out_path/log.csv`` with the masks' mean change in each iteration; all of them of the last
+    pass, where there are several (``appearance_passes``).
 
     Args:
         fwd_folder, bwd_folder: .flo files of the frames' own size.
-        frame_size: (height, width) of the frames, pixels.
         working_size: (H, W), pixels.
         record: called with what will be written, when all input has been read.
 
     Raises:
-        InputError: a flow file or a feature map is missing or cannot be used.
+        InputError: a frame, flow file or feature map is missing or cannot be used.
     """
     start = time.perf_counter()
+    n_frames, frame_size = frames.count, (frames.height, frames.width)
     check_flow_folders(fwd_folder, bwd_folder, n_frames, *frame_size)
     feature_maps = _read_all_feature_maps(settings.ike_features_paths, n_frames, working_size)
-    graph = _build(
-        (fwd_folder, bwd_folder),
-        feature_maps,
-        out_path,
-        n_frames=n_frames,
-        frame_size=frame_size,
-        working_size=working_size,
-        settings=settings,
-        device=device,
-    )
-    del feature_maps
-    if graph.features.shape[1] == 1:
-        print("no node features in use: the masks are propagated, but not projected")
-
-    def save(idx: int, masks: torch.Tensor) -> None:
-        write_soft_masks(out_path / f"iter_{idx}", masks)
-        write_mask_images(out_path / f"iter_{idx}_images", masks, *frame_size)
-
-    last = settings.n_iterations - 1
-    tolerance = settings.tolerance
-    if settings.propagation == "fast":
-        tolerance = max(tolerance, FAST_TOLERANCE)
-    to_save = settings.to_save_iterations
-    if to_save is None:
-        to_save = tuple(range(SEED_ITERATION, settings.n_iterations))
-    folders = [out_path / f"iter_{idx}" for idx in to_save]
-    record([*folders, *(path.with_name(f"{path.name}_images") for path in folders)])
-    seed = seed_mask(settings.seed_type, settings.seed_type_sigma_percent, *working_size)
-    masks = seed.to(device).expand(n_frames, *working_size)
-    if SEED_ITERATION in to_save:
-        save(SEED_ITERATION, masks)
-    iterations = power_iteration(
-        graph, masks, ridge=settings.ridge, n_iterations=settings.n_iterations
-    )
-    with step_log(out_path, "iteration", "mean_change", start=start) as log:
-        bar = tqdm(iterations, "power iteration", settings.n_iterations, unit="iteration")
-        for idx, new_masks in enumerate(bar):
-            mean_change = (new_masks - masks).abs_().mean().item()
-            masks = new_masks
-            log(idx, mean_change)
-            bar.set_postfix_str(f"mean change {mean_change:.5f}")
-            done = mean_change < tolerance and idx < last
-            for name in to_save:
-                # What is left to be saved when the masks are done is saved under its own name,
-                # which the next command expects.
-                if name == idx or (done and name > idx):
-                    save(name, masks)
-            if done:
-                bar.close()
-                print(
-                    f"iteration {idx} changed the masks by {mean_change:.2g} on average, less than "
-                    f"{tolerance:g}: they are the result"
-                )
-                break
-    print(f"soft masks written to {out_path}")
-
-
-def _build(
-    flow_folders: tuple[Path, Path],
-    feature_maps: torch.Tensor | None,
-    out_path: Path,
-    *,
-    n_frames: int,
-    frame_size: tuple[int, int],
-    working_size: tuple[int, int],
-    settings: GraphModule,
-    device: torch.device,
-) -> SpaceTimeGraph:
-    """Read the flows and build the graph in the way that fits into the memory, and say which."""
-    use_compiled = settings.engine == "auto" and device.type == "cpu" and AVAILABLE
+    uses_maps = settings.features_half_chain_size >= 0
+    n_drafts = settings.appearance_passes if uses_maps else 0
+    video = read_working_frames(frames, *working_size) if n_drafts else None
     weights_for = {"exact": exact_weights, "fast": fast_weights}[settings.propagation]
     weights = weights_for(settings.half_window, settings.sigma)
-    n_channels = 0 if feature_maps is None else feature_maps.shape[1]
+    use_compiled = settings.engine == "auto" and device.type == "cpu" and AVAILABLE
+    n_channels = sum(maps.shape[1] for maps in feature_maps)
+    n_channels += (settings.motion_saliency and uses_maps) + (n_drafts > 0)
     n_features = 1 + sum(
         count_features(
             n_channels, settings.dir_features_half_chain_size, settings.features_half_chain_size
@@ -143,49 +87,141 @@ def _build(
     size = GraphSize(
         n_frames=n_frames,
         n_nodes=working_size[0] * working_size[1],
-        n_links=2 * len(weights),
+        n_links=math.ceil(2 * sum(max(n_frames - k, 0) for k in weights) / n_frames),
+        reach=2 * max(weights, default=0),
         n_features=n_features,
         n_channels=n_channels,
+        has_drafts=n_drafts > 0,
     )
+    plan = _choose_plan(size, settings.links_memory * GB, device, use_compiled)
+    fwd_flow, bwd_flow = (
+        read_flows(folder, n_frames, frame_size, working_size).to(device)
+        for folder in (fwd_folder, bwd_folder)
+    )
+    to_save = settings.to_save_iterations
+    if to_save is None:
+        to_save = tuple(range(SEED_ITERATION, settings.n_iterations))
+    folders = [out_path / f"iter_{idx}" for idx in to_save]
+    # Other iterations that an earlier run saved go with it: they are not of these settings either.
+    folders += [path for path in out_path.glob("iter_*") if not path.name.endswith("_images")]
+    record([*folders, *(path.with_name(f"{path.name}_images") for path in folders)])
+    if feature_maps and not uses_maps:
+        print("features_half_chain_size = -1: the maps of ike_features_paths are not used")
+    if n_features == 1:
+        print("no node features in use: the masks are propagated, but not projected")
+
+    def save(idx: int, masks: torch.Tensor) -> None:
+        write_soft_masks(out_path / f"iter_{idx}", masks)
+        write_mask_images(out_path / f"iter_{idx}_images", masks, *frame_size)
+
+    seed = seed_mask(settings.seed_type, settings.seed_type_sigma_percent, *working_size)
+    masks = seed.to(device).expand(n_frames, *working_size)
+    if SEED_ITERATION in to_save:
+        save(SEED_ITERATION, masks)
+
+    known_maps = [maps.to(device) for maps in feature_maps]
+    if settings.motion_saliency and uses_maps:
+        known_maps.append(motion_saliency(fwd_flow, bwd_flow)[:, None])  # [n, 1, H, W]
+    learnt_maps: list[torch.Tensor] = []
+    motion = None
+    for n_left in reversed(range(n_drafts + 1)):
+        graph = build_graph(
+            fwd_flow,
+            bwd_flow,
+            [*known_maps, *learnt_maps],
+            weights=weights,
+            dir_features_half_chain_size=settings.dir_features_half_chain_size,
+            features_half_chain_size=settings.features_half_chain_size,
+            keep_links=plan.keep_links,
+            motion=motion,
+            outside=None if plan.keep_features else functools.partial(_outside, out_path, device),
+            use_compiled=use_compiled,
+        )
+        motion = graph.motion
+        if n_left and video is not None:
+            # All but the last are let go at once.
+            drafts = deque(_iterate(graph, masks, settings, DRAFT_TOLERANCE), maxlen=1)
+            masks = drafts.pop()[-1]
+            del graph
+            learnt_maps = [appearance_masks(video, masks)[:, None]]
+    del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps, video
+
+    tolerance = settings.tolerance
+    if settings.propagation == "fast":
+        tolerance = max(tolerance, FAST_TOLERANCE)
+    with step_log(out_path, "iteration", "mean_change", start=start) as log:
+        for idx, mean_change, result in _iterate(graph, masks, settings, tolerance):
+            log(idx, mean_change)
+            if idx in to_save:
+                save(idx, result)
+    # What is left to be saved when the masks are done is saved under its own name, which the next
+    # command expects.
+    left = [name for name in to_save if name > idx]
+    for name in left[-1:] if settings.to_save_iterations is None else left:
+        save(name, result)
+    if idx < settings.n_iterations - 1:
+        print(
+            f"iteration {idx} changed the masks by {mean_change:.2g} on average, less than "
+            f"{tolerance:g}: they are the result"
+        )
+    print(f"soft masks written to {out_path}")
+
+
+def _iterate(
+    graph: SpaceTimeGraph, masks: torch.Tensor, settings: GraphModule, tolerance: float
+) -> Iterator[tuple[int, float, torch.Tensor]]:
+    """Iteration, mean change and masks, until the change falls under ``tolerance``."""
+    iterations = power_iteration(
+        graph, masks, ridge=settings.ridge, n_iterations=settings.n_iterations
+    )
+    with tqdm(iterations, "power iteration", settings.n_iterations, unit="iteration") as bar:
+        for idx, new_masks in enumerate(bar):
+            mean_change = (new_masks - masks).abs_().mean().item()
+            masks = new_masks
+            bar.set_postfix_str(f"mean change {mean_change:.5f}")
+            yield idx, mean_change, masks
+            if mean_change < tolerance:
+                return
+
+
+def _choose_plan(
+    size: GraphSize, links_limit: float, device: torch.device, use_compiled: bool
+) -> MemoryPlan:
+    """The way that fits into the memory; says what it will need."""
     n_free = free_memory(device)
-    plan = plan_memory(size, settings.links_memory * GB, n_free, n_workers(device))
+    plan = plan_memory(size, links_limit, n_free, n_workers(device))
     held = held_memory() if device.type == "cpu" else 0
     print(
         f"memory on the {device.type}: {(held + plan.n_bytes) / GB:.1f} GB needed, "
-        f"{n_free / GB:.1f} GB free; "
+        f"{(held + n_free) / GB:.1f} GB there; "
         f"links are {'kept' if plan.keep_links else 'followed anew in each iteration'}"
         f"{'' if plan.keep_features else ', features kept outside'}; "
         f"engine: {'numba' if use_compiled else 'PyTorch'}"
     )
-    fwd_flow, bwd_flow = (
-        read_flows(folder, n_frames, frame_size, working_size).to(device) for folder in flow_folders
-    )
-    return build_graph(
-        fwd_flow,
-        bwd_flow,
-        None if feature_maps is None else feature_maps.to(device),
-        weights=weights,
-        dir_features_half_chain_size=settings.dir_features_half_chain_size,
-        features_half_chain_size=settings.features_half_chain_size,
-        keep_links=plan.keep_links,
-        features_out=None if plan.keep_features else _outside(size, out_path, device),
-        use_compiled=use_compiled,
-    )
+    if plan.n_bytes > n_free:
+        print(
+            "warning: that is more than is free; if it fails, set a smaller working_h and "
+            "working_w, or cut the video into parts",
+            file=sys.stderr,
+        )
+    return plan
 
 
-def _outside(size: GraphSize, out_path: Path, device: torch.device) -> torch.Tensor:
+def _outside(out_path: Path, device: torch.device, shape: tuple[int, ...]) -> torch.Tensor:
     """Room for features that do not fit: the CPU's memory for a GPU, the disk for a CPU.
 
     Raises:
         OSError: the disk has no room for them.
     """
-    shape = size.n_frames, size.n_features, size.n_nodes
     if device.type == "cuda":
         return torch.empty(shape, dtype=torch.int16)
     # A file without a name: it is gone when the process ends, however it ends.
     with tempfile.TemporaryFile(dir=out_path) as file:
         # Taken now: a disk that fills up later would kill the process without a word.
-        os.posix_fallocate(file.fileno(), 0, 2 * math.prod(shape))
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            os.posix_fallocate(file.fileno(), 0, 2 * math.prod(shape))
+        else:
+            file.truncate(2 * math.prod(shape))
         return torch.from_numpy(np.memmap(file, np.int16, "r+", shape=shape))
 
 
@@ -218,8 +254,9 @@ def read_flows(
 
 def _read_all_feature_maps(
     folders: tuple[Path, ...], n_frames: int, working_size: tuple[int, int]
-) -> torch.Tensor | None:
+) -> list[torch.Tensor]:
+    """One group of maps, [n, C, H, W] with the channels of all folders side by side, or none."""
     if not folders:
-        return None
+        return []
     maps = [read_feature_maps(folder, n_frames, *working_size) for folder in folders]
-    return torch.cat(maps, dim=-1).permute(0, 3, 1, 2).contiguous()  # [n, C, H, W]
+    return [torch.cat(maps, dim=-1).permute(0, 3, 1, 2).contiguous()]

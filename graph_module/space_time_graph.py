@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,45 +46,54 @@ def count_features(
 def build_graph(
     fwd_flow: torch.Tensor,
     bwd_flow: torch.Tensor,
-    feature_maps: torch.Tensor | None,
+    feature_maps: Sequence[torch.Tensor],
     *,
     weights: Mapping[int, float],
     dir_features_half_chain_size: int,
     features_half_chain_size: int,
     keep_links: bool = True,
-    features_out: torch.Tensor | None = None,
+    motion: MotionMatrix | None = None,
+    outside: Callable[[tuple[int, ...]], torch.Tensor] | None = None,
     use_compiled: bool = False,
 ) -> SpaceTimeGraph:
     """Follow the chains of every frame once, for links and features together.
 
     Args:
         fwd_flow, bwd_flow: [n - 1, 2, H, W]; see `follow_chains`.
-        feature_maps: [n, C, H, W] for the ike features, or None.
+        feature_maps: groups of maps [n, C, H, W], each normalised by itself; the maps of
+            ike_features_paths are one.
         weights: of a link over k frames, for those k that are used; see `temporal_weights`.
         dir_features_half_chain_size: h; -1 or 0 for no direction features.
         features_half_chain_size: c; -1 for no ike features.
         keep_links: keep the links in memory; else the flows are, and links are followed anew.
-        features_out: int16 [n, d + 1, N] to write the features to; new memory where None.
+        motion: the links of a graph of the same flows, to have them again with other features.
+        outside: gives the int16 [n, d + 1, N] to write the features to, where they do not fit on
+            the device of the flows.
         use_compiled: compiled loops instead of PyTorch, on the CPU only.
     """
     n_pairs, _, height, width = fwd_flow.shape
     n_frames, n_nodes = n_pairs + 1, height * width
-    n_channels = 0 if feature_maps is None else feature_maps.shape[1]
+    n_channels = sum(maps.shape[1] for maps in feature_maps)
     n_direction, n_ike = count_features(
         n_channels, dir_features_half_chain_size, features_half_chain_size
     )
     h, c = n_direction // N_DIRECTION_BLOCKS, features_half_chain_size if n_ike else 0
-    n_link_steps = max(weights, default=0) if keep_links else 0
+    find_links = keep_links and motion is None
+    n_link_steps = max(weights, default=0) if find_links else 0
 
     flow_ranges = direction_ranges(fwd_flow, bwd_flow)
-    if n_ike and feature_maps is not None:
-        map_range = ike_range(feature_maps, fwd_flow, bwd_flow, c)
-    features = features_out
-    if features is None:
-        shape = n_frames, n_direction + n_ike + 1, n_nodes
+    groups, row = [], n_direction
+    for maps in feature_maps if n_ike else ():
+        n_rows = maps.shape[1] * (2 * c + 1)
+        groups.append((maps, slice(row, row + n_rows), ike_range(maps, fwd_flow, bwd_flow, c)))
+        row += n_rows
+    shape = n_frames, n_direction + n_ike + 1, n_nodes
+    if outside is None:
         features = torch.empty(shape, dtype=torch.int16, device=fwd_flow.device)
+    else:
+        features = outside(shape)
     arrivals = None
-    if keep_links:
+    if find_links:
         arrivals = empty_arrivals(n_frames, n_nodes, weights, fwd_flow.device)
         row_of = [{p: row for row, p in enumerate(links.pivots.tolist())} for links in arrivals]
 
@@ -94,10 +103,10 @@ def build_graph(
             if offset:
                 out = features[pivot, :n_direction]  # [4 h, N]
                 write_direction_features(out, offset, step, flow_ranges)
-        if n_ike and feature_maps is not None:
-            out = features[pivot, n_direction:-1].view(2 * c + 1, -1, n_nodes)  # [2c+1, C, N]
+        for maps, rows, map_range in groups:
+            out = features[pivot, rows].view(2 * c + 1, -1, n_nodes)  # [2c+1, C, N]
             for offset in offsets_read_at(frame, pivot, n_frames, c):
-                write_ike_features(out, offset, feature_maps[frame], step, map_range)
+                write_ike_features(out, offset, maps[frame], step, map_range)
 
     def add_pivot(pivot: int) -> None:
         """Write the features of a pivot frame and the cells of its links."""
@@ -114,11 +123,12 @@ def build_graph(
     pivots = map_on_cores(add_pivot, range(n_frames), fwd_flow.device)
     for _ in tqdm(pivots, desc="chains", total=n_frames, unit="frame"):
         pass
-    motion = MotionMatrix(
-        weights,
-        arrivals,
-        None if keep_links else fwd_flow,
-        None if keep_links else bwd_flow,
-        use_compiled,
-    )
+    if motion is None:
+        motion = MotionMatrix(
+            weights,
+            arrivals,
+            None if keep_links else fwd_flow,
+            None if keep_links else bwd_flow,
+            use_compiled,
+        )
     return SpaceTimeGraph(motion, features)

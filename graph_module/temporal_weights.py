@@ -10,7 +10,8 @@ import math
 
 def temporal_weight(distance: int, sigma: float) -> float:
     """g(k) = exp(-k^2 / (2 sigma^2)), the weight of a link over k frames."""
-    return math.exp(-(distance**2) / (2 * sigma**2))
+    ratio = distance / sigma  # not its square at once: that would not fit for an extreme sigma
+    return math.exp(-ratio * ratio / 2)
 
 
 def exact_weights(half_window: int, sigma: float) -> dict[int, float]:

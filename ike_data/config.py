@@ -95,6 +95,9 @@ class GraphModule:
     propagation: str = _key("choice", "exact", choices=("exact", "fast"))
     engine: str = _key("choice", "auto", choices=("auto", "torch"))
     links_memory: float = _key("float", 4.0, low=0)  # GB
+    # Not the paper's; a file without them gives the paper's method.
+    motion_saliency: bool = _key("bool", False)
+    appearance_passes: int = _key("int", 0, low=0, high=100)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,16 @@ def held_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def _file_cache(group: Path) -> int:
+    """Bytes of files that are kept in memory until it is needed, which the group counts as used."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    counts = dict(line.split() for line in lines if len(line.split()) == 2)
+    return int(counts.get("inactive_file", 0))
+
+
 def _left_in_control_groups() -> list[int]:
     try:
         lines = _CGROUP.read_text().splitlines()
@@ -42,7 +52,7 @@ def _left_in_control_groups() -> list[int]:
         while group.is_relative_to(_CGROUP_ROOT):
             try:
                 limit = (group / "memory.max").read_text().strip()
-                used = int((group / "memory.current").read_text())
+                used = int((group / "memory.current").read_text()) - _file_cache(group)
             except (OSError, ValueError):
                 limit = "max"
             if limit != "max":

@@ -27,18 +27,29 @@ def write_soft_masks(folder: Path, masks: torch.Tensor) -> None:
     Raises:
         ValueError: a mask has a value that is not finite.
     """
-    if not torch.isfinite(masks).all():
-        raise ValueError(f"masks for {folder} have values that are not finite")
+    write_feature_maps(folder, masks.unsqueeze(-1))
+
+
+def write_feature_maps(folder: Path, maps: torch.Tensor) -> None:
+    """Write ``maps``, [n, H, W, C], as ``%05d.pt``: float32 [H, W, C] each.
+
+    The folder appears when all of its files are written.
+
+    Raises:
+        ValueError: a map has a value that is not finite.
+    """
+    if not torch.isfinite(maps).all():
+        raise ValueError(f"maps for {folder} have values that are not finite")
     with atomic_folder(folder) as partial:
 
         def write(idx: int) -> None:
             # clone: torch.save writes the whole storage that a view belongs to.
-            mask = masks[idx].detach().to("cpu", torch.float32).unsqueeze(-1).clone()  # [H, W, 1]
+            frame_map = maps[idx].detach().to("cpu", torch.float32).contiguous().clone()
             # An open file: torch.save reports a full disk as such only there.
             with (partial / mask_name(idx)).open("wb") as file:
-                torch.save(mask, file)
+                torch.save(frame_map, file)
 
-        for _ in map_on_cores(write, range(len(masks)), torch.device("cpu")):
+        for _ in map_on_cores(write, range(len(maps)), torch.device("cpu")):
             pass
 
 

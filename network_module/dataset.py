@@ -1,33 +1,13 @@
-"""One video's frames and pseudo-labels at the working size, held in memory."""
+"""What a training reads: pseudo-labels, and frames a batch at a time."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
-from tqdm import tqdm
 
 from ike_data.errors import InputError
-from ike_data.frames import Frames
 from ike_data.soft_masks import mask_name, read_soft_masks
-
-
-def read_working_frames(frames: Frames, height: int, width: int) -> torch.Tensor:
-    """Read all frames, resized (bicubic) to the working size, as uint8 RGB [n, 3, height, width].
-
-    uint8, because 1000 frames of 224 x 416 are then 280 MB.
-
-    Raises:
-        InputError: a frame cannot be read.
-    """
-    video = torch.empty((frames.count, 3, height, width), dtype=torch.uint8)
-    bar = tqdm(frames, total=frames.count, desc="reading frames", unit="frame", leave=False)
-    for idx, image in enumerate(bar):
-        resized = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
-        video[idx] = torch.from_numpy(np.array(resized)).permute(2, 0, 1)  # [3, H, W]
-    return video
 
 
 def read_pseudo_labels(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ from ike_data.errors import InputError
 from ike_data.frames import Frames
 from ike_data.soft_masks import write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
+from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
     load_checkpoint,
     load_training,
@@ -20,7 +21,7 @@ from network_module.checkpoints import (
     save_checkpoint,
     save_training,
 )
-from network_module.dataset import read_pseudo_labels, read_working_frames
+from network_module.dataset import read_pseudo_labels
 from network_module.precision import use_half
 from network_module.prediction import predict
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder

@@ -51,7 +51,7 @@ def graph_of(fwd, bwd, maps=None, *, half_window=15, sigma=4.0, h=5, c=1, way=(T
     return build_graph(
         torch.from_numpy(fwd),
         torch.from_numpy(bwd),
-        None if maps is None else torch.from_numpy(maps),
+        [] if maps is None else [torch.from_numpy(maps)],
         weights=exact_weights(half_window, sigma),
         dir_features_half_chain_size=h,
         features_half_chain_size=c,
@@ -139,3 +139,19 @@ def test_without_features_it_is_a_power_iteration_of_m_alone():
     (masks,) = power_iteration(graph, x, ridge=100.0, n_iterations=1)
     expected = dense_oracle.iterate(M, None, x.flatten(1).double().numpy(), 100.0, 1)
     np.testing.assert_allclose(masks.flatten(1).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_workers", [1, 3])
+@WAYS
+def test_blocks_in_the_middle_of_a_long_video(way, n_workers, monkeypatch):
+    """The cores share the frames by blocks, each of which sums into frames of its own."""
+    monkeypatch.setattr("ike_data.cores.n_workers", lambda device: n_workers)
+    monkeypatch.setattr("graph_module.motion_matrix.FRAMES_PER_BLOCK", 7)
+    rng = np.random.default_rng(0)
+    n_frames, height, width = 45, 4, 6
+    fwd, bwd = rng.normal(size=(2, n_frames - 1, 2, height, width)).astype(np.float32)
+    x = rng.random((n_frames, height, width)).astype(np.float32)
+    expected = dense_oracle.motion_matrix(fwd, bwd, 3, sigma=2.0) @ x.reshape(-1)
+    graph = graph_of(fwd, bwd, half_window=3, sigma=2.0, h=0, way=way)
+    found = propagate(graph.motion, torch.from_numpy(x)).numpy().reshape(-1)
+    np.testing.assert_allclose(found, expected, atol=2e-5)

@@ -43,7 +43,7 @@ def segment(fwd, bwd, *, seed_type=0, n_iterations=20, h=5, maps=None, c=1, weig
     graph = build_graph(
         fwd,
         bwd,
-        maps,
+        [] if maps is None else [maps],
         weights=weights or exact_weights(15, 4.0),
         dir_features_half_chain_size=h,
         features_half_chain_size=c,
@@ -394,13 +394,13 @@ def test_a_failed_run_leaves_the_old_result(monkeypatch, video, flags):
 def test_tolerance_ends_the_iterations_and_still_saves_the_last(
     monkeypatch, video, flags, project_config_text, capsys
 ):
-    values = {"n_iterations": 40, "to_save_iterations": "2, 39", "tolerance": 0.001}
+    values = {"n_iterations": 40, "to_save_iterations": "2, 39", "tolerance": 1e-6}
     config = config_with(project_config_text, video, **values)
     run(monkeypatch, *as_list(flags | {"--config": config}))
     with (video / "out" / "log.csv").open(newline="") as file:
         changes = [float(row["mean_change"]) for row in csv.DictReader(file)]
     assert 3 < len(changes) < 40
-    assert changes[-1] < 0.001 <= changes[-2]
+    assert changes[-1] < 1e-6 <= changes[-2]
     assert "they are the result" in capsys.readouterr().out
     # The masks of the last iteration that was run, under the name that was asked for.
     values = {"n_iterations": len(changes), "to_save_iterations": len(changes) - 1}
@@ -439,7 +439,7 @@ def test_less_memory_gives_the_same_masks(monkeypatch, video, flags, n_free, cap
             torch.load(video / name / "iter_2" / f"{idx:05d}.pt", weights_only=True)
             for name in ("out", "other")
         )
-        assert (first - other).abs().max() < 1e-5
+        assert (first - other).abs().max() < 1e-4
     assert not list((video / "other").glob("tmp*"))
 
 
@@ -448,3 +448,22 @@ def test_cuda_gives_the_masks_of_the_cpu():
     fwd, bwd, _ = moving_square(8)
     on_gpu = segment(fwd.to("cuda"), bwd.to("cuda"))
     assert (on_gpu.cpu() - segment(fwd, bwd)).abs().max() < 1e-3
+
+
+@COMPILED
+def test_equal_features_and_a_small_lambda(use_compiled):
+    """Rounding of the Gram matrix must not exceed lambda, or it has no Cholesky factor."""
+    fwd, bwd, _ = moving_square(6)
+    maps = torch.rand(6, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    graph = build_graph(
+        fwd,
+        bwd,
+        [maps.expand(-1, 5, -1, -1)],
+        weights=exact_weights(3, 4.0),
+        dir_features_half_chain_size=2,
+        features_half_chain_size=1,
+        use_compiled=use_compiled,
+    )
+    seed = torch.ones(6, HEIGHT, WIDTH)
+    *_, masks = power_iteration(graph, seed, ridge=1e-6, n_iterations=3)
+    assert torch.isfinite(masks).all()

@@ -1,18 +1,21 @@
 """The graph module against the numbers of the authors' own program."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import run_graph_module
 from graph_module.compiled import AVAILABLE
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
 from graph_module.segmentation import read_flows
 from graph_module.space_time_graph import build_graph
 from graph_module.temporal_weights import exact_weights
-from ike_data.soft_masks import read_feature_maps
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
 N_FRAMES, SIZE = 14, (112, 208)
 CASES = {
@@ -55,7 +58,7 @@ def test_masks_are_the_authors_masks(case, keep_links, use_compiled, flows, shar
     ]
     graph = build_graph(
         *flows,
-        torch.cat(maps, dim=-1).permute(0, 3, 1, 2) if maps else None,
+        [torch.cat(maps, dim=-1).permute(0, 3, 1, 2)] if maps else [],
         weights=exact_weights(15, settings.get("sigma", 4.0)),
         dir_features_half_chain_size=settings.get("h", 5),
         features_half_chain_size=settings.get("c", 1),
@@ -77,3 +80,28 @@ def test_masks_are_the_authors_masks(case, keep_links, use_compiled, flows, shar
                 difference = np.abs(masks.numpy() - expected[f"iter_{idx}"].astype(np.float32))
                 assert difference.mean() <= 0.001, idx
                 assert difference.max() <= 0.01, idx
+
+
+def test_the_papers_settings_give_the_authors_masks(shared, tmp_path, monkeypatch):
+    """The command with configs/paper.ini, at the size of the reference."""
+    reference = shared / "reference" / "graph"
+    paper = (PROJECT_CONFIG.parent / "configs" / "paper.ini").read_text()
+    for key, value in (("working_h = 224", "working_h = 112"), ("416", "208"), ("-1, 19", "0, 19")):
+        assert paper.count(key) == 1
+        paper = paper.replace(key, value)
+    (tmp_path / "paper.ini").write_text(paper)
+    flags = {
+        "frames_path": reference / "frames",
+        "of_path": reference / "of",
+        "out_path": tmp_path / "out",
+        "config": tmp_path / "paper.ini",
+    }
+    arguments = ["run_graph_module.py", *(f"--{flag}={path}" for flag, path in flags.items())]
+    monkeypatch.setattr(sys, "argv", arguments)
+    run_graph_module.main()
+    with np.load(reference / "seed_random.npz") as expected:
+        for idx in (0, 19):
+            masks = read_soft_masks(tmp_path / "out" / f"iter_{idx}", N_FRAMES, *SIZE)
+            difference = np.abs(masks.numpy() - expected[f"iter_{idx}"].astype(np.float32))
+            assert difference.mean() <= 0.001
+            assert difference.max() <= 0.01

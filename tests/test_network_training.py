@@ -21,8 +21,9 @@ from PIL import Image
 import main
 from ike_data.errors import InputError
 from ike_data.frames import open_frames
+from ike_data.working_frames import read_working_frames
 from network_module.augmentation import change_light, flip_some
-from network_module.dataset import read_working_frames, shuffled_batches
+from network_module.dataset import shuffled_batches
 from network_module.losses import cross_entropy, dice
 from network_module import learning, precision
 from network_module.precision import use_half

@@ -191,9 +191,9 @@ def _run(program: Path, *flags: str) -> Measured:
 
 
 def _config(path: Path, section: str, **values: object) -> Path:
-    """The project's config.ini with some keys of a section replaced."""
+    """The paper's settings with some keys of a section replaced."""
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read(PROJECT_CONFIG)
+    parser.read(PROJECT_CONFIG.parent / "configs" / "paper.ini")
     for key, value in values.items():
         parser[section][key] = str(value)
     with path.open("w") as file:
@@ -251,7 +251,7 @@ def _stage_seconds(
         return build_graph(
             fwd,
             bwd,
-            None,
+            [],
             weights=exact_weights(15, 4.0),
             dir_features_half_chain_size=half_chain_size,
             features_half_chain_size=-1,

@@ -1,0 +1,91 @@
+"""Where motion departs from the frame's dominant motion; not in the paper.
+
+A moving camera gives flow to the background too. What it gives is smooth: a quadratic polynomial of
+the position is the flow of a plane under any motion, up to perspective, and close to that of most
+backgrounds. What departs from it moves by itself.
+"""
+
+from __future__ import annotations
+
+import torch
+
+N_FITS = 15  # of reweighted least squares
+BORDER = 0.15  # of the frame's height: fits begin with it, for objects seldom fill it
+N_ROWS = 56  # of the grid of pixels that a fit looks at
+# Residuals below this count as noise of the flow: multiples of their median, and a share of the
+# frame's height.
+NOISE_MEDIANS, NOISE_HEIGHT = 3.0, 1 / 448
+PEAK_QUANTILE, PEAK_SHARE = 0.99, 0.6
+_QUANTILE_STEP = 7  # every 7th pixel tells a frame's quantile
+
+
+def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
+    """r^2 / (r^2 + t^2), r the `residual_motion`, the mean of both directions of flow.
+
+    t is a share of the frame's nearly largest residual, so that slow and fast objects count alike,
+    but above the noise, so that a frame in which nothing moves by itself stays dark.
+
+    Args:
+        fwd_flow, bwd_flow: [n - 1, 2, H, W], pixels.
+
+    Returns:
+        [n, H, W] in [0, 1); 0 for a video of one frame.
+    """
+    n_pairs, _, height, width = fwd_flow.shape
+    if n_pairs == 0:
+        return fwd_flow.new_zeros(1, height, width)
+    fwd, bwd = (
+        torch.stack([_saturated(residual_motion(flow[None])[0]) for flow in flows])
+        for flows in (fwd_flow, bwd_flow)
+    )
+    # The last frame has no flow forward, the first none backward.
+    return (torch.cat([fwd, bwd[-1:]]) + torch.cat([fwd[:1], bwd])) / 2
+
+
+def _saturated(residual: torch.Tensor) -> torch.Tensor:
+    sample = residual.flatten()[::_QUANTILE_STEP]
+    noise = NOISE_MEDIANS * sample.median() + NOISE_HEIGHT * len(residual)
+    scale = torch.maximum(noise, PEAK_SHARE * sample.quantile(PEAK_QUANTILE))
+    return residual**2 / (residual**2 + scale**2)
+
+
+def residual_motion(flow: torch.Tensor) -> torch.Tensor:
+    """|flow - dominant motion|, the dominant motion a robust quadratic fit of u and v.
+
+    Weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
+    median residual on the frame's border; the first half of the fits sees the border only.
+
+    Args:
+        flow: [m, 2, H, W], pixels.
+
+    Returns:
+        [m, H, W], pixels.
+    """
+    height, width = flow.shape[2:]
+    grid_y = torch.linspace(-1, 1, height, dtype=torch.float64, device=flow.device)
+    grid_x = torch.linspace(-1, 1, width, dtype=torch.float64, device=flow.device)
+    y, x = torch.meshgrid(grid_y, grid_x, indexing="ij")
+    basis = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)  # [H, W, 6]
+
+    step = max(height // N_ROWS, 1)
+    sample = slice(step // 2, None, step)
+    design = basis[sample, sample].flatten(0, 1)  # [K, 6]
+    target = flow[:, :, sample, sample].flatten(2).transpose(1, 2).double()  # [m, K, 2]
+    reach = max(round(BORDER * height), 1)
+    border = torch.ones(height, width, dtype=torch.bool, device=flow.device)
+    border[reach:-reach, reach:-reach] = False
+    on_border = border[sample, sample].flatten()  # [K]
+
+    weights = on_border.double().expand(len(flow), -1)  # [m, K]
+    tiny = 1e-6 * torch.eye(6).to(design)
+    for fit in range(N_FITS):
+        weighted = design * weights.unsqueeze(-1)  # [m, K, 6]
+        gram = weighted.transpose(1, 2) @ design + tiny
+        motion = torch.linalg.solve(gram, weighted.transpose(1, 2) @ target)  # [m, 6, 2]
+        residual = (target - design @ motion).norm(dim=-1)  # [m, K]
+        scale = 1.5 * residual[:, on_border].median(dim=1, keepdim=True).values.clamp(min=0.02)
+        weights = 1 / (1 + (residual / scale) ** 2) ** 2
+        if fit < N_FITS // 2:
+            weights *= on_border
+    dominant = (basis.float() @ motion.float().unsqueeze(1)).permute(0, 3, 1, 2)  # [m, 2, H, W]
+    return (flow - dominant).norm(dim=1)

@@ -1,0 +1,75 @@
+"""Masks that colour and position explain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from graph_module.appearance import appearance_masks
+
+N_FRAMES, HEIGHT, WIDTH = 7, 48, 80
+
+
+def red_square_on_green() -> tuple[torch.Tensor, torch.Tensor]:
+    """uint8 [n, 3, H, W] and its masks [n, H, W]; the square moves by 3 pixels a frame."""
+    noise = torch.randint(
+        0, 40, (N_FRAMES, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0)
+    )
+    video = noise + torch.tensor([30, 140, 40]).view(1, 3, 1, 1)
+    masks = torch.zeros(N_FRAMES, HEIGHT, WIDTH)
+    for idx in range(N_FRAMES):
+        masks[idx, 12:32, 15 + 3 * idx : 39 + 3 * idx] = 1
+    square = masks.bool()[:, None].expand_as(video)
+    red = noise + torch.tensor([190, 40, 40]).view(1, 3, 1, 1)
+    return torch.where(square, red, video).to(torch.uint8), masks
+
+
+def overlap(mask: torch.Tensor, other: torch.Tensor) -> float:
+    a, b = mask >= 0.5, other >= 0.5
+    return ((a & b).sum() / (a | b).sum()).item()
+
+
+def test_a_frame_without_mask_is_filled_in_by_the_others():
+    video, masks = red_square_on_green()
+    given = masks.clone()
+    given[3] = 0
+    found = appearance_masks(video, given)
+    assert found.shape == masks.shape
+    assert found.min() >= 0 and found.max() <= 1
+    assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
+
+
+def test_a_mask_that_spills_over_is_cut_at_the_colours_edge():
+    video, masks = red_square_on_green()
+    given = masks.clone()
+    given[2, 5:40, 10:60] = 1
+    assert overlap(given[2], masks[2]) < 0.3
+    assert overlap(appearance_masks(video, given)[2], masks[2]) > 0.9
+
+
+def test_only_frames_in_the_window_count():
+    video, masks = red_square_on_green()
+    changed = masks.clone()
+    changed[6] = 0
+    before, after = (appearance_masks(video, m, half_window=2) for m in (masks, changed))
+    torch.testing.assert_close(before[:4], after[:4])
+    assert not torch.equal(before[4], after[4])
+
+
+def test_same_masks_in_two_runs():
+    video, masks = red_square_on_green()
+    assert torch.equal(appearance_masks(video, masks), appearance_masks(video, masks))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_masks_stay(value):
+    video = red_square_on_green()[0][:2]
+    found = appearance_masks(video, torch.full((2, HEIGHT, WIDTH), value))
+    torch.testing.assert_close(found, torch.full_like(found, value), atol=0.1, rtol=0)
+
+
+def test_one_small_grey_frame():
+    video = torch.full((1, 3, 9, 8), 100, dtype=torch.uint8)
+    found = appearance_masks(video, torch.zeros(1, 9, 8))
+    assert found.shape == (1, 9, 8)
+    assert torch.isfinite(found).all()
