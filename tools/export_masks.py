@@ -1,0 +1,65 @@
+"""Strict 0/255 masks at the frames' own size, as official toolkits read them, from soft masks."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import project_root  # noqa: F401
+from PIL import Image
+from result_masks import read_soft_mask
+from stages import mask_files
+from thresholds import harden, otsu_threshold
+from tqdm import tqdm
+
+from ike_data.atomic import atomic_folder
+from ike_data.command_line import path_argument, prepare_out_path, run_command
+from ike_data.frames import open_frames
+from ike_data.soft_masks import mask_name
+from visualize import OTSU, threshold_rule
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Write the hard masks of a video: OUT/%%05d.png, 0 and 255, at the size of "
+        "the frames. OUT is replaced as a whole."
+    )
+    parser.add_argument(
+        "--frames", type=path_argument, required=True, help="folder of frames, or a video file"
+    )
+    parser.add_argument(
+        "--results", type=path_argument, required=True, help="folder of soft masks, one a frame"
+    )
+    parser.add_argument("--out", type=path_argument, required=True, help="folder for the masks")
+    parser.add_argument(
+        "--threshold",
+        type=threshold_rule,
+        default=0.5,
+        help="object is where the soft mask is at least this: a number in [0, 1], or otsu "
+        "(default: 0.5)",
+    )
+    return parser
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    frames = open_frames(args.frames)
+    files = mask_files(args.results, frames.count)
+
+    def soft_mask(path: Path) -> np.ndarray:
+        return read_soft_mask(path, frames.height, frames.width)
+
+    prepare_out_path(args.out.parent)
+    threshold = args.threshold
+    if threshold == OTSU:
+        threshold = otsu_threshold(map(soft_mask, files))
+    with atomic_folder(args.out) as partial:
+        for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
+            mask = harden(soft_mask(path), threshold)
+            Image.fromarray(mask.astype(np.uint8) * 255).save(partial / mask_name(idx, ".png"))
+    print(f"{len(files)} hard masks (soft mask >= {threshold:g}) written to {args.out}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,226 @@
+"""tools/run_video.py for every sequence of a data set, by several workers.
+
+Behind tools/run_dataset.sh. Several of these may work on one OUT, on several machines too: the lock
+of its run claims a video, and what is done is passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import project_root
+from run_video import IN_USE, exchange_flags
+from tqdm import tqdm
+
+from ike_data.command_line import path_argument, prepare_out_path, run_command
+from ike_data.config import read_config
+from ike_data.errors import InputError
+from ike_data.frames import IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+EXIT_FAILED = 1
+
+
+class Failure(NamedTuple):
+    name: str
+    reason: str
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="run_dataset.sh",
+        description="Run tools/run_video.sh on every sequence of ROOT into OUT/SEQUENCE; what a "
+        "run prints stands in OUT/SEQUENCE/run.log. A video that fails is reported at the end and "
+        "stops no other; the exit status is then 1.",
+    )
+    parser.add_argument(
+        "root",
+        type=path_argument,
+        metavar="ROOT",
+        help="a folder of folders of frames, a folder of video files, or a DAVIS root "
+        "(JPEGImages/480p; its annotations are then scored in the reports)",
+    )
+    parser.add_argument("out", type=path_argument, metavar="OUT", help="folder; made if needed")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="videos at a time (default: 1); the GPUs and the processor's cores are shared out",
+    )
+    parser.add_argument(
+        "--only",
+        type=int,
+        metavar="INDEX",
+        help="one sequence alone, by its number in --list: for an array of cluster jobs",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="number the sequences from 0, and do nothing else"
+    )
+    exchange_flags(parser)
+    return parser
+
+
+def main() -> None:
+    parser = get_args_parser()
+    args = parser.parse_args()
+    videos, annotations = find_videos(args.root)
+    names = list(videos)
+    if args.list:
+        for number, name in enumerate(names):
+            print(number, name)
+        return
+    if args.workers < 1:
+        raise InputError(f"--workers {args.workers}: expected a whole number of at least 1")
+    if args.only is not None:
+        if not 0 <= args.only < len(names):
+            raise InputError(
+                f"--only {args.only}: {args.root} has {len(names)} sequences, numbered 0 to "
+                f"{len(names) - 1}"
+            )
+        names = [names[args.only]]
+    read_config(args.config)  # what is wrong with it is said once, not for every video
+    out = prepare_out_path(args.out)
+    flags = passed_on(args)
+    free_gpus, n_workers = gpus(), min(args.workers, len(names))
+    environments = [environment(worker, n_workers, free_gpus) for worker in range(n_workers)]
+    own = threading.local()
+    lock = threading.Lock()
+    failures: list[Failure] = []
+    elsewhere: list[str] = []
+
+    def run(name: str) -> None:
+        if not hasattr(own, "environment"):
+            with lock:
+                own.environment = environments.pop()
+        annotation = annotations and annotations / name
+        more = [f"--annotations={annotation}"] if annotation and annotation.is_dir() else []
+        status, reason = run_one(videos[name], out / name, [*flags, *more], own.environment)
+        if status == IN_USE:
+            elsewhere.append(name)
+        elif status:
+            failures.append(Failure(name, reason))
+
+    with (
+        ThreadPoolExecutor(n_workers) as pool,
+        tqdm(total=len(names), desc=args.root.name, unit="video") as bar,
+    ):
+        for _ in pool.map(run, names):
+            bar.set_postfix_str(f"{len(failures)} failed")
+            bar.update()
+    n_done = len(names) - len(failures) - len(elsewhere)
+    print(f"{n_done} of {len(names)} done, {len(failures)} failed; results in {out}/SEQUENCE/final")
+    if elsewhere:
+        print(f"left to another run that works on them: {', '.join(sorted(elsewhere))}")
+    for failure in sorted(failures):
+        print(f"failed: {failure.name}: {failure.reason}", file=sys.stderr)
+    if failures:
+        raise SystemExit(EXIT_FAILED)
+
+
+def find_videos(root: Path) -> tuple[dict[str, Path], Path | None]:
+    """Each sequence's name and its frames, by name; and the folder of DAVIS's annotations.
+
+    Raises:
+        InputError: there is no sequence, or two have one name.
+    """
+    annotations = None
+    davis = root / "JPEGImages" / "480p"
+    if davis.is_dir():
+        annotations = root / "Annotations" / "480p"
+        root = davis
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; give a folder of sequences")
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir()):
+        raise InputError(
+            f"{root}: holds frames itself; give the folder above it, or use tools/run_video.sh"
+        )
+    videos: dict[str, Path] = {}
+    for path in sorted(root.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
+            name = path.name if path.is_dir() else path.stem
+            if name in videos:
+                raise InputError(f"{path}: has the name of {videos[name].name}; rename one of them")
+            videos[name] = path
+    if not videos:
+        raise InputError(f"{root}: holds no folder of frames and no video file")
+    return videos, annotations
+
+
+def passed_on(args: argparse.Namespace) -> list[str]:
+    """The flags of run_video.py, with paths that hold in any folder."""
+    flags = [
+        f"--cycles={args.cycles}",
+        f"--threshold={args.threshold!r}",
+        f"--config={os.path.abspath(args.config)}",
+    ]
+    if args.models:
+        flags.append(f"--models={os.path.abspath(args.models)}")
+    flags += [f"--{key}={getattr(args, key)}" for key in ("method", "device") if getattr(args, key)]
+    return [*flags, "--small"] if args.small else flags
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [str(idx) for idx, _ in enumerate(listed.stdout.splitlines())]
+
+
+def environment(worker: int, n_workers: int, free_gpus: Sequence[str]) -> dict[str, str]:
+    """The environment of a worker: one GPU, and its share of the cores."""
+    variables = dict(os.environ)
+    if len(free_gpus) > 1:
+        variables["CUDA_VISIBLE_DEVICES"] = free_gpus[worker % len(free_gpus)]
+    if n_workers > 1:
+        n_cores = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        )
+        variables.setdefault("OMP_NUM_THREADS", str(max((n_cores or 1) // n_workers, 1)))
+    return variables
+
+
+def run_one(
+    video: Path, out: Path, flags: Sequence[str], variables: dict[str, str]
+) -> tuple[int, str]:
+    """Exit status of a run, and the last line that it printed."""
+    out.mkdir(exist_ok=True)
+    log = out / "run.log"
+    script = project_root.PROJECT_ROOT / "tools" / "run_video.py"
+    command = [
+        sys.executable,
+        str(script),
+        *flags,
+        "--",
+        os.path.abspath(video),
+        os.path.abspath(out),
+    ]
+    with log.open("a", encoding="utf-8") as file:
+        start = file.tell()
+        status = subprocess.run(
+            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=variables
+        ).returncode
+    with log.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode("utf-8", "replace").replace("\r", "\n").split("\n")
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.startswith("error: ")]
+    return status, (errors or said or [f"exit status {status}"])[-1].removeprefix("error: ")
+
+
+if __name__ == "__main__":
+    run_command(main)
