@@ -6,33 +6,42 @@ import subprocess
 import sys
 from pathlib import Path
 
+import extract_features
 import numpy as np
 import project_root  # noqa: F401
 import pytest
 import torch
 from feature_networks import (
+    CLASS_WEIGHTS,
+    LAYER_STRIDES,
+    RESNETS,
+    SEGMENTATION,
+    cells_to_pixels,
     layer_features,
     load_network,
     normalised,
     object_probability,
     principal_components,
+    published_weights,
+    scaled,
 )
-from small_run import N_FRAMES, WORKING, frame, make_video
+from small_run import N_FRAMES, WORKING, frame, make_run, make_video
 from torchvision import models
 
+import run_graph_module
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
 from ike_data.errors import InputError
-from ike_data.soft_masks import read_feature_maps
+from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
-SCRIPT = PROJECT_CONFIG.parent / "tools" / "extract_features.py"
 LRASPP = "lraspp_mobilenet_v3_large"
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A video, a small working size, and weights of a segmentation network and of a ResNet."""
-    folder = make_video(tmp_path_factory.mktemp("features"))
+    """A video with flow, a small working size, and weights of LR-ASPP and of a ResNet-18."""
+    folder = make_run(make_video(tmp_path_factory.mktemp("features")))
     text = PROJECT_CONFIG.read_text()
     text = text.replace("working_h = 224", f"working_h = {WORKING[0]}")
     (folder / "small.ini").write_text(text.replace("working_w = 416", f"working_w = {WORKING[1]}"))
@@ -43,131 +52,331 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def run(place: Path, *flags: object) -> subprocess.CompletedProcess[str]:
-    fixed = [f"--frames_path={place / 'frames'}", f"--config={place / 'small.ini'}"]
-    command = [sys.executable, str(SCRIPT), *fixed, *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True)
+def run(monkeypatch: pytest.MonkeyPatch, place: Path, *flags: object) -> None:
+    fixed = [f"--frames_path={place / 'frames'}", f"--config={place / 'small.ini'}", "--device=cpu"]
+    monkeypatch.setattr(sys, "argv", ["extract_features.py", *fixed, *map(str, flags)])
+    extract_features.main()
 
 
 def frames() -> torch.Tensor:
-    video = np.stack([frame(idx) for idx in range(N_FRAMES)])
-    return torch.from_numpy(video).permute(0, 3, 1, 2)  # [n, 3, H, W]
+    """The video, uint8 [n, 3, 37, 53]."""
+    return torch.from_numpy(np.stack([frame(idx) for idx in range(N_FRAMES)])).permute(0, 3, 1, 2)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)
 
 
 def test_frames_are_normalised_as_torchvision_does():
-    expected = models.ResNet18_Weights.DEFAULT.transforms(crop_size=53, resize_size=53)
+    published = models.ResNet18_Weights.DEFAULT.transforms()
+    mean, std = torch.tensor(published.mean), torch.tensor(published.std)
     image = frames()[:1]
-    ours = normalised(image, torch.device("cpu"))
-    mean, std = torch.tensor(expected.mean), torch.tensor(expected.std)
     by_hand = (image[0, :, 12, 20] / 255 - mean) / std
-    torch.testing.assert_close(ours[0, :, 12, 20], by_hand)
+    torch.testing.assert_close(normalised(image, CPU)[0, :, 12, 20], by_hand)
 
 
 def test_probability_is_the_share_of_the_classes(place):
     network = load_network(LRASPP, place / "lraspp.pth")
-    images = normalised(frames(), torch.device("cpu"))
+    images = normalised(frames(), CPU)  # 37 x 53: padded to 48 x 64
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (0, 11), (0, 11)), mode="edge")
     with torch.no_grad():
-        scores = network(images)["out"].double().exp()  # [n, 3, H, W]
-    share = scores / scores.sum(dim=1, keepdim=True)
-    for classes, expected in (
-        (None, share[:, 1] + share[:, 2]),
-        ((2,), share[:, 2]),
-        ((0, 2), share[:, 0] + share[:, 2]),
-    ):
-        found = object_probability(network, images, classes)
-        torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=0)
+        scores = network(torch.from_numpy(padded))["out"][:, :, :37, :53]
+    odds = np.exp(scores.double().numpy())
+    for classes, foreground in ((None, [1, 2]), ([2, 2], [2]), ([0, 2], [0, 2])):
+        found = object_probability(network, images, classes).numpy()
+        np.testing.assert_allclose(found, odds[:, foreground].sum(1) / odds.sum(1), atol=1e-6)
+    assert found.std() > 1e-4  # the comparison is not of constants
 
 
-def test_a_second_classifier_is_left_out(tmp_path):
-    name = "fcn_resnet50"
+def test_a_size_that_fits_goes_in_as_it_is(place):
+    network = load_network(LRASPP, place / "lraspp.pth")
+    images = normalised(frames()[:, :, :32, :48], CPU)
+    with torch.no_grad():
+        expected = 1 - network(images)["out"].softmax(dim=1)[:, 0]
+    torch.testing.assert_close(object_probability(network, images, None), expected)
+
+
+@pytest.mark.parametrize("name", [*SEGMENTATION, *RESNETS])
+def test_every_network_is_laid_out_as_the_loader_takes_it(name):
+    with torch.device("meta"):  # no memory, no random numbers
+        if name in SEGMENTATION:
+            kinds = dict(weights=None, weights_backbone=None, num_classes=5)
+            weights = models.get_model(name, **kinds).state_dict()
+            assert [len(weights[key]) for key in CLASS_WEIGHTS if key in weights] == [5]
+        else:
+            network = models.get_model(name, weights=None)
+            assert isinstance(network.fc, torch.nn.Linear)
+            features = [*layer_features(network.eval(), "layer2", [torch.zeros(1, 3, 33, 50)])]
+            assert features[0].shape[2:] == (5, 8)  # cells at 0, 8 .. 32 and 0, 8 .. 56
+
+
+def test_the_training_classifier_is_left_out(tmp_path):
     torch.manual_seed(0)
     kinds = dict(weights=None, weights_backbone=None, num_classes=2, aux_loss=True)
-    torch.save(models.get_model(name, **kinds).state_dict(), tmp_path / "fcn.pth")
-    network = load_network(name, tmp_path / "fcn.pth")
-    assert set(network(torch.zeros(1, 3, 32, 40))) == {"out"}
+    saved = models.get_model("deeplabv3_mobilenet_v3_large", **kinds).eval()
+    torch.save(saved.state_dict(), tmp_path / "saved.pth")
+    network = load_network("deeplabv3_mobilenet_v3_large", tmp_path / "saved.pth")
+    image = torch.randn(1, 3, 32, 48)
+    with torch.no_grad():
+        assert set(network(image)) == {"out"}
+        torch.testing.assert_close(network(image)["out"], saved(image)["out"])
+
+
+@pytest.mark.parametrize("kind", ["no_classifier", "no_counts", "data_parallel", "half", "sorted"])
+def test_weights_that_others_save_give_the_same_features(kind, place, tmp_path):
+    weights = read_weights(place / "resnet18.pth")
+    changed = {
+        "no_classifier": {k: v for k, v in weights.items() if not k.startswith("fc.")},
+        "no_counts": {k: v for k, v in weights.items() if "num_batches" not in k},
+        "data_parallel": {f"module.{k}": v for k, v in weights.items()},
+        "half": {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
+        "sorted": {k: weights[k] for k in sorted(weights)},
+    }[kind]
+    torch.save(changed, tmp_path / "changed.pth")
+    original, other = (
+        load_network("resnet18", path)
+        for path in (place / "resnet18.pth", tmp_path / "changed.pth")
+    )
+    image = normalised(frames()[:1], CPU)
+    expected, found = (next(layer_features(n, "layer2", [image])) for n in (original, other))
+    atol = 0.02 if kind == "half" else 0
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+
+
+def test_the_number_of_classes_does_not_depend_on_the_order(place, tmp_path):
+    weights = read_weights(place / "lraspp.pth")
+    torch.save({key: weights[key] for key in sorted(weights)}, tmp_path / "sorted.pth")
+    network = load_network(LRASPP, tmp_path / "sorted.pth")
+    assert network(torch.zeros(1, 3, 32, 48))["out"].shape == (1, 3, 32, 48)
 
 
 def test_components_are_those_of_a_singular_value_decomposition():
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(6, 6, generator=generator) * torch.tensor([5.0, 3, 2, 1, 1, 1])
     features = torch.einsum("nchw,dc->ndhw", torch.randn(4, 6, 5, 7, generator=generator), mixing)
-    maps = principal_components(features, 2, (5, 7))
-    assert maps.shape == (4, 5, 7, 2)
+    maps = principal_components((features + 100).split(3), 2)
+    assert maps.shape == (4, 2, 5, 7)
     rows = features.permute(0, 2, 3, 1).reshape(-1, 6).double().numpy()
-    u, s, _ = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    u, s, v = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     for idx in range(2):
-        ours, theirs = maps[..., idx].flatten().numpy(), u[:, idx] * s[idx]
-        assert abs(np.corrcoef(ours, theirs)[0, 1]) > 0.9999
-        assert (ours.min(), ours.max()) == (0, 1)
+        sign = np.sign(v[idx, np.abs(v[idx]).argmax()])
+        ours = maps[:, idx].flatten().numpy()
+        np.testing.assert_allclose(ours, sign * u[:, idx] * s[idx], atol=1e-3)
 
 
-def test_a_constant_component_is_zero():
-    assert (principal_components(torch.ones(2, 3, 4, 5), 2, (8, 10)) == 0).all()
+def test_what_is_constant_but_for_rounding_is_zero():
+    # One channel varies, the others by the last bits of float32 only.
+    features = torch.full((2, 3, 4, 5), 7.0)
+    features[:, 1:] += 1e-6 * torch.randn(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    features[1, 0, 2, 3] = 9
+    maps = scaled(principal_components([features], 3))
+    assert (maps[:, 1:] == 0).all()
+    expected = torch.zeros(2, 4, 5)
+    expected[1, 2, 3] = 1
+    torch.testing.assert_close(maps[:, 0], expected, rtol=0, atol=1e-5)
 
 
-def test_layer_features_have_the_layers_stride(place):
-    network = load_network("resnet18", place / "resnet18.pth")
-    images = normalised(frames()[:, :, :32, :48], torch.device("cpu"))
-    assert layer_features(network, "layer2", images.split(4)).shape == (N_FRAMES, 128, 4, 6)
+def test_each_component_is_scaled_over_the_video():
+    maps = torch.tensor([[[[1.0, 2.0]], [[-4.0, 0.0]]], [[[3.0, 5.0]], [[-4.0, -2.0]]]])
+    expected = [[[[0, 0.25]], [[0, 1]]], [[[0.5, 1]], [[0, 0.5]]]]
+    assert scaled(maps).tolist() == expected
 
 
-def test_probability_maps_are_features_of_the_graph(place, tmp_path):
-    done = run(
-        place, "--model", LRASPP, "--weights", place / "lraspp.pth", "--out_path", tmp_path / "maps"
-    )
-    assert done.returncode == 0, done.stderr
-    maps = read_feature_maps(tmp_path / "maps", N_FRAMES, *WORKING)
-    assert maps.shape == (N_FRAMES, *WORKING, 1)
-    assert 0 <= maps.min() < maps.max() <= 1
-    # What it prints can be pasted.
-    pasted = done.stdout[done.stdout.index("ike_features_paths") :].split("\n\n")[0]
+def test_cells_stand_at_multiples_of_the_stride():
+    row = torch.tensor([[0.0, 4.0, 8.0], [8.0, 12.0, 16.0]])[None, None]
+    pixels = cells_to_pixels(row, 4, 5, 7)[0, 0]
+    # By hand: 1 more a pixel to the right, 2 more a pixel downwards.
+    assert pixels.tolist() == [[x + 2 * y for x in range(7)] for y in range(5)]
+
+
+@pytest.mark.parametrize("layer", ["layer1", "layer2", "layer3"])
+def test_a_spot_stays_where_it_is(layer):
+    network = models.resnet18().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d):  # each blurs, and by itself moves nothing
+            torch.nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+    for y, x in ((64, 96), (80, 128)):
+        image = torch.zeros(1, 3, 155, 221)
+        image[..., y - 3 : y + 4, x - 3 : x + 4] = 1
+        components = principal_components(layer_features(network, layer, [image]), 1)
+        response = cells_to_pixels(components, LAYER_STRIDES[layer], 155, 221)[0, 0]
+        response = response - response.min()
+        centre_y = (response.sum(1) * torch.arange(155)).sum() / response.sum()
+        centre_x = (response.sum(0) * torch.arange(221)).sum() / response.sum()
+        # Read as pictures are, cells would be off by (stride - 1) / 2: 1.5, 3.5 and 7.5 pixels.
+        assert (centre_y.item(), centre_x.item()) == pytest.approx((y, x), abs=1)
+
+
+def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, capsys):
+    out = tmp_path / "my maps"
+    flags = ["--model=resnet18", "--layer=layer1", "--components=2", "--batch_size=4"]
+    run(monkeypatch, place, *flags, f"--weights={place / 'resnet18.pth'}", f"--out_path={out}")
+    maps = read_feature_maps(out, N_FRAMES, *WORKING)
+    assert maps.shape == (N_FRAMES, *WORKING, 2)
+    assert maps.amin(dim=(0, 1, 2)).tolist() == [0, 0]
+    assert maps.amax(dim=(0, 1, 2)).tolist() == [1, 1]
+
+    printed = capsys.readouterr().out.split("\n\n")
+    assert printed[-1].startswith("python run_graph_module.py --frames_path=")
+    pasted = next(block for block in printed if block.startswith("ike_features_paths"))
+    text = (place / "small.ini").read_text().replace(";ike_features_paths =", pasted, 1)
+    # A pass that only projects onto the maps of the current frame, with next to no penalty.
+    for key, value in {
+        "half_window": "0",
+        "features_half_chain_size": "0",
+        "motion_saliency": "no",
+        "appearance_passes": "0",
+        "lambda": "1e-6",
+        "n_iterations": "1",
+        "to_save_iterations": "0",
+    }.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{key} = "))
+        text = text.replace(line, f"{key} = {value}")
+    config = tmp_path / "with.ini"
+    config.write_text(text)
+    assert read_config(config).graph_module.ike_features_paths == (out,)
+    command = ["run_graph_module.py", f"--frames_path={place / 'frames'}", f"--config={config}"]
+    command += [f"--of_path={place / 'flow'}", f"--out_path={tmp_path / 'graph'}", "--device=cpu"]
+    monkeypatch.setattr(sys, "argv", command)
+    run_graph_module.main()
+    masks = read_soft_masks(tmp_path / "graph" / "iter_0", N_FRAMES, *WORKING)
+    for frame_map, mask in zip(maps.double().numpy(), masks.double().numpy(), strict=True):
+        # METHOD section 3, "projection": the seed's regression on [features, 1].
+        design = np.c_[frame_map.reshape(-1, 2), np.ones(mask.size)]
+        seed = np.random.RandomState(115).rand(*WORKING).ravel()
+        expected = design @ np.linalg.lstsq(design, seed, rcond=None)[0]
+        expected = np.maximum(expected, 0)
+        expected = (expected - expected.min()) / (expected.max() - expected.min())
+        np.testing.assert_allclose(mask.ravel(), expected, atol=2e-3)
+
+
+def test_probability_maps_beside_maps_that_are_there(monkeypatch, place, tmp_path, capsys):
     text = (place / "small.ini").read_text()
-    (tmp_path / "with.ini").write_text(text.replace(";ike_features_paths =", pasted, 1))
-    read = read_config(tmp_path / "with.ini").graph_module.ike_features_paths
-    assert read == (tmp_path / "maps",)
+    (tmp_path / "own.ini").write_text(
+        text.replace(";ike_features_paths =", "ike_features_paths =\n    first", 1)
+    )
+    flags = [f"--model={LRASPP}", f"--weights={place / 'lraspp.pth'}", f"--out_path={tmp_path}/m"]
+    for _ in range(2):  # maps of an earlier run are replaced
+        run(monkeypatch, place, *flags, f"--config={tmp_path / 'own.ini'}")
+    maps = read_soft_masks(tmp_path / "m", N_FRAMES, *WORKING)  # in [0, 1]
+    assert maps.min() < maps.max()
+    assert (
+        f"ike_features_paths =\n    {tmp_path}/first\n    {tmp_path}/m\n" in capsys.readouterr().out
+    )
 
 
-def test_components_of_a_resnet(place, tmp_path):
-    flags = ("--model=resnet18", "--layer=layer1", "--components=2")
-    done = run(place, *flags, f"--weights={place / 'resnet18.pth'}", f"--out_path={tmp_path / 'm'}")
-    assert done.returncode == 0, done.stderr
-    assert read_feature_maps(tmp_path / "m", N_FRAMES, *WORKING).shape == (N_FRAMES, *WORKING, 2)
+def test_batches_make_no_difference(monkeypatch, place, tmp_path):
+    for name, flags in {
+        LRASPP: [f"--weights={place / 'lraspp.pth'}", "--classes", "2"],
+        "resnet18": [f"--weights={place / 'resnet18.pth'}"],
+    }.items():
+        found = []
+        for size in (1, 4):
+            out = tmp_path / f"{name}_{size}"
+            run(monkeypatch, place, f"--model={name}", *flags, f"--batch_size={size}",
+                f"--out_path={out}")  # fmt: skip
+            found.append(read_feature_maps(out, N_FRAMES, *WORKING))
+        torch.testing.assert_close(*found, rtol=0, atol=1e-4)
+
+
+RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model=alexnet"], "--model alexnet: is not known"),
+        (["--model=alexnet"], "--model alexnet: is not known; known are deeplabv3_"),
+        (["--model=resnet19"], "--model resnet19: is not known; did you mean resnet1"),
         (["--components=0"], "--components 0: expected at least 1"),
+        (["--batch_size=0"], "--batch_size 0: expected at least 1"),
         (["--classes", "-1"], "--classes -1: classes are numbered from 0"),
-        (["--model=resnet18", "--weights=nowhere.pth"], "nowhere.pth: is missing"),
-        (["--model=resnet18", "--weights={place}/lraspp.pth"], "is not a state dict of resnet18"),
+        (["--frames_path=nowhere"], "frames_path nowhere: no such folder"),
+        (["--config=nowhere.ini"], "nowhere.ini: no such file"),
+        ([*RESNET, "--classes", "1"], "--classes: is for segmentation networks only, not resnet18"),
+        ([f"--model={LRASPP}", "--layer=layer1"], "--layer: is for ResNets only"),
+        ([f"--model={LRASPP}", "--components=2"], "--components: is for ResNets only"),
+        ([*RESNET, "--layer=layer5"], "--layer layer5: expected one of layer1, layer2"),
+        ([*RESNET, "--components=999"], "--components 999: the layer has 256 channels"),
+        (["--model=resnet18", "--weights=nowhere.pth"], "nowhere.pth: is missing; give a state"),
+        (["--model=resnet18", "--weights={place}/small.ini"], "small.ini: is damaged or holds"),
         (
-            [f"--model={LRASPP}", "--weights={place}/lraspp.pth", "--classes", "3"],
-            "the network has 3, numbered 0 to 2",
+            ["--model=resnet18", "--weights={place}/graph_1/iter_2/00000.pt"],
+            "00000.pt: is not a dict of named tensors; give a state dict of torchvision's resnet18",
         ),
         (
-            ["--model=resnet18", "--weights={place}/resnet18.pth", "--components=999"],
-            "--components 999: the layer has 256 channels",
+            ["--model=resnet18", "--weights={place}/lraspp.pth"],
+            "unknown, as backbone.0.0.weight; 100 missing, as bn1.bias",
         ),
+        (
+            ["--model=resnet34", "--weights={place}/resnet18.pth"],
+            "is not a state dict of torchvision's resnet34 (tensors: 80 missing, as layer1.2.bn1",
+        ),
+        (
+            ["--model=wide_resnet50_2", "--weights={place}/resnet50.pth"],
+            "that of torchvision's wide_resnet50_2 has [",
+        ),
+        (["--model=resnet18", "--weights={place}/nan.pth"], "bn1.weight has values that are not"),
+        (["--model=resnet18", "--weights={place}/huge.pth"], "features are not finite; use other"),
+        ([f"--model={LRASPP}", "--weights={place}/one.pth"], "one.pth: has a single class"),
+        (
+            [f"--model={LRASPP}", "--weights={place}/lraspp.pth", "--classes", "1", "3"],
+            "--classes 3: the network has 3, numbered 0 to 2",
+        ),
+        (["--out_path={place}"], "holds annotations, and is replaced as a whole"),
+        (["--out_path={place}/small.ini"], "small.ini: is a file; give a folder"),
     ],
 )
-def test_errors(flags, message, place, tmp_path):
-    out = tmp_path / "out"
+def test_errors(flags, message, place, bad_weights, tmp_path, monkeypatch):
     flags = [flag.format(place=place) for flag in flags]
-    failed = run(place, f"--out_path={out}", *flags)
+    before = sorted(place.rglob("*"))
+    with pytest.raises(InputError) as error:
+        run(monkeypatch, place, f"--out_path={tmp_path / 'out'}", *flags)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+    assert sorted(place.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def bad_weights(place) -> None:
+    weights = read_weights(place / "resnet18.pth")
+    for name, value in (("nan", float("nan")), ("huge", 1e38)):
+        changed = {**weights, "bn1.weight": torch.full((64,), value)}
+        torch.save(changed, place / f"{name}.pth")
+    kinds = dict(weights=None, weights_backbone=None, num_classes=1)
+    torch.save(models.get_model(LRASPP, **kinds).state_dict(), place / "one.pth")
+    torch.save(models.resnet50().state_dict(), place / "resnet50.pth")
+
+
+def test_a_failure_is_one_line_and_status_2(place, tmp_path):
+    script = PROJECT_CONFIG.parent / "tools" / "extract_features.py"
+    flags = [f"--frames_path={place / 'frames'}", f"--out_path={tmp_path / 'out'}", "--model=x"]
+    failed = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)
     assert failed.returncode == 2
-    assert message in failed.stderr
-    assert "Traceback" not in failed.stderr
-    assert not out.exists()
+    assert failed.stderr.startswith("error: --model x: is not known")
+    assert failed.stderr.count("\n") == 1
 
 
 def test_published_weights_that_cannot_be_had(monkeypatch, tmp_path):
     def offline(*_args: object, **_kinds: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(InputError, match=r"put that file at .*resnet18-.*\.pth"):
+    place = tmp_path / "hub" / "checkpoints"
+    with pytest.raises(InputError, match=rf"\(no network\); put that file at {place}/resnet18-\w+"):
+        load_network("resnet18", None)
+
+
+def test_published_weights_put_in_their_place(monkeypatch, place, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    name = models.ResNet18_Weights.DEFAULT.url.rsplit("/", 1)[1]
+    path = tmp_path / "hub" / "checkpoints" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes((place / "resnet18.pth").read_bytes())
+    assert published_weights("resnet18") == path
+    loaded = load_network("resnet18", None).state_dict()
+    torch.testing.assert_close(loaded["conv1.weight"], read_weights(path)["conv1.weight"])
+    path.write_bytes(b"cut off")
+    with pytest.raises(InputError, match=r"is damaged .* or delete it, and it is downloaded again"):
         load_network("resnet18", None)

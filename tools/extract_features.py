@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import re
+import shlex
+from pathlib import Path
 
 import project_root  # noqa: F401
 from tqdm import tqdm
@@ -19,19 +23,27 @@ from ike_data.config import read_config
 from ike_data.errors import InputError
 from ike_data.frames import describe_frames, open_frames
 
+_MAP_NAME = re.compile(r"\d{5,}\.pt")
+
 
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Write a feature map for each frame, OUT_PATH/%%05d.pt (float32 [working_h, "
         "working_w, C] in [0, 1]), from a network that was trained with human labels: the "
         "foreground probability of a torchvision segmentation network (C = 1), or principal "
-        "components of a torchvision ResNet's features."
+        "components of a torchvision ResNet's features (C = --components)."
     )
     parser.add_argument(
-        "--frames_path", type=path_argument, required=True, help="folder of frames or a video file"
+        "--frames_path",
+        type=path_argument,
+        required=True,
+        help="folder of frames (jpg or png, numbered) or a video file",
     )
     parser.add_argument(
-        "--out_path", type=path_argument, required=True, help="folder of the maps; replaced whole"
+        "--out_path",
+        type=path_argument,
+        required=True,
+        help="folder for the maps, made if needed; maps that it holds are replaced",
     )
     parser.add_argument(
         "--model",
@@ -43,23 +55,19 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--weights",
         type=path_argument,
         metavar="CHECKPOINT",
-        help="a state dict of it (default: torchvision's published weights, downloaded once)",
+        help="a state dict of it, of any number of classes (default: torchvision's published "
+        "weights, downloaded once)",
     )
     parser.add_argument(
         "--classes",
         type=int,
         nargs="+",
-        help="classes that are foreground, by number, of a segmentation network (default: all but "
+        help="classes of a segmentation network that are foreground, by number (default: all but "
         "0, the background)",
     )
+    parser.add_argument("--layer", help="of a ResNet: layer1 to layer4 (default: layer3)")
     parser.add_argument(
-        "--layer",
-        default="layer3",
-        choices=["layer1", "layer2", "layer3", "layer4"],
-        help="of a ResNet (default: layer3)",
-    )
-    parser.add_argument(
-        "--components", type=int, default=3, help="maps from a ResNet's layer (default: 3)"
+        "--components", type=int, help="channels from a ResNet's layer (default: 3)"
     )
     parser.add_argument("--batch_size", type=int, default=4, help="frames at a time (default: 4)")
     parser.add_argument(
@@ -69,7 +77,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="for working_h and working_w (default: the project's config.ini)",
     )
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], help="default: device in config.ini"
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        help="auto is CUDA where PyTorch sees a GPU (default: device in config.ini)",
     )
     return parser
 
@@ -77,58 +87,104 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     for flag in ("components", "batch_size"):
-        if getattr(args, flag) < 1:
-            raise InputError(f"--{flag} {getattr(args, flag)}: expected at least 1")
+        value = getattr(args, flag)
+        if value is not None and value < 1:
+            raise InputError(f"--{flag} {value}: expected at least 1")
     if args.classes and min(args.classes) < 0:
         raise InputError(f"--classes {min(args.classes)}: classes are numbered from 0")
-    general = read_config(args.config).general
-    size = general.working_h, general.working_w
+    config = read_config(args.config)
+    size = config.general.working_h, config.general.working_w
+    out_path = Path(os.path.abspath(args.out_path))
+    check_out_path(out_path)
     frames = open_frames(args.frames_path)
     print(describe_frames(frames))
 
     # Not at the top: --help or a wrong path should not wait for these imports.
     import torch
     from feature_networks import (
+        LAYER_STRIDES,
         RESNETS,
         SEGMENTATION,
+        cells_to_pixels,
         layer_features,
         load_network,
         normalised,
         object_probability,
         principal_components,
+        scaled,
     )
 
     from ike_data.soft_masks import write_feature_maps
     from ike_data.working_frames import read_working_frames
 
-    if args.model not in (*SEGMENTATION, *RESNETS):
-        known = ", ".join((*SEGMENTATION, *RESNETS))
-        raise InputError(f"--model {args.model}: is not known; known are {known}")
-    device = choose_device(args.device or general.device)
-    prepare_out_path(args.out_path.parent)
+    check_model(args, SEGMENTATION, RESNETS, tuple(LAYER_STRIDES))
+    device = choose_device(args.device or config.general.device)
+    prepare_out_path(out_path.parent)
     network = load_network(args.model, args.weights).to(device)
     video = read_working_frames(frames, *size)
-    batches = (
-        normalised(batch, device)
-        for batch in tqdm(video.split(args.batch_size), args.model, unit="batch")
-    )
-    if args.model in SEGMENTATION:
-        found = [object_probability(network, batch, args.classes).cpu() for batch in batches]
-        maps = torch.cat(found).unsqueeze(-1)  # [n, H, W, 1]
-    else:
-        features = layer_features(network, args.layer, batches)
-        maps = principal_components(features, args.components, size)  # [n, H, W, k]
+    # `with`: an error message must not stand in the line of the bar.
+    with tqdm(video.split(args.batch_size), args.model, unit="batch") as bar:
+        batches = (normalised(batch, device) for batch in bar)
+        if args.model in SEGMENTATION:
+            found = [object_probability(network, batch, args.classes).cpu() for batch in batches]
+            maps = torch.cat(found).unsqueeze(1)  # [n, 1, H, W]
+        else:
+            layer = args.layer or "layer3"
+            features = layer_features(network, layer, batches)
+            components = principal_components(features, args.components or 3)
+            maps = scaled(cells_to_pixels(components, LAYER_STRIDES[layer], *size))  # [n, k, H, W]
     if not torch.isfinite(maps).all():
         raise InputError(
-            f"{args.weights or args.model}: gives values that are not finite; use other weights"
+            f"{args.weights or args.model}: gives maps that are not finite; use other weights"
         )
-    write_feature_maps(args.out_path, maps)
+    write_feature_maps(out_path, maps.permute(0, 2, 3, 1))
+    others = [path for path in config.graph_module.ike_features_paths if path != out_path]
     print(
-        f"{frames.count} maps of {maps.shape[-1]} channel(s) written to {args.out_path}\n"
-        "To use them, write into [Graph Module] of config.ini:\n\n"
-        f"ike_features_paths =\n    {os.path.abspath(args.out_path)}\n\n"
-        "then run run_graph_module.py, or tools/run_video.sh with this --config."
+        f"{frames.count} maps, [{size[0]}, {size[1]}, {maps.shape[1]}] each, written to {out_path}"
+        f"\n\nPaste into [Graph Module] of {args.config}, in place of ike_features_paths there:\n\n"
+        + "\n    ".join(["ike_features_paths =", *map(str, [*others, out_path])])
+        + "\n\nThen, FLOW being what extract_optical_flow.py wrote (tools/run_video.sh with this "
+        "--config does both):\n\n"
+        f"python run_graph_module.py {shlex.quote(f'--frames_path={args.frames_path}')} "
+        f"--of_path=FLOW --out_path=OUT {shlex.quote(f'--config={args.config}')}"
     )
+
+
+def check_out_path(path: Path) -> None:
+    """Raises InputError unless ``path``, which is replaced whole, is new or holds maps only."""
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"--out_path {path}: is a file; give a folder")
+    others = sorted(file.name for file in path.iterdir() if not _MAP_NAME.fullmatch(file.name))
+    if others:
+        raise InputError(
+            f"--out_path {path}: holds {others[0]}, and is replaced as a whole; give a new folder, "
+            "or one that holds maps only"
+        )
+
+
+def check_model(
+    args: argparse.Namespace,
+    segmentation: tuple[str, ...],
+    resnets: tuple[str, ...],
+    layers: tuple[str, ...],
+) -> None:
+    """Raises InputError where --model, or a flag for another kind of network, cannot be used."""
+    known = (*segmentation, *resnets)
+    if args.model not in known:
+        near = difflib.get_close_matches(args.model, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise InputError(f"--model {args.model}: is not known; {hint}")
+    for flag, kind, users in (
+        ("classes", "segmentation networks", segmentation),
+        ("layer", "ResNets", resnets),
+        ("components", "ResNets", resnets),
+    ):
+        if getattr(args, flag) is not None and args.model not in users:
+            raise InputError(f"--{flag}: is for {kind} only, not {args.model}; leave it out")
+    if args.layer is not None and args.layer not in layers:
+        raise InputError(f"--layer {args.layer}: expected one of {', '.join(layers)}")
 
 
 if __name__ == "__main__":
