@@ -210,11 +210,16 @@ def test_a_spot_stays_where_it_is(layer):
 def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, capsys):
     out = tmp_path / "my maps"
     flags = ["--model=resnet18", "--layer=layer1", "--components=2", "--batch_size=4"]
-    run(monkeypatch, place, *flags, f"--weights={place / 'resnet18.pth'}", f"--out_path={out}")
+    weights = f"--weights={place / 'resnet18.pth'}"
+    run(monkeypatch, place, *flags[:2], "--components=1", weights, f"--out_path={tmp_path / 'one'}")
+    capsys.readouterr()
+    run(monkeypatch, place, *flags, weights, f"--out_path={out}")
     maps = read_feature_maps(out, N_FRAMES, *WORKING)
     assert maps.shape == (N_FRAMES, *WORKING, 2)
     assert maps.amin(dim=(0, 1, 2)).tolist() == [0, 0]
     assert maps.amax(dim=(0, 1, 2)).tolist() == [1, 1]
+    first = read_feature_maps(tmp_path / "one", N_FRAMES, *WORKING)
+    torch.testing.assert_close(first, maps[..., :1])  # the largest comes first
 
     printed = capsys.readouterr().out.split("\n\n")
     assert printed[-1].startswith("python run_graph_module.py --frames_path=")

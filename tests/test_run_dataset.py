@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from run_dataset import environment, gpus
 from small_run import make_video
-from test_run_video import ROOT, small_config
+from stub_project import GRAPH, NETWORK, StubProject
+from test_run_video import ROOT, gone, small_config
 
 SCRIPT = ROOT / "tools" / "run_dataset.py"
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+def run(*arguments: object, script: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -28,62 +31,112 @@ def data_set(tmp_path_factory) -> tuple[Path, list[str]]:
         (folder / "root").mkdir(exist_ok=True)
         (video / "frames").rename(folder / "root" / name)
     (folder / "root" / "broken" / "00001.png").unlink()
-    config = small_config(folder, n_iterations="1", to_save_iterations="0", appearance_passes="0")
-    return folder / "root", ["--method=dis", "--cycles=1", f"--config={config}"]
+    return folder / "root", ["--method=dis", "--cycles=1", f"--config={small_config(folder)}"]
 
 
-@pytest.fixture(scope="module")
-def done(data_set) -> tuple[Path, list[subprocess.CompletedProcess[str]]]:
-    """OUT after two runs at once, of two workers and of one, have worked on it."""
+@pytest.fixture
+def stub(tmp_path) -> StubProject:
+    return StubProject(tmp_path / "project")
+
+
+def start(stub: StubProject, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(stub.folder / "tools" / "run_dataset.py"), *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set, stub, tmp_path):
     root, flags = data_set
-    out = root.parent / "out"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(root), str(out), *flags, f"--workers={n}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for n in (2, 1)
-    ]
-    ended = []
-    for process in processes:
-        stdout, stderr = process.communicate()
-        ended.append(subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr))
-    return out, ended
-
-
-def test_a_broken_video_stops_no_other(done):
-    out, ended = done
+    out = tmp_path / "out"
+    processes = [start(stub, root, out, *flags, f"--workers={n}") for n in (2, 1)]
+    said = [(*process.communicate(), process.returncode) for process in processes]
     # A run that finds the broken video in the other's hands leaves it to that.
-    failed = [run_ for run_ in ended if run_.returncode]
+    failed = [stderr for _, stderr, status in said if status]
     assert failed
-    for run_ in failed:
-        assert run_.returncode == 1
-        assert "failed: broken: " in run_.stderr
-        assert "frame 1 is missing" in run_.stderr
-        assert "Traceback" not in run_.stderr
-    for name in ("first one", "-second"):
-        assert len(list((out / name / "final" / "masks").iterdir())) == 6
+    assert {status for _, _, status in said} <= {0, 1}
+    for stderr in failed:
+        assert "frame 1 is missing" in stderr.split("failed: broken: ")[1]
+        assert "Traceback" not in stderr
+    calls = stub.calls()
+    for command in (GRAPH, NETWORK):
+        frames = sorted(flag for name, *rest in calls for flag in rest[:1] if name == command)
+        assert frames == [f"--frames_path={root / name}" for name in ("-second", "first one")]
+    for name in ("-second", "first one"):
+        assert (out / name / "final" / "report.html").exists()
     assert not (out / "broken" / "final").exists()
 
-
-def test_no_video_is_done_twice(done):
-    out, _ = done
-    for name in ("first one", "-second"):
-        log = (out / name / "run.log").read_text()
-        assert log.count("$ python main.py") == 1
-        assert log.count("$ python run_graph_module.py") == 1
-
-
-def test_what_is_done_is_skipped(done, data_set):
-    out, _ = done
-    root, flags = data_set
-    before = (out / "first one/final/report.html").stat().st_mtime_ns
-    again = run(root, out, *flags, "--only=2")
+    again = run(root, out, *flags, "--only=2", script=stub.folder / "tools" / "run_dataset.py")
     assert again.returncode == 0, again.stderr
     assert "1 of 1 done, 0 failed" in again.stdout
-    assert (out / "first one/final/report.html").stat().st_mtime_ns == before
+    assert stub.calls() == []
+
+
+def test_a_video_in_other_hands_is_passed_over(data_set, stub, tmp_path):
+    root, flags = data_set
+    out = tmp_path / "out"
+    stub.hold(GRAPH)
+    first = start(stub, root, out, *flags, "--only=0")
+    command = stub.held()
+    log = (out / "-second" / "run.log").read_text()
+    script = stub.folder / "tools" / "run_dataset.py"
+    second = run(root, out, *flags, "--only=0", script=script)
+    assert second.returncode == 0, second.stderr
+    assert "left to another run that works on them: -second" in second.stdout
+    assert (out / "-second" / "run.log").read_text() == log
+    os.kill(command, signal.SIGKILL)
+    assert first.wait() == 1
+    first.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_that_was_started(data_set, stub, tmp_path, number):
+    root, flags = data_set
+    stub.hold(GRAPH)
+    process = start(stub, root, tmp_path / "out", *flags)
+    command = stub.held()
+    process.send_signal(number)
+    _, stderr = process.communicate()
+    assert process.returncode == 128 + number
+    assert "error: stopped; run the same command again to go on" in stderr
+    assert "Traceback" not in stderr
+    assert gone(command)
+    assert "first one" not in [path.name for path in (tmp_path / "out").iterdir()]
+
+
+def test_what_stands_in_a_videos_place_stops_no_other(data_set, stub, tmp_path):
+    root, flags = data_set
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "-second").write_text("a file")
+    failed = run(root, out, *flags, script=stub.folder / "tools" / "run_dataset.py")
+    assert failed.returncode == 1
+    assert f"failed: -second: {out / '-second'}: File exists" in failed.stderr
+    assert "failed: broken: " in failed.stderr
+    assert (out / "first one" / "final" / "report.html").exists()
+
+
+def test_each_worker_has_a_gpu_and_its_share_of_the_cores(tmp_path, monkeypatch):
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text(
+        "#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: GPU-1)'\n"
+        "echo '  MIG 1g.5gb Device 0: (UUID: MIG-1)'\necho 'GPU 1: NVIDIA A100 (UUID: GPU-2)'\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-2")
+    assert gpus() == ["3", "GPU-2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus() == []
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    given = [environment(worker, 3, ["3", "5"]) for worker in range(3)]
+    assert [variables["CUDA_VISIBLE_DEVICES"] for variables in given] == ["3", "5", "3"]
+    assert {variables["OMP_NUM_THREADS"] for variables in given} == {"2"}
 
 
 def test_list(data_set):

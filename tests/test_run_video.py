@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video
+from stub_project import ALL, FLOW, GRAPH, MASKS, NETWORK, PICTURES, StubProject
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
@@ -103,6 +104,16 @@ def test_final_has_masks_video_and_report(whole):
     assert all(name in report for name in ("graph 1", "net 1", "graph 2", "net 2"))
 
 
+def test_a_threshold_from_the_masks(whole, tmp_path):
+    _, out, _ = whole
+    results = out / "net_2/results_pt/epoch_00001"
+    export = [sys.executable, str(ROOT / "tools" / "export_masks.py"), "--threshold=otsu"]
+    export += [f"--frames={out.parent / 'frames'}", f"--results={results}", f"--out={tmp_path}/m"]
+    done = subprocess.run(export, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "m").iterdir())) == N_FRAMES
+
+
 def test_the_networks_masks_are_the_next_graphs_feature(whole):
     _, out, _ = whole
     first, second = (read_config(out / f"cycle_{cycle}.ini").graph_module for cycle in (1, 2))
@@ -159,18 +170,147 @@ def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
     assert results(out) == results(expected)
 
 
-def test_other_settings_and_frames_redo_what_depends_on_them(tmp_path):
+# ------------------------------------------------- which steps are run, with commands that note it
+
+
+@pytest.fixture
+def stub(tmp_path) -> StubProject:
     make_video(tmp_path)
-    out = tmp_path / "out"
-    flow, weights = out / "flow/fwd_of/00000_00001.flo", out / "net_1/models/epoch_00001.pth"
-    flags = [tmp_path / "frames", out, "--method=dis", "--cycles=1"]
-    assert run(*flags, f"--config={small_config(tmp_path)}").returncode == 0
-    before = flow.read_bytes()
-    Image.fromarray(255 - frame(0)).save(tmp_path / "frames" / "00000.png")
-    changed = run(*flags, f"--config={small_config(tmp_path, base_channels='3')}")
-    assert changed.returncode == 0, changed.stderr
-    assert flow.read_bytes() != before
-    assert torch.load(weights, weights_only=True)["base_channels"] == 3
+    return StubProject(tmp_path / "project")
+
+
+def start(stub: StubProject, out: Path, *flags: object) -> subprocess.Popen[str]:
+    script = stub.folder / "tools" / "run_video.py"
+    frames = stub.folder.parent / "frames"
+    return subprocess.Popen(
+        [sys.executable, str(script), str(frames), str(out), "--cycles=1", *map(str, flags)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(stub: StubProject, out: Path, *flags: object) -> None:
+    process = start(stub, out, *flags)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+
+
+def gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_what_has_changed_is_redone_and_nothing_else(stub, tmp_path):
+    out, frames = tmp_path / "out", tmp_path / "frames"
+
+    def rerun(*flags: object, **changes: str) -> list[list[str]]:
+        finish(stub, out, f"--config={small_config(tmp_path, **changes)}", *flags)
+        return stub.calls()
+
+    def names(calls: list[list[str]]) -> list[str]:
+        return [name for name, *_ in calls]
+
+    assert names(rerun()) == ALL
+    assert names(rerun()) == []
+    assert names(rerun(learning_rate="0.02")) == [NETWORK, MASKS, PICTURES]
+    changes = {"learning_rate": "0.02", "lambda": "7"}
+    assert names(rerun(**changes)) == [GRAPH, NETWORK, MASKS, PICTURES]
+    annotations = f"--annotations={tmp_path / 'annotations'}"
+    assert names(rerun(annotations, **changes)) == [PICTURES]
+    of_other_method = rerun(annotations, "--method=dis", **changes)
+    assert names(of_other_method) == ALL
+    assert "--overwrite" in of_other_method[0]
+    Image.fromarray(255 - frame(0)).save(frames / "00000.png")
+    assert names(rerun(annotations, "--method=dis", **changes)) == ALL
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"1")
+    model = (annotations, f"--models={weights}")
+    assert names(rerun(*model, **changes)) == ALL
+    weights.write_bytes(b"22")
+    assert names(rerun(*model, **changes)) == ALL
+
+
+def test_more_cycles_go_on(stub, tmp_path):
+    out, config = tmp_path / "out", small_config(tmp_path)
+    finish(stub, out, f"--config={config}")
+    stub.calls()
+    # The stubs' masks never change: 0 is not less than a threshold of 0, but than any other.
+    finish(stub, out, f"--config={config}", "--cycles=3", "--threshold=0")
+    assert stub.names() == [GRAPH, NETWORK, GRAPH, NETWORK, MASKS, PICTURES]
+    assert (out / "cycles.csv").read_text().split() == [
+        "cycle,mean_change",
+        "2,0.000000",
+        "3,0.000000",
+    ]
+    finish(stub, out, f"--config={config}", "--cycles=3", "--threshold=0.001")
+    masks, pictures = stub.calls()
+    assert f"--results={out}/net_2/results_pt/epoch_00001" in masks
+    assert f"{out}/net_2" in pictures
+    assert f"{out}/net_3" not in pictures
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_no_command_and_no_mark(stub, tmp_path, number):
+    out, config = tmp_path / "out", f"--config={small_config(tmp_path)}"
+    stub.hold(GRAPH)
+    process = start(stub, out, config)
+    command = stub.held()
+    process.send_signal(number)
+    _, stderr = process.communicate()
+    assert process.returncode == 128 + number
+    assert stderr.splitlines()[-1] == "error: stopped; run the same command again to go on"
+    assert gone(command)
+    assert not (out / "steps" / "graph_1").exists()
+    stub.release(GRAPH)
+    stub.calls()
+    finish(stub, out, config)
+    assert stub.names() == [GRAPH, NETWORK, MASKS, PICTURES]
+    assert not list(out.rglob(".partial-*"))
+
+
+def test_how_an_interrupted_step_goes_on(stub, tmp_path):
+    """The training with --resume; flow in place of other flow anew until all of it is there."""
+    out, config = tmp_path / "out", small_config(tmp_path)
+
+    def killed(name: str, *flags: object) -> list[str]:
+        stub.hold(name)
+        process = start(stub, out, f"--config={config}", *flags)
+        os.kill(stub.held(), signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == 128 + signal.SIGKILL
+        stub.release(name)
+        return stub.calls()[-1]
+
+    assert "--resume" not in killed(NETWORK)
+    assert "--resume" in killed(NETWORK)
+    assert "--overwrite" in killed(FLOW, "--method=dis")
+    assert "--overwrite" in killed(FLOW, "--method=dis")
+    finish(stub, out, f"--config={config}", "--method=dis")
+    calls = stub.calls()
+    assert "--overwrite" in calls[0]
+    assert "--resume" not in calls[2]
+
+
+def test_a_run_that_is_killed_leaves_its_lock_to_its_command(stub, tmp_path):
+    out, config = tmp_path / "out", f"--config={small_config(tmp_path)}"
+    stub.hold(FLOW)
+    process = start(stub, out, config)
+    command = stub.held()
+    process.kill()
+    process.wait()
+    second = start(stub, out, config)
+    _, stderr = second.communicate()
+    assert second.returncode == 2
+    assert stderr == f"error: {out}: another run works on it; wait for its end\n"
+    os.kill(command, signal.SIGKILL)
+    stub.release(FLOW)
+    while not gone(command):
+        time.sleep(0.01)
+    finish(stub, out, config)
 
 
 def test_two_runs_on_one_out(whole):
@@ -180,7 +320,7 @@ def test_two_runs_on_one_out(whole):
     with (out / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = run(*arguments, out)
-    assert second.returncode == 3
+    assert second.returncode == 2
     assert second.stderr == f"error: {out}: another run works on it; wait for its end\n"
 
 

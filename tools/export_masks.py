@@ -17,12 +17,12 @@ from ike_data.atomic import atomic_folder
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.frames import open_frames
 from ike_data.soft_masks import mask_name
-from visualize import OTSU, threshold_rule
+from visualize import threshold_rule
 
 
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Write the hard masks of a video: OUT/%%05d.png, 0 and 255, at the size of "
+        description="Write the hard masks of a video: OUT/%05d.png, 0 and 255, at the size of "
         "the frames. OUT is replaced as a whole."
     )
     parser.add_argument(
@@ -52,7 +52,7 @@ def main() -> None:
 
     prepare_out_path(args.out.parent)
     threshold = args.threshold
-    if threshold == OTSU:
+    if threshold is None:
         threshold = otsu_threshold(map(soft_mask, files))
     with atomic_folder(args.out) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):

@@ -28,7 +28,7 @@ _MAP_NAME = re.compile(r"\d{5,}\.pt")
 
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Write a feature map for each frame, OUT_PATH/%%05d.pt (float32 [working_h, "
+        description="Write a feature map for each frame, OUT_PATH/%05d.pt (float32 [working_h, "
         "working_w, C] in [0, 1]), from a network that was trained with human labels: the "
         "foreground probability of a torchvision segmentation network (C = 1), or principal "
         "components of a torchvision ResNet's features (C = --components)."

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import project_root
-from run_video import IN_USE, exchange_flags
+from run_video import claim, exchange_flags
 from tqdm import tqdm
 
 from ike_data.command_line import path_argument, prepare_out_path, run_command
@@ -92,6 +93,7 @@ def main() -> None:
     free_gpus, n_workers = gpus(), min(args.workers, len(names))
     environments = [environment(worker, n_workers, free_gpus) for worker in range(n_workers)]
     own = threading.local()
+    runs = Runs()
     lock = threading.Lock()
     failures: list[Failure] = []
     elsewhere: list[str] = []
@@ -102,19 +104,24 @@ def main() -> None:
                 own.environment = environments.pop()
         annotation = annotations and annotations / name
         more = [f"--annotations={annotation}"] if annotation and annotation.is_dir() else []
-        status, reason = run_one(videos[name], out / name, [*flags, *more], own.environment)
-        if status == IN_USE:
-            elsewhere.append(name)
-        elif status:
-            failures.append(Failure(name, reason))
-
-    with (
-        ThreadPoolExecutor(n_workers) as pool,
-        tqdm(total=len(names), desc=args.root.name, unit="video") as bar,
-    ):
-        for _ in pool.map(run, names):
+        try:
+            reason = run_one(videos[name], out / name, [*flags, *more], own.environment, runs)
+        except OSError as error:  # of this video's own folder
+            reason = f"{error.filename}: {error.strerror}"
+        with lock:
+            if reason is None:
+                elsewhere.append(name)
+            elif reason:
+                failures.append(Failure(name, reason))
             bar.set_postfix_str(f"{len(failures)} failed")
             bar.update()
+
+    with (
+        tqdm(total=len(names), desc=args.root.name, unit="video") as bar,
+        ThreadPoolExecutor(n_workers) as pool,
+    ):
+        for _ in pool.map(run, names):
+            pass
     n_done = len(names) - len(failures) - len(elsewhere)
     print(f"{n_done} of {len(names)} done, {len(failures)} failed; results in {out}/SEQUENCE/final")
     if elsewhere:
@@ -178,7 +185,9 @@ def gpus() -> list[str]:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return []
-    return [str(idx) for idx, _ in enumerate(listed.stdout.splitlines())]
+    # Below a GPU that is divided (MIG) stand its parts.
+    cards = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]
+    return [str(idx) for idx, _ in enumerate(cards)]
 
 
 def environment(worker: int, n_workers: int, free_gpus: Sequence[str]) -> dict[str, str]:
@@ -194,32 +203,75 @@ def environment(worker: int, n_workers: int, free_gpus: Sequence[str]) -> dict[s
     return variables
 
 
+class Runs:
+    """The runs of run_video.py that go on; a signal that ends this program ends them, too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._going_on: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup has SIGHUP ignored.
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._stop)
+
+    def run(self, command: Sequence[str], log: int, lock: int, variables: dict[str, str]) -> int:
+        """The exit status of ``command``, which holds ``lock`` and writes into ``log``."""
+        with self._lock:
+            if self._stopped:
+                return 128 + signal.SIGTERM
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=variables,
+                pass_fds=[lock],
+            )
+            self._going_on.add(process)
+        status = process.wait()
+        with self._lock:
+            self._going_on.remove(process)
+        return status
+
+    def _stop(self, number: int, _: object) -> NoReturn:
+        # The main thread, where signals arrive, takes this lock nowhere else.
+        with self._lock:
+            self._stopped = True
+            for process in self._going_on:
+                process.terminate()
+        print("\nerror: stopped; run the same command again to go on", file=sys.stderr, flush=True)
+        raise SystemExit(128 + number)
+
+
 def run_one(
-    video: Path, out: Path, flags: Sequence[str], variables: dict[str, str]
-) -> tuple[int, str]:
-    """Exit status of a run, and the last line that it printed."""
+    video: Path, out: Path, flags: Sequence[str], variables: dict[str, str], runs: Runs
+) -> str | None:
+    """Why a video failed, the last error that its run printed; empty if it did not fail.
+
+    None where another run works on it.
+    """
     out.mkdir(exist_ok=True)
-    log = out / "run.log"
+    lock = claim(out)
+    if lock is None:
+        return None
     script = project_root.PROJECT_ROOT / "tools" / "run_video.py"
-    command = [
-        sys.executable,
-        str(script),
-        *flags,
-        "--",
-        os.path.abspath(video),
-        os.path.abspath(out),
-    ]
-    with log.open("a", encoding="utf-8") as file:
-        start = file.tell()
-        status = subprocess.run(
-            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=variables
-        ).returncode
-    with log.open("rb") as file:
+    paths = [os.path.abspath(path) for path in (video, out)]
+    command = [sys.executable, str(script), *flags, f"--lock={lock}", "--", *paths]
+    try:
+        with (out / "run.log").open("ab") as log:
+            start = log.tell()
+            status = runs.run(command, log.fileno(), lock, variables)
+    finally:
+        os.close(lock)
+    if status == 0:
+        return ""
+    with (out / "run.log").open("rb") as file:
         file.seek(start)
         lines = file.read().decode("utf-8", "replace").replace("\r", "\n").split("\n")
     said = [line.strip() for line in lines if line.strip()]
     errors = [line for line in said if line.startswith("error: ")]
-    return status, (errors or said or [f"exit status {status}"])[-1].removeprefix("error: ")
+    return (errors or said or [f"exit status {status}"])[-1].removeprefix("error: ")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The three commands on one video, cycle after cycle, until the masks stop changing.
 
 Behind tools/run_video.sh. A finished step leaves OUT/steps/NAME, which holds a digest of its
-command, its settings and the steps before it; it is done again only where that has changed.
+command, of the settings and files that it reads and of the steps before it; it is done again only
+where that has changed.
 """
 
 from __future__ import annotations
@@ -13,21 +14,28 @@ import fcntl
 import hashlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import project_root
 
 from ike_data.atomic import atomic_file
-from ike_data.command_line import PROJECT_CONFIG, path_argument, prepare_out_path, run_command
-from ike_data.config import Config, format_config, read_config
+from ike_data.command_line import (
+    EXIT_BAD_INPUT,
+    PROJECT_CONFIG,
+    path_argument,
+    prepare_out_path,
+    run_command,
+)
+from ike_data.config import SECTIONS, Config, format_config, read_config
 from ike_data.errors import InputError
 
-IN_USE = 3  # exit status: another run works on this OUT
+_LEFTOVERS = ".partial-*", ".old-*"  # of a killed `ike_data.atomic`
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -45,6 +53,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--annotations", type=path_argument, help="annotations (.png), for scores in the report"
     )
+    # A file descriptor with the lock of OUT, from run_dataset.py.
+    parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
     return parser
 
 
@@ -92,12 +102,17 @@ def main() -> None:
     args = get_args_parser().parse_args()
     config = read_config(args.config)
     frames = Path(os.path.abspath(args.frames))
-    inputs = describe_inputs(frames)
-    if args.annotations is not None:
-        inputs += describe_inputs(args.annotations)
+    annotations = args.annotations and Path(os.path.abspath(args.annotations))
+    if annotations:
+        describe_inputs(annotations)  # complains before any work is done
+    models = args.models or config.optical_flow.models
     out = Path(os.path.abspath(prepare_out_path(args.out)))
     iteration, epoch = last_saved(args.config, config)
-    steps = Steps(out, inputs)
+    lock = args.lock or claim(out)
+    if lock is None:
+        print(f"error: {out}: another run works on it; wait for its end", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT)
+    steps = Steps(out, frames, lock)
 
     flow_flags = [f"--method={args.method}"] if args.method else []
     flow_flags += [f"--models={os.path.abspath(args.models)}"] if args.models else []
@@ -109,11 +124,14 @@ def main() -> None:
         ["extract_optical_flow.py", *common, f"--out_path={out / 'flow'}", *flow_flags],
         out / "flow" / "fwd_of",
         dataclasses.replace(config, paths=type(config.paths)()),
+        sections=["Optical Flow"],
+        reads=[Path(os.path.abspath(models))] if models else [],
         # Flow of other settings or frames is not mixed with the new.
         when_changed=["--overwrite"],
     )
 
     results: list[Path] = []
+    changes: list[str] = []
     own_features = config.graph_module.ike_features_paths
     for cycle in range(1, args.cycles + 1):
         # The maps that the user gives are features in every cycle.
@@ -131,6 +149,8 @@ def main() -> None:
             ["run_graph_module.py", *common, f"--of_path={out / 'flow'}", f"--out_path={graph}"],
             pseudo_gt,
             cycle_config,
+            sections=["General", "Graph Module"],
+            reads=own_features,
             saved_as=f"cycle_{cycle}.ini",
         )
         steps.run(
@@ -138,16 +158,22 @@ def main() -> None:
             ["main.py", *common, f"--pseudo_gt_path={pseudo_gt}", f"--out_path={network}"],
             results[-1],
             cycle_config,
+            sections=["General", "Network Module"],
+            reads=[encoder] if (encoder := config.network_module.pretrained_encoder) else [],
             saved_as=f"cycle_{cycle}.ini",
             when_again=["--resume"],
         )
         if cycle > 1:
-            change = mean_change(*results[-2:])
+            latest = steps.value(
+                f"change_{cycle}", lambda: f"{mean_change(results[-2], results[-1]):.6f}"
+            )
+            changes.append(latest)
+            change = float(latest)
             print(f"cycle {cycle} changed the masks by {change:.4f} on average", flush=True)
             if change < args.threshold:
                 print(f"that is less than {args.threshold:g}: they are the result")
                 break
-    write_changes(out / "cycles.csv", results)
+    write_changes(out / "cycles.csv", changes)
 
     final = out / "final"
     video = [f"--frames={frames}"]
@@ -161,16 +187,16 @@ def main() -> None:
         for cycle in range(1, len(results) + 1)
         for module in ("graph", "net")
     ]
-    annotations = [f"--annotations={os.path.abspath(args.annotations)}"] if args.annotations else []
     steps.run(
         "final_pictures",
         [
             "tools/visualize.py",
             *("--results", *stages, *video, f"--flow={out / 'flow'}", f"--out={final}"),
-            *annotations,
+            *([f"--annotations={annotations}"] if annotations else []),
             "--report",
         ],
         final / "report.html",
+        reads=[annotations] if annotations else [],
     )
     print(
         f"\nmasks:  {final / 'masks'}\nvideo:  {final / 'overlay.mp4'}\n"
@@ -194,14 +220,29 @@ def last_saved(path: Path, config: Config) -> tuple[int, int]:
     return iterations[-1], (network.to_save_epochs or (network.n_epochs,))[-1]
 
 
+def claim(out: Path) -> int | None:
+    """A file descriptor that holds the lock of ``out``; None where another run holds it.
+
+    A command that is started with the descriptor holds the lock as well: what outlives a killed
+    run still keeps others away.
+    """
+    lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
 def describe_inputs(path: Path) -> str:
-    """Names, sizes and times of the files of a video: they tell if it has changed.
+    """Names, sizes and times of the files of an input: they tell if it has changed.
 
     Raises:
         InputError: there is nothing.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such folder or video file")
+        raise InputError(f"{path}: no such file or folder")
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     lines = []
     for file in files:
@@ -226,35 +267,30 @@ def mean_change(before: Path, after: Path) -> float:
     return total / n_masks
 
 
-def write_changes(path: Path, results: Sequence[Path]) -> None:
-    """A line for each cycle: how much it changed the network's masks."""
+def write_changes(path: Path, changes: Sequence[str]) -> None:
+    """A line for each cycle from the second: how much it changed the network's masks."""
     with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["cycle", "mean_change"])
-        for cycle in range(2, len(results) + 1):
-            change = mean_change(results[cycle - 2], results[cycle - 1])
-            writer.writerow([cycle, f"{change:.6f}"])
+        writer.writerows(enumerate(changes, start=2))
 
 
 class Steps:
-    """The steps of a run in OUT, one after the other; one run at a time."""
+    """The steps of a run in OUT, one after the other."""
 
-    def __init__(self, out: Path, inputs: str) -> None:
-        """
+    def __init__(self, out: Path, frames: Path, lock: int) -> None:
+        """``lock``: see `claim`.
+
         Raises:
-            SystemExit: another run works on ``out``.
+            InputError: there are no ``frames``.
         """
-        self._out, self._digest = out, inputs
-        # Commands inherit the lock: what outlives a killed run still holds it.
-        self._lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        os.set_inheritable(self._lock, True)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"error: {out}: another run works on it; wait for its end", file=sys.stderr)
-            raise SystemExit(IN_USE) from None
+        self._out, self._digest, self._lock = out, describe_inputs(frames), lock
+        self._busy, self._stopped_by = False, 0
         self._child: subprocess.Popen[bytes] | None = None
-        signal.signal(signal.SIGTERM, self._stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup has SIGHUP ignored.
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._stop)
 
     def run(
         self,
@@ -264,6 +300,8 @@ class Steps:
         config: Config | None = None,
         *,
         saved_as: str | None = None,
+        sections: Sequence[str] = (),
+        reads: Sequence[Path] = (),
         when_changed: Sequence[str] = (),
         when_again: Sequence[str] = (),
     ) -> None:
@@ -271,51 +309,95 @@ class Steps:
 
         Args:
             command: a script of the project and its flags.
-            makes: what is there when it is done.
+            makes: what is there when it is done, in a folder of OUT.
             config: its settings, saved as OUT/``saved_as``, by default OUT/``name``.ini.
+            sections: of ``config``; it is done again where one of them has changed.
+            reads: what it reads besides the frames and the steps before it.
             when_changed: more flags where an earlier run has begun it with other settings.
             when_again: more flags where an earlier run with these settings has not finished it.
 
         Raises:
+            InputError: one of ``reads`` is not there.
             SystemExit: it failed, with its exit status; it has said why.
         """
-        settings = "" if config is None else format_config(config)
-        text = "\0".join([self._digest, *command, settings])
-        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        unread = [section for section in SECTIONS if section not in sections]
+        settings = "" if config is None else format_config(config, unread)
+        self._depend_on(*command, settings, *map(describe_inputs, reads))
         begun, done = (self._out / "steps" / f"{name}{end}" for end in (".begun", ""))
         if _read(done) == self._digest and makes.exists():
             print(f"{name}: done before")
             return
         done.parent.mkdir(exist_ok=True)
         done.unlink(missing_ok=True)
-        earlier = _read(begun)
+        earlier, mark = _read(begun), self._digest
+        if earlier == self._digest:
+            command = [*command, *when_again]
+        elif earlier is not None and when_changed:
+            command = [*command, *when_changed]
+            # Until it is done: a run that is killed may leave some of the old.
+            mark += " in place of another"
+        _write(begun, mark)
         if earlier is not None:
-            command = [*command, *(when_again if earlier == self._digest else when_changed)]
-        _write(begun, self._digest)
+            remove_leftovers(self._out / makes.relative_to(self._out).parts[0])
         if config is not None:
             path = self._out / (saved_as or f"{name}.ini")
-            _write(path, f"; Settings of this cycle, made by tools/run_video.sh.\n\n{settings}")
+            text = (
+                f"; Settings of this step, made by tools/run_video.sh.\n\n{format_config(config)}"
+            )
+            _write(path, text)
             command = [*command, f"--config={path}"]
         print(f"\n$ {shlex.join(['python', *command])}", flush=True)
         script, *flags = command
+        self._busy = True
         self._child = subprocess.Popen(
             [sys.executable, str(project_root.PROJECT_ROOT / script), *flags],
             pass_fds=[self._lock],
         )
-        try:
-            status = self._child.wait()
-        except BaseException:
+        if self._stopped_by:
             self._child.terminate()
-            self._child.wait()
-            raise
+        status = self._child.wait()
+        self._busy, self._child = False, None
+        if self._stopped_by:
+            self._end()
         if status:
             # A process that a signal has ended has a negative status.
             raise SystemExit(status if status > 0 else 128 - status)
         _write(done, self._digest)
 
-    def _stop(self, *_: object) -> NoReturn:
-        print("error: stopped; run the same command again to go on", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGTERM)
+    def value(self, name: str, compute: Callable[[], str]) -> str:
+        """What ``compute`` makes of the steps so far, kept in OUT/steps/``name``."""
+        path = self._out / "steps" / name
+        digest, _, value = (_read(path) or "").partition(" ")
+        if digest != self._digest:
+            value = compute()
+            _write(path, f"{self._digest} {value}")
+        return value
+
+    def _depend_on(self, *texts: str) -> None:
+        text = "\0".join([self._digest, *texts])
+        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _stop(self, number: int, _: object) -> None:
+        # While a command is being started it is not known yet: `run` ends it then.
+        self._stopped_by = number
+        if self._child is not None:
+            self._child.terminate()
+        elif not self._busy:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        print("error: stopped; run the same command again to go on", file=sys.stderr, flush=True)
+        raise SystemExit(128 + self._stopped_by)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed command had not finished to write; no other may work on ``folder``."""
+    for pattern in _LEFTOVERS:
+        for path in list(folder.rglob(pattern)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str | None:
