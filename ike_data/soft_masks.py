@@ -43,14 +43,19 @@ def write_feature_maps(folder: Path, maps: torch.Tensor) -> None:
     with atomic_folder(folder) as partial:
 
         def write(idx: int) -> None:
-            # clone: torch.save writes the whole storage that a view belongs to.
-            frame_map = maps[idx].detach().to("cpu", torch.float32).contiguous().clone()
-            # An open file: torch.save reports a full disk as such only there.
-            with (partial / mask_name(idx)).open("wb") as file:
-                torch.save(frame_map, file)
+            save_map(partial / mask_name(idx), maps[idx])
 
         for _ in map_on_cores(write, range(len(maps)), torch.device("cpu")):
             pass
+
+
+def save_map(path: Path, frame_map: torch.Tensor) -> None:
+    """Write a map [H, W, C] as float32."""
+    # clone: torch.save writes the whole storage that a view belongs to.
+    frame_map = frame_map.detach().to("cpu", torch.float32).contiguous().clone()
+    # An open file: torch.save reports a full disk as such only there.
+    with path.open("wb") as file:
+        torch.save(frame_map, file)
 
 
 def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int) -> None:
@@ -59,27 +64,28 @@ def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int
     Resized bilinearly (align_corners=False). The folder appears when all files are written.
     """
     with atomic_folder(folder) as partial:
-
-        def encode(mask: torch.Tensor) -> bytes:
-            image = resize_mask(mask.detach().to("cpu", torch.float32), height, width)
-            grey = (image * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-            # Runs of equal values are most of what there is to compress in a mask: half the
-            # time of the default for a tenth fewer bytes.
-            encoded, data = cv2.imencode(
-                ".png", grey, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-            )
-            assert encoded
-            return bytes(data)
-
         # The seed is one mask for all frames.
-        same = encode(masks[0]) if masks.stride(0) == 0 else None
+        same = encode_mask(masks[0], height, width) if masks.stride(0) == 0 else None
 
         def write(idx: int) -> None:
-            data = encode(masks[idx]) if same is None else same
+            data = encode_mask(masks[idx], height, width) if same is None else same
             (partial / mask_name(idx, ".png")).write_bytes(data)
 
         for _ in map_on_cores(write, range(len(masks)), torch.device("cpu")):
             pass
+
+
+def encode_mask(mask: torch.Tensor, height: int, width: int) -> bytes:
+    """A mask [H, W] in [0, 1] as the bytes of an 8-bit grey .png of height x width pixels."""
+    image = resize_mask(mask.detach().to("cpu", torch.float32), height, width)
+    grey = (image * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    # Runs of equal values are most of what there is to compress in a mask: half the time of the
+    # default for a tenth fewer bytes.
+    encoded, data = cv2.imencode(
+        ".png", grey, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    )
+    assert encoded
+    return bytes(data)
 
 
 def resize_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:

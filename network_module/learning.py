@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 
+from ike_data.atomic import atomic_folder
 from ike_data.config import NetworkModule
 from ike_data.errors import InputError
 from ike_data.frames import Frames
-from ike_data.soft_masks import write_mask_images, write_soft_masks
+from ike_data.overlap import written_behind
+from ike_data.soft_masks import encode_mask, mask_name, save_map
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
@@ -126,12 +128,13 @@ def learn_video(
                 f"(cross-entropy {loss.cross_entropy:.4f}, dice {loss.dice:.4f})"
             )
             if epoch in to_save:
+                name = f"epoch_{epoch:05d}"
                 masks = predict(
                     training.result, video, batch_size=batch_size, device=device, half=half
                 )
-                if not torch.isfinite(masks).all():
-                    raise diverged(epoch, settings.learning_rate)
-                name = f"epoch_{epoch:05d}"
+                write_masks(
+                    *(out_path, name, masks, frames), diverged(epoch, settings.learning_rate)
+                )
                 save_checkpoint(
                     out_path / "models" / f"{name}.pth",
                     training.result,
@@ -139,7 +142,6 @@ def learn_video(
                     epoch,
                     working_size,
                 )
-                write_masks(out_path, name, masks, frames)
                 report += f", saved {out_path / 'results_pt' / name}"
             log(epoch, *loss)
             print(report, flush=True)
@@ -176,13 +178,37 @@ def apply_checkpoint(
     masks = predict(
         model.to(device), video, batch_size=settings.batch_size, device=device, half=half
     )
-    if not torch.isfinite(masks).all():
-        raise InputError(f"{checkpoint}: gives masks that are not finite; train it again")
-    write_masks(out_path, name, masks, frames)
+    not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
+    write_masks(out_path, name, masks, frames, not_finite)
     print(f"masks written to {out_path / 'results_pt' / name}")
 
 
-def write_masks(out_path: Path, name: str, masks: torch.Tensor, frames: Frames) -> None:
-    """Write ``masks``, [n, H, W], to results_pt/``name`` and results_images/``name``."""
-    write_soft_masks(out_path / "results_pt" / name, masks)
-    write_mask_images(out_path / "results_images" / name, masks, frames.height, frames.width)
+def write_masks(
+    out_path: Path,
+    name: str,
+    batches: Iterable[tuple[int, torch.Tensor]],
+    frames: Frames,
+    not_finite: InputError,
+) -> None:
+    """Write masks to results_pt/``name`` and results_images/``name``, while the next are computed.
+
+    Args:
+        batches: see `predict`.
+        not_finite: raised, and nothing is left, where a mask has a value that is not finite.
+    """
+    with (
+        atomic_folder(out_path / "results_pt" / name) as maps,
+        atomic_folder(out_path / "results_images" / name) as images,
+        written_behind() as write,
+    ):
+        for start, masks in batches:
+            if not torch.isfinite(masks).all():
+                raise not_finite
+
+            def write_batch(start: int = start, masks: torch.Tensor = masks) -> None:
+                for idx, mask in enumerate(masks, start):
+                    save_map(maps / mask_name(idx), mask.unsqueeze(-1))
+                    data = encode_mask(mask, frames.height, frames.width)
+                    (images / mask_name(idx, ".png")).write_bytes(data)
+
+            write(write_batch)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from tqdm import tqdm
 
@@ -9,7 +11,6 @@ from network_module.dataset import to_unit_range
 from network_module.precision import half_precision
 
 
-@torch.inference_mode()
 def predict(
     model: torch.nn.Module,
     frames: torch.Tensor,
@@ -17,7 +18,7 @@ def predict(
     batch_size: int,
     device: torch.device,
     half: bool = False,
-) -> torch.Tensor:
+) -> Iterator[tuple[int, torch.Tensor]]:
     """The object's probability in every pixel, softmax channel 1.
 
     Args:
@@ -26,14 +27,12 @@ def predict(
         batch_size: frames at a time.
         half: convolutions in bfloat16.
 
-    Returns:
-        float32 [n, H, W] in [0, 1], on the CPU.
+    Yields:
+        Of each batch the index of its first frame and float32 [b, H, W] in [0, 1], on the CPU.
     """
-    masks = torch.empty(len(frames), *frames.shape[2:])
     batches = tqdm(range(0, len(frames), batch_size), desc="predicting", unit="batch", leave=False)
     for start in batches:
-        batch = slice(start, start + batch_size)
-        with half_precision(half, device):
-            logits = model(to_unit_range(frames[batch], device))
-        masks[batch] = logits.float().softmax(dim=1)[:, 1].cpu()
-    return masks
+        with torch.inference_mode(), half_precision(half, device):
+            logits = model(to_unit_range(frames[start : start + batch_size], device))
+            masks = logits.float().softmax(dim=1)[:, 1].cpu()
+        yield start, masks

@@ -27,7 +27,7 @@ from network_module.dataset import shuffled_batches
 from network_module.losses import cross_entropy, dice
 from network_module import learning, precision
 from network_module.precision import use_half
-from network_module.prediction import predict
+from network_module.prediction import predict as predict_batches
 from network_module.training import EpochLoss, Training
 from network_module.unet import UNet, seeded_unet
 
@@ -50,6 +50,10 @@ def square_video(n_frames: int, height: int = 32, width: int = 48) -> tuple[np.n
 def square_tensors(n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     frames, masks = square_video(n_frames)
     return torch.from_numpy(frames).permute(0, 3, 1, 2), torch.from_numpy(masks)
+
+
+def predict(*arguments, **settings) -> torch.Tensor:
+    return torch.cat([masks for _, masks in predict_batches(*arguments, **settings)])
 
 
 def train_all(model: torch.nn.Module, *data: torch.Tensor, **changes) -> list[EpochLoss]:
