@@ -368,16 +368,15 @@ def compare_raft(args: argparse.Namespace) -> None:
                 both = [
                     model(*order, num_flow_updates=args.iters)[-1] for order in (pair, pair[::-1])
                 ]
-                flows.append(
-                    tuple(cut_flow(flow, *frames[0].shape[:2])[0].cpu().numpy() for flow in both)
-                )
+                fwd, bwd = (cut_flow(flow, *frames[0].shape[:2])[0].cpu().numpy() for flow in both)
+                flows.append((fwd, bwd))
         return flows
 
     def ours(mixed_precision: bool) -> list[tuple[np.ndarray, np.ndarray]]:
         method = RaftFlow(model, iters=args.iters, mixed_precision=mixed_precision, device=device)
         return [
-            tuple(flow.transpose(2, 0, 1) for flow in both)
-            for _, *both in flows_of_pairs(frames, range(args.n_pairs), method)
+            (fwd.transpose(2, 0, 1), bwd.transpose(2, 0, 1))
+            for _, fwd, bwd in flows_of_pairs(frames, range(args.n_pairs), method)
         ]
 
     ways: dict[str, Callable[[], list]] = {
