@@ -1,9 +1,9 @@
 """The soft masks that colour and position alone explain; not in the paper.
 
-Ridge regression of the masks on random Fourier features (Rahimi and Recht, "Random Features for
-Large-Scale Kernel Machines", NIPS 2007), the Gaussian kernel of a pixel's colour and position. A
-frame's weights are learnt from the frames around it, so that what one of them has missed, or has
-too much of, is judged by the others.
+Ridge regression of the masks, cut at 0.5 as the network's pseudo-labels are, on random Fourier
+features (Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", NIPS 2007), the
+Gaussian kernel of a pixel's colour and position. A frame's weights are learnt from the frames
+around it, so that what one of them has missed, or has too much of, is judged by the others.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ N_FOURIER = 600  # random features
 # Widths of the Gaussian kernel: Lab's lightness, its two colour axes, position in frame heights.
 LIGHTNESS, COLOUR, POSITION = 20.0, 10.0, 0.3
 RIDGE = 1.0
+_HARD_THRESHOLD = 0.5
 _SHRINK = 2  # masks and frames are looked at in half their size
 _SAMPLE_STEP = 2  # a fit looks at every second pixel of every second row of these
 
@@ -40,7 +41,8 @@ def appearance_masks(
     """
     n_frames, height, width = masks.shape
     size = max(height // _SHRINK, 1), max(width // _SHRINK, 1)
-    small = F.interpolate(masks[:, None], size=size, mode="area")[:, 0]  # [n, h, w]
+    labels = (masks >= _HARD_THRESHOLD).to(masks.dtype)
+    labels = F.interpolate(labels[:, None], size=size, mode="area")[:, 0]  # [n, h, w]
     generator = torch.Generator().manual_seed(0)
     frequencies = torch.randn(5, N_FOURIER, generator=generator).to(masks)
     phases = (2 * math.pi * torch.rand(N_FOURIER, generator=generator)).to(masks)
@@ -56,7 +58,7 @@ def appearance_masks(
     def moments(idx: int) -> tuple[torch.Tensor, torch.Tensor]:
         z = fourier(idx, sample)
         # Half of the range is taken off: without a bias, 0 is what nothing speaks for.
-        return z.T @ z, z.T @ (small[idx].flatten()[sample, None] - 0.5)
+        return z.T @ z, z.T @ (labels[idx].flatten()[sample, None] - 0.5)
 
     window: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
     ridge = RIDGE * torch.eye(N_FOURIER).to(masks)

@@ -113,6 +113,10 @@ class NetworkModule:
     seed: int = _key("int", 0, low=0, high=2**63 - 1)
     mixed_precision: str = _key("choice", "auto", choices=("auto", "yes", "no"))
     deterministic: bool = _key("bool", True)
+    # Not the paper's; a file without them gives the paper's method.
+    passes_per_epoch: int = _key("int", 1, low=1, high=1_000_000)
+    cosine_decay: bool = _key("bool", False)
+    confidence_weights: bool = _key("bool", False)
     soft_labels: bool = _key("bool", False)
     flips: bool = _key("bool", False)
     light: float = _key("float", 0.0, low=0, high=0.99)

@@ -8,42 +8,59 @@ import torch.nn.functional as F
 _HARD_THRESHOLD = 0.5
 
 
+def hard_labels(soft_masks: torch.Tensor) -> torch.Tensor:
+    """1 where the soft mask is at least 0.5, else 0, in the type of ``soft_masks``."""
+    return (soft_masks >= _HARD_THRESHOLD).to(soft_masks.dtype)
+
+
+def confidence(soft_masks: torch.Tensor) -> torch.Tensor:
+    """|2 t - 1|: 1 where a soft mask is sure of either class, 0 where it is undecided."""
+    return (2 * soft_masks - 1).abs()
+
+
 def cross_entropy(
-    logits: torch.Tensor, soft_masks: torch.Tensor, *, soft_labels: bool = False
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Cross-entropy with the hard label (soft mask >= 0.5), the mean over all pixels.
+    """Cross-entropy with the label of each pixel, the (weighted) mean over all pixels.
 
     Args:
         logits: [n, 2, H, W], background and object.
-        soft_masks: [n, H, W] in [0, 1].
-        soft_labels: with the soft mask itself as the label's probability (not in the paper).
+        labels: [n, H, W], probability of the object, 0 or 1 in the paper.
+        weights: [n, H, W] of the pixels, at least 0; all are equal where left out.
 
     Returns:
         A scalar in nats, at least 0.
     """
-    labels = soft_masks if soft_labels else (soft_masks >= _HARD_THRESHOLD).to(logits.dtype)
     # Labels as probabilities, not as indices: for these PyTorch's CUDA kernel adds up in random
     # order.
-    return F.cross_entropy(logits, _both_classes(labels))
+    if weights is None:
+        return F.cross_entropy(logits, _both_classes(labels))
+    losses = F.cross_entropy(logits, _both_classes(labels), reduction="none")  # [n, H, W]
+    return (weights * losses).sum() / weights.sum().clamp(min=1)
 
 
-def dice(logits: torch.Tensor, soft_masks: torch.Tensor) -> torch.Tensor:
-    """1 - (2 sum(p t) + 1) / (sum p + sum t + 1), p the softmax of ``logits``, t the soft mask.
+def dice(
+    logits: torch.Tensor, soft_masks: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """1 - (2 sum(w p t) + 1) / (sum(w p) + sum(w t) + 1), p the softmax of ``logits``.
 
-    The sums run over the pixels of a frame; the mean of the object's and the background's dice,
-    averaged over the batch.
+    t is the soft mask and w the weight of a pixel. The sums run over the pixels of a frame; the
+    mean of the object's and the background's dice, averaged over the batch.
 
     Args:
         logits: [n, 2, H, W], background and object.
         soft_masks: [n, H, W] in [0, 1].
+        weights: [n, H, W], at least 0; 1 where left out.
 
     Returns:
         A scalar in [0, 1).
     """
     p = logits.softmax(dim=1)  # [n, 2, H, W]
     t = _both_classes(soft_masks)
-    overlap = (p * t).sum(dim=(2, 3))  # [n, 2]
-    total = p.sum(dim=(2, 3)) + t.sum(dim=(2, 3))
+    weighted_p = p if weights is None else p * weights[:, None]
+    weighted_t = t if weights is None else t * weights[:, None]
+    overlap = (weighted_p * t).sum(dim=(2, 3))  # [n, 2]
+    total = weighted_p.sum(dim=(2, 3)) + weighted_t.sum(dim=(2, 3))
     return (1 - (2 * overlap + 1) / (total + 1)).mean()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from tqdm import tqdm
 from ike_data.errors import InputError
 from network_module.augmentation import change_light, flip_some
 from network_module.dataset import shuffled_batches, to_unit_range
-from network_module.losses import cross_entropy, dice
+from network_module.losses import confidence, cross_entropy, dice, hard_labels
 from network_module.precision import half_precision
 
 
@@ -25,6 +26,8 @@ class EpochLoss(NamedTuple):
 
 class Training:
     """Training of a model in place, epoch by epoch: AdamW, shuffled batches.
+
+    Cross-entropy takes the soft masks cut at 0.5, dice takes them as they are (METHOD section 4).
 
     Everything that the next epoch depends on can be taken (`state`) and put back (`load_state`).
     """
@@ -40,7 +43,10 @@ class Training:
         seed: int,
         device: torch.device,
         half: bool = False,
+        passes_per_epoch: int = 1,
+        decay_epochs: int = 0,
         soft_labels: bool = False,
+        confidence_weights: bool = False,
         flips: bool = False,
         light: float = 0.0,
         weight_average: float = 0.0,
@@ -52,7 +58,12 @@ class Training:
             soft_masks: float32 [n, H, W] in [0, 1].
             seed: of the order of the frames; PyTorch's global random state is not used.
             half: convolutions in bfloat16; weights, norms' sums and losses stay in float32.
-            soft_labels: see `cross_entropy`.
+            passes_per_epoch: passes over the frames that are one epoch.
+            decay_epochs: the learning rate falls along half a cosine from ``learning_rate`` at the
+                start to 0 after this many epochs; 0: it stays.
+            soft_labels: cross-entropy takes the soft masks as they are, too.
+            confidence_weights: dice takes the labels of cross-entropy, and in both a pixel weighs
+                as much as its soft mask is sure (`confidence`).
             flips, light: see `augmentation`.
             weight_average: decay of the running mean that is `result`; 0: the last weights.
         """
@@ -60,7 +71,9 @@ class Training:
         self._model = model
         self._frames, self._soft_masks = frames, soft_masks
         self._batch_size, self._learning_rate, self._device = batch_size, learning_rate, device
-        self._half, self._soft_labels = half, soft_labels
+        self._half = half
+        self._passes_per_epoch, self._decay_epochs = passes_per_epoch, decay_epochs
+        self._soft_labels, self._confidence_weights = soft_labels, confidence_weights
         self._flips, self._light = flips, light
         self._mean: AveragedModel | None = None
         if weight_average:
@@ -75,30 +88,40 @@ class Training:
         return self._model if self._mean is None else self._mean.module
 
     def run_epoch(self) -> EpochLoss:
-        """Pass over all frames once.
+        """Pass over all frames, ``passes_per_epoch`` times.
 
         Raises:
             InputError: the loss is not finite.
         """
         self.epoch += 1
         sums = torch.zeros(2)
-        batches = shuffled_batches(len(self._frames), self._batch_size, self._shuffling)
-        for batch in tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False):
+        batches = [
+            batch
+            for _ in range(self._passes_per_epoch)
+            for batch in shuffled_batches(len(self._frames), self._batch_size, self._shuffling)
+        ]
+        bar = tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False)
+        for idx, batch in enumerate(bar):
+            if self._decay_epochs:
+                done = (self.epoch - 1 + idx / len(batches)) / self._decay_epochs
+                rate = self._learning_rate * (1 + math.cos(math.pi * done)) / 2
+                self._optimiser.param_groups[0]["lr"] = rate
             frames = to_unit_range(self._frames[batch], self._device)
-            labels = self._soft_masks[batch].to(self._device)
+            masks = self._soft_masks[batch].to(self._device)
             if self._flips:
-                frames, labels = flip_some(frames, labels, self._shuffling)
+                frames, masks = flip_some(frames, masks, self._shuffling)
             if self._light:
                 frames = change_light(frames, self._light, self._shuffling)
             with half_precision(self._half, self._device):
                 logits = self._model(frames)
             logits = logits.float()
-            losses = torch.stack(
-                [
-                    cross_entropy(logits, labels, soft_labels=self._soft_labels),
-                    dice(logits, labels),
-                ]
-            )
+            labels = masks if self._soft_labels else hard_labels(masks)
+            if self._confidence_weights:
+                weights = confidence(masks)
+                terms = cross_entropy(logits, labels, weights), dice(logits, labels, weights)
+            else:
+                terms = cross_entropy(logits, labels), dice(logits, masks)
+            losses = torch.stack(terms)
             if not torch.isfinite(losses).all():
                 raise diverged(self.epoch, self._learning_rate)
             self._optimiser.zero_grad()
@@ -107,7 +130,7 @@ class Training:
             if self._mean is not None:
                 self._mean.update_parameters(self._model)
             sums += len(batch) * losses.detach().cpu()
-        means = sums / len(self._frames)
+        means = sums / (self._passes_per_epoch * len(self._frames))
         return EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
 
     def state(self) -> dict[str, Any]:

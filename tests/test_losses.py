@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from network_module.losses import cross_entropy, dice
+from network_module.losses import confidence, cross_entropy, dice, hard_labels
 
 
 def logits_of(object_probability: list[list[float]]) -> torch.Tensor:
@@ -22,16 +22,43 @@ def masks_of(soft_mask: list[list[float]]) -> torch.Tensor:
 
 
 def test_cross_entropy_by_hand():
-    # Hard labels 1, 0, 1: the threshold 0.5 itself is object. -(ln 3/4 + ln 3/4 + ln 1/5) / 3.
-    loss = cross_entropy(logits_of([[0.75, 0.25, 0.2]]), masks_of([[1.0, 0.4, 0.5]]))
+    # Labels 1, 0, 1: -(ln 3/4 + ln 3/4 + ln 1/5) / 3.
+    loss = cross_entropy(logits_of([[0.75, 0.25, 0.2]]), masks_of([[1.0, 0.0, 1.0]]))
     assert loss.shape == ()
     assert loss.item() == pytest.approx((2 * math.log(4 / 3) + math.log(5)) / 3, abs=1e-12)
 
 
 def test_cross_entropy_with_soft_labels_by_hand():
     # -(3/4 ln 3/4 + 1/4 ln 1/4): the label 3/4 in place of 1.
-    loss = cross_entropy(logits_of([[0.75]]), masks_of([[0.75]]), soft_labels=True)
+    loss = cross_entropy(logits_of([[0.75]]), masks_of([[0.75]]))
     assert loss.item() == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4), abs=1e-12)
+
+
+def test_weighted_cross_entropy_by_hand():
+    # -(2 ln 3/4 + 0 ln 1/5 + 1/2 ln 1/4) / 2.5
+    loss = cross_entropy(
+        logits_of([[0.75, 0.2, 0.25]]), masks_of([[1, 1, 1]]), masks_of([[2, 0, 0.5]])
+    )
+    assert loss.item() == pytest.approx((2 * math.log(4 / 3) + math.log(4) / 2) / 2.5, abs=1e-12)
+
+
+def test_no_pixel_with_a_weight():
+    logits, labels = logits_of([[0.75, 0.2]]), masks_of([[1.0, 0.0]])
+    assert cross_entropy(logits, labels, torch.zeros_like(labels)) == 0
+    assert dice(logits, labels, torch.zeros_like(labels)) == 0
+
+
+def test_weighted_dice_by_hand():
+    # Weights 2, 0: of the object p = 0.75, t = 1: 1 - (2 * 1.5 + 1) / (1.5 + 2 + 1) = 1/9;
+    # of the background p = 0.25, t = 0: 1 - (0 + 1) / (0.5 + 0 + 1) = 1/3.
+    loss = dice(logits_of([[0.75, 0.25]]), masks_of([[1.0, 0.4]]), masks_of([[2.0, 0.0]]))
+    assert loss.item() == pytest.approx((1 / 9 + 1 / 3) / 2, abs=1e-12)
+
+
+def test_labels_and_confidence_of_soft_masks():
+    masks = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
+    assert hard_labels(masks).tolist() == [0, 0, 1, 1, 1]
+    assert confidence(masks).tolist() == [1, 0.5, 0, 0.5, 1]
 
 
 def test_dice_by_hand():
@@ -62,7 +89,8 @@ def test_losses_agree_with_numpy():
             frames.append(1 - (2 * (q * s).sum() + 1) / (q.sum() + s.sum() + 1))
 
     tensors = torch.from_numpy(logits), torch.from_numpy(t)
-    assert cross_entropy(*tensors).item() == pytest.approx(expected_cross_entropy, abs=1e-12)
+    found = cross_entropy(tensors[0], hard_labels(tensors[1])).item()
+    assert found == pytest.approx(expected_cross_entropy, abs=1e-12)
     assert dice(*tensors).item() == pytest.approx(np.mean(frames), abs=1e-12)
 
 

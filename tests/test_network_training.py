@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import copy
+import math
 import csv
 import os
 import re
@@ -265,7 +266,47 @@ def test_weight_average_is_the_running_mean_over_steps():
     assert not torch.equal(training.result.weight, model.weight)
 
 
-ALL_CHANGES = dict(soft_labels=True, flips=True, light=0.3, weight_average=0.8)
+def test_the_learning_rate_falls_along_half_a_cosine(monkeypatch):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *args):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    frames, masks = square_tensors(4)
+    settings = dict(batch_size=2, learning_rate=0.08, seed=0, device=CPU, decay_epochs=2)
+    training = Training(pixelwise_model(), frames, masks, **settings)
+    training.run_epoch()
+    training.run_epoch()
+    # cos 0, 45, 90 and 135 degrees, between 1 and -1, brought between 0.08 and 0.
+    half = math.sqrt(0.5)
+    assert rates == pytest.approx([0.08, 0.04 * (1 + half), 0.04, 0.04 * (1 - half)])
+
+
+def test_an_epoch_of_several_passes_is_several_epochs():
+    frames, masks = square_tensors(5)
+    settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
+    models = [seeded_unet(2, seed=0) for _ in range(2)]
+    one = Training(models[0], frames, masks, **settings, passes_per_epoch=3)
+    loss = one.run_epoch()
+    several = Training(models[1], frames, masks, **settings)
+    losses = [several.run_epoch() for _ in range(3)]
+    assert loss.total == pytest.approx(np.mean([loss.total for loss in losses]), abs=1e-5)
+    for p, q in zip(*(model.parameters() for model in models), strict=True):
+        assert torch.equal(p, q)
+
+
+ALL_CHANGES = dict(
+    passes_per_epoch=2,
+    decay_epochs=3,
+    soft_labels=True,
+    confidence_weights=True,
+    flips=True,
+    light=0.3,
+    weight_average=0.8,
+)
 
 
 def test_training_goes_on_equally_with_all_changes():
@@ -535,9 +576,13 @@ def test_pretrained_encoder_with_other_channels_or_missing(workplace):
 
 @pytest.mark.parametrize("n_epochs", [1, 2])
 def test_diverged_training_names_the_learning_rate_and_saves_nothing(workplace, n_epochs):
-    # One batch an epoch: the first loss is finite, the weights after it are not usable.
+    # One step an epoch: the first loss is finite, the weights after it are not usable.
     workplace.configure(
-        learning_rate=1e30, n_epochs=n_epochs, to_save_epochs=n_epochs, batch_size=4
+        learning_rate=1e30,
+        n_epochs=n_epochs,
+        to_save_epochs=n_epochs,
+        batch_size=4,
+        passes_per_epoch=1,
     )
     workplace.refused(rf"learning_rate = 1e\+30: training diverged in epoch {n_epochs}")
 
