@@ -130,7 +130,9 @@ def announce(
 
     def record(results: Iterable[Path]) -> None:
         saved = out_path / "config.ini"
-        if saved.exists() and not saved.read_text(encoding="utf-8").endswith(settings):
+        if saved.exists() and not saved.read_text(encoding="utf-8", errors="replace").endswith(
+            settings
+        ):
             for path in results:
                 if path.is_dir():
                     shutil.rmtree(path)
