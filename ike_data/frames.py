@@ -22,8 +22,8 @@ _FORMATS = ("JPEG", "PNG")
 _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # FFmpeg draws a text file (tty) as pictures of its letters, and follows lists of other files.
 _NO_VIDEO = ("tty", "concat", "hls", "dash", "sdp", "imf", "avisynth", "vapoursynth")
-# Of a video's frame. A file of 20 bytes can promise one of 65535 x 4000.
-_MAX_PIXELS = 8192 * 8192
+# Of a frame. A file of 20 bytes can promise one of 65535 x 4000.
+MAX_PIXELS = 8192 * 8192
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -140,9 +140,16 @@ class FrameFolder:
 def _image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path, formats=_FORMATS) as image:
+            check_pixels(image)
             return image.size
     except _IMAGE_ERRORS as error:
         raise _unreadable(path, error) from error
+
+
+def check_pixels(image: Image.Image) -> None:
+    """Raises ValueError where a whole ``image`` should not be held in memory."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"it has {image.width} x {image.height} pixels")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -153,6 +160,7 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
+            check_pixels(image)
             image.load()
             if image.mode.startswith("I") or image.mode == "F":
                 # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
@@ -218,10 +226,10 @@ class VideoFile:
             codec = container.streams.video[0].codec_context
             if codec is None:
                 raise self._unreadable("its codec is not known")
-            if codec.width * codec.height > _MAX_PIXELS:
+            if codec.width * codec.height > MAX_PIXELS:
                 raise self._unreadable(f"its frames are {codec.width} x {codec.height} pixels")
             codec.thread_type = "AUTO"
-            codec.options = {"max_pixels": str(_MAX_PIXELS)}
+            codec.options = {"max_pixels": str(MAX_PIXELS)}
             try:
                 for frame in container.decode(video=0):
                     image = frame.to_ndarray(format="rgb24")

@@ -27,6 +27,7 @@ import feature_networks
 import numpy as np
 import pytest
 import result_masks
+import stages
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,11 +35,12 @@ from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
 from ike_data.command_line import PROJECT_CONFIG
-from ike_data.config import Config, format_config, read_config
+from ike_data.config import Config, check_saved_config, format_config, read_config, save_config
 from ike_data.errors import InputError
 from ike_data.flow_files import read_flow, write_flow
 from ike_data.frames import open_frames
 from ike_data.soft_masks import read_soft_masks
+from ike_data.step_log import step_log
 from ike_data.tensor_files import load_tensors
 from network_module.checkpoints import (
     load_checkpoint,
@@ -239,6 +241,41 @@ def test_config_of_odd_keys_and_values(tmp_path_factory, replaced, added):
     judge("config.ini, keys and values", path, read_and_format)
 
 
+# What a run has recorded
+
+
+def read_record(path: Path) -> None:
+    for values in stages.read_log(path.parent).values():
+        assert all(math.isfinite(value) for value in values)
+
+
+def test_log(tmp_path):
+    path = tmp_path / "log.csv"
+    whole = b"epoch,loss,seconds\r\n1,0.5,0.10\r\n2,0.25,0.22\r\n"
+    for data in (b"", b"\r\n", b"a,a\n1,nan\n", b"a\n\xff\n", b"a\n\0\n", b'a\n"', b"9" * 200_000):
+        path.write_bytes(data)
+        judge("log.csv", path, read_record)
+    fuzz("log.csv", path, [whole], read_record, share=0.5)
+
+    def go_on(path: Path) -> None:
+        with step_log(path.parent, "epoch", "loss", n_kept=2) as log:
+            log(3, 0.125)
+        *_, last = path.read_text().splitlines()
+        assert last.startswith("3,0.125,")
+
+    fuzz("log.csv", path, [whole], go_on, share=0.5)
+
+
+def test_saved_settings(tmp_path):
+    def read(path: Path) -> None:
+        stages.read_settings(path.parent)
+        check_saved_config(path.parent, "main.py")
+
+    save_config(read_config(PROJECT_CONFIG), tmp_path, ["command: python main.py"])
+    whole = (tmp_path / "config.ini").read_bytes()
+    fuzz("config.ini, saved", tmp_path / "config.ini", [whole], read)
+
+
 # .flo
 
 
@@ -279,14 +316,14 @@ def packed(data: bytes, change: Callable[[str, bytes], bytes], compression: int 
     return file.getvalue()
 
 
-def as_records(data: bytes) -> list[bytes]:
+def as_records(data: bytes, share: float = 1) -> list[bytes]:
     """Files that are whole as an archive and hold a damaged pickle: many of them get to the end."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         content = archive.read(name)
     rng = np.random.default_rng(0)
     files = []
-    for _ in range(40):
+    for _ in range(max(int(N_EXAMPLES * share), 10)):
         changed = bytearray(content)
         for place in rng.integers(0, len(changed), rng.integers(1, 4)):
             changed[place] = rng.integers(0, 256)
@@ -337,7 +374,7 @@ def read_raft(path: Path) -> None:
 
 def test_raft_checkpoint(tmp_path, raft_files):
     path = tmp_path / "raft.pth"
-    for data in as_records(raft_files[0])[: N_EXAMPLES // 10]:
+    for data in as_records(raft_files[0], 0.1):
         path.write_bytes(data)
         judge(".pth of RAFT", path, read_raft)
     fuzz(".pth of RAFT", path, raft_files, read_raft)
@@ -596,6 +633,24 @@ def png_of_size(width: int, height: int, data: bytes) -> bytes:
     )
 
 
+def as_chunks(pngs: list[bytes]) -> list[bytes]:
+    """PNGs with a damaged chunk whose checksum is right: these are not refused for that alone."""
+    rng = np.random.default_rng(0)
+    files = []
+    for _ in range(N_EXAMPLES):
+        png = pngs[rng.integers(len(pngs))]
+        starts = [8]
+        while starts[-1] < len(png):
+            starts.append(starts[-1] + 12 + int.from_bytes(png[starts[-1] :][:4], "big"))
+        start, end = starts[idx := rng.integers(len(starts) - 1)], starts[idx + 1]
+        content = bytearray(png[start + 8 : end - 4])
+        for place in rng.integers(0, max(len(content), 1), 2 if content else 0):
+            content[place] = rng.choice([0, 1, 3, 16, 127, 255])
+        kind = png[start + 4 : start + 8]
+        files.append(png[:start] + png_chunk(kind, bytes(content)) + png[end:])
+    return files
+
+
 def with_chunk(png: bytes, chunk: bytes) -> bytes:
     return png[:33] + chunk + png[33:]  # after IHDR
 
@@ -605,6 +660,9 @@ def with_chunk(png: bytes, chunk: bytes) -> bytes:
 def test_images(tmp_path, suffix):
     wholes = [data for kind, data in image_files() if kind == suffix]
     path = tmp_path / f"00000{suffix}"
+    for data in as_chunks(wholes) if suffix == ".png" else ():
+        path.write_bytes(data)
+        judge(".png frame", path, read_a_frame)
     fuzz(f"{suffix} frame", path, wholes, read_a_frame)
 
 
@@ -637,6 +695,7 @@ def test_images_that_are_bombs(tmp_path, read):
         png_of_size(60_000, 60_000, rows),
         png_of_size(2**31 - 1, 2**31 - 1, rows),
         png_of_size(13_000, 13_000, rows),
+        png_of_size(20, 8_388_376, rows),
         png_of_size(0, 0, rows),
         png_of_size(2**31, 1, rows),
         with_chunk(whole, png_chunk(b"zTXt", b"a\0\0" + bomb)),

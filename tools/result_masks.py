@@ -11,7 +11,7 @@ import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.errors import InputError
-from ike_data.frames import frame_number, numbered_images
+from ike_data.frames import check_pixels, frame_number, numbered_images
 
 # Of the modes of a grey PNG in Pillow; older releases open 16 bits as mode I.
 _HIGHEST = {"1": 1, "L": 255, "I;16": 65535, "I": 65535}
@@ -217,6 +217,7 @@ def read_soft_mask(path: Path, height: int, width: int) -> np.ndarray:
 def _open_png(path: Path) -> Image.Image:
     try:
         image = Image.open(path, formats=("PNG",))
+        check_pixels(image)
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow reports a broken PNG chunk as SyntaxError.
