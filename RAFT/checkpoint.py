@@ -17,7 +17,7 @@ from torchvision.models.optical_flow import (
 )
 
 from ike_data.errors import InputError
-from ike_data.tensor_files import load_tensors
+from ike_data.tensor_files import is_plain, load_tensors
 
 # From the authors' names to torchvision's, applied in this order; torchvision's own names match
 # none of them.
@@ -107,8 +107,7 @@ def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         "--method dis needs none",
     )
     if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, torch.Tensor)
-        for name, tensor in weights.items()
+        isinstance(name, str) and is_plain(tensor) for name, tensor in weights.items()
     ):
         raise InputError(f"{path}: is not a RAFT checkpoint, a dict of named tensors; {_WHERE}")
     return weights
@@ -134,3 +133,5 @@ def _check_weights(
                 f"{path}: {name} has shape {list(tensor.shape)}, RAFT's has "
                 f"{list(expected[name].shape)}; {_WHERE}"
             )
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: {name} has values that are not finite; {_WHERE}")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ike_data.config import OpticalFlow
 from ike_data.errors import InputError
-from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
+from ike_data.flow_files import BACKWARD, FORWARD, flow_name, is_known, write_flow
 from ike_data.overlap import read_ahead, written_behind
 from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
@@ -60,16 +60,16 @@ def write_flows(
     """Write the .flo files that are ``missing``, pair idx -> folders, in ``out_path``.
 
     Raises:
-        InputError: a flow has a value that is not finite.
+        InputError: a flow has a value that is not finite, or so large that it means unknown.
     """
     flows = flows_of_pairs(read_ahead(frames), missing, method)
     bar = tqdm(flows, desc="optical flow", total=len(missing), unit="pair")
     with step_log(out_path, "pair") as log, written_behind() as write:
         for idx, *both in bar:
-            if not all(np.isfinite(flow).all() for flow in both):
+            if not all(map(is_known, both)):
                 raise InputError(
-                    f"frames {idx} and {idx + 1}: their flow is not finite; the checkpoint "
-                    "given with --models is damaged, or needs --no-mixed_precision"
+                    f"frames {idx} and {idx + 1}: their flow is not finite, or as good as; the "
+                    "checkpoint given with --models is damaged, or needs --no-mixed_precision"
                 )
 
             def write_pair(idx: int = idx, both: Sequence[np.ndarray] = both) -> None:

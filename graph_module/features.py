@@ -13,6 +13,7 @@ from graph_module.chains import ChainStep, follow_chains
 
 N_DIRECTION_BLOCKS = 4  # u past, u future, v past, v future
 LEVELS = 32767
+_FLOAT32 = 1e-30, 1e38
 
 Range = tuple[float, float]  # lowest and highest value of a block of features
 
@@ -123,4 +124,6 @@ def _write_levels(out: torch.Tensor, values: torch.Tensor, value_range: Range) -
     """out = round(LEVELS (v - low) / (high - low)); 0 where all values are equal."""
     low, high = value_range
     scale = LEVELS / (high - low) if high > low else 0.0
+    if not _FLOAT32[0] < high - low < _FLOAT32[1]:
+        values = values.double()  # the difference or the scale may be infinite in float32
     out.copy_((values - low).mul_(scale).round_())

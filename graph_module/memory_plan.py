@@ -12,6 +12,7 @@ _FLOAT, _INT32, _INT16 = 4, 4, 2
 _VIDEO = 3  # bytes of a pixel
 # Random Fourier features of a frame in half its size, and their moments in a window of frames.
 _APPEARANCE_NODE, _APPEARANCE = 2 * 4 * N_FOURIER // 4, 4 * N_FOURIER**2 * (2 * HALF_WINDOW + 4)
+_GRAMS = 3 * 8  # Gram matrices, with lambda, and their factors, in float64
 _MASK_COPIES = 4  # x, M x, x before it for the mean change, and what is being written
 
 
@@ -61,6 +62,7 @@ def _peak(
     graph = n_links if keep_links else 0
     if keep_features:
         graph += _INT16 * nodes * size.n_features
+    graph += _GRAMS * size.n_frames * size.n_features**2
     flows, maps = _FLOAT * nodes * 4, _FLOAT * nodes * size.n_channels
     masks = _FLOAT * nodes * _MASK_COPIES
     # A core's block of frames with those that their links reach: sums of masks, and where links

@@ -67,7 +67,7 @@ def residual_motion(flow: torch.Tensor) -> torch.Tensor:
     y, x = torch.meshgrid(grid_y, grid_x, indexing="ij")
     basis = torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)  # [H, W, 6]
 
-    step = max(height // N_ROWS, 1)
+    step = max(min(height // N_ROWS, width), 1)  # a frame may be narrower than the grid is coarse
     sample = slice(step // 2, None, step)
     design = basis[sample, sample].flatten(0, 1)  # [K, 6]
     target = flow[:, :, sample, sample].flatten(2).transpose(1, 2).double()  # [m, K, 2]

@@ -29,5 +29,5 @@ def seed_mask(seed_type: int, sigma_percent: float, height: int, width: int) -> 
         y = torch.arange(height, dtype=torch.float64)[:, None] - height // 2
         x = torch.arange(width, dtype=torch.float64)[None, :] - width // 2
         s = sigma_percent * min(height, width)
-        return min_max_(torch.exp(-(x**2 + y**2) / (2 * s**2))).to(torch.float32)
+        return min_max_(torch.exp(-((x / s) ** 2 + (y / s) ** 2) / 2)).to(torch.float32)
     raise ValueError(f"seed_type should be 0, 1 or 2, got {seed_type}")

@@ -164,6 +164,12 @@ def segment_video(
             f"iteration {idx} changed the masks by {mean_change:.2g} on average, less than "
             f"{tolerance:g}: they are the result"
         )
+    if not result.any():
+        print(
+            "warning: no object was found, all masks are 0 everywhere; does anything in the video "
+            "move by itself?",
+            file=sys.stderr,
+        )
     print(f"soft masks written to {out_path}")
 
 

@@ -28,7 +28,7 @@ def fast_weights(half_window: int, sigma: float) -> dict[int, float]:
     proportion; the total weight stays the same. Each kept distance is about 1.6 times the one
     before: 1, 2, 3, 5, 8, 11 for sigma = 4.
     """
-    last = min(half_window, math.ceil(_REACH * sigma))
+    last = math.ceil(min(half_window, _REACH * sigma))
     kept = [1] if last >= 1 else []
     while kept and kept[-1] < last:
         kept.append(min(max(round(kept[-1] * _GROWTH), kept[-1] + 1), last))

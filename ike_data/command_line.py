@@ -45,11 +45,19 @@ def run_command(main: Callable[[], None]) -> None:
         if error.filename is None and error.errno is None:
             raise
         _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
-    except RuntimeError as error:
-        # torch.OutOfMemoryError is a RuntimeError; torch may not have been imported at all.
-        if type(error).__name__ != "OutOfMemoryError":
+    except (MemoryError, RuntimeError) as error:
+        # torch.OutOfMemoryError is a RuntimeError; torch may not have been imported at all. For the
+        # CPU it has no class of its own.
+        if type(error).__name__ == "OutOfMemoryError":
+            _fail(
+                "the GPU ran out of memory; use --device cpu, or a smaller working_h and working_w"
+            )
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
             raise
-        _fail("the GPU ran out of memory; use --device cpu, or a smaller working_h and working_w")
+        _fail(
+            "the memory does not suffice; use a smaller working_h and working_w, a smaller network "
+            "(base_channels), smaller half chain sizes, or a shorter video"
+        )
 
 
 def _interrupted(_signal: int, frame: FrameType | None) -> NoReturn:
@@ -130,7 +138,9 @@ def announce(
 
     def record(results: Iterable[Path]) -> None:
         saved = out_path / "config.ini"
-        if saved.exists() and not saved.read_text(encoding="utf-8").endswith(settings):
+        if saved.exists() and not saved.read_text(encoding="utf-8", errors="replace").endswith(
+            settings
+        ):
             for path in results:
                 if path.is_dir():
                     shutil.rmtree(path)

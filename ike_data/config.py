@@ -21,6 +21,8 @@ FLOW_PROGRAM = "extract_optical_flow.py"
 PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
 _SAVED_COMMAND = re.compile(r"^# command: python (?:\S*/)?(\S+)", re.MULTILINE)
 _REQUIRED = object()
+MAX_EPOCHS = 1_000_000
+MAX_BASE_CHANNELS = 512
 
 
 def _key(
@@ -82,7 +84,7 @@ class GraphModule:
     """[Graph Module]; METHOD section 3."""
 
     seed_type: int = _key("int", low=0, high=2)
-    seed_type_sigma_percent: float = _key("float", low=0, low_excluded=True)
+    seed_type_sigma_percent: float = _key("float", low=0, low_excluded=True, high=1000)
     ike_features_paths: tuple[Path, ...] = _key("paths", ())
     sigma: float = _key("float", low=0, low_excluded=True)  # frames
     half_window: int = _key("int", 15, low=0, high=10_000)  # frames
@@ -90,7 +92,8 @@ class GraphModule:
     to_save_iterations: tuple[int, ...] | None = _key("ints", low=-1)  # None: all
     dir_features_half_chain_size: int = _key("int", low=-1, high=10_000)  # frames
     features_half_chain_size: int = _key("int", low=-1, high=10_000)  # frames
-    ridge: float = _key("float", low=0, low_excluded=True, name="lambda")
+    # Below, rounding of a Gram matrix of equal features can exceed lambda.
+    ridge: float = _key("float", low=1e-6, high=1e12, name="lambda")
     tolerance: float = _key("float", 0.0, low=0, high=1)
     propagation: str = _key("choice", "exact", choices=("exact", "fast"))
     engine: str = _key("choice", "auto", choices=("auto", "torch"))
@@ -104,11 +107,11 @@ class GraphModule:
 class NetworkModule:
     """[Network Module]; METHOD section 4."""
 
-    n_epochs: int = _key("int", low=1, high=1_000_000)
+    n_epochs: int = _key("int", low=1, high=MAX_EPOCHS)
     batch_size: int = _key("int", low=1, high=100_000)
     learning_rate: float = _key("float", low=0, low_excluded=True, high=1e30)
     to_save_epochs: tuple[int, ...] | None = _key("ints", low=1)  # None: all
-    base_channels: int = _key("int", 64, low=1, high=512)
+    base_channels: int = _key("int", 64, low=1, high=MAX_BASE_CHANNELS)
     pretrained_encoder: Path | None = _key("path", None)
     seed: int = _key("int", 0, low=0, high=2**63 - 1)
     mixed_precision: str = _key("choice", "auto", choices=("auto", "yes", "no"))
@@ -287,12 +290,16 @@ def _parse_number(text: str, spec: Mapping[str, Any]) -> Any:
         number = int(text) if whole else float(text)
     except ValueError:
         raise ValueError(f"expected {expected}") from None
-    if not math.isfinite(number) or not low <= number <= high or (low_excluded and number == low):
+    # NaN is in no range. A whole number may be too large for math.isfinite.
+    inside = low <= number <= high and abs(number) != math.inf
+    if not inside or (low_excluded and number == low):
         raise ValueError(f"out of range; expected {expected}")
     return number
 
 
 def _absolute(folder: Path, text: str) -> Path:
+    if "\0" in text:
+        raise ValueError("a path cannot hold a null character")
     # Not Path.expanduser: it raises where the name after ~ is no user's.
     return Path(os.path.abspath(folder / os.path.expanduser(text)))
 

@@ -31,12 +31,12 @@ def write_flow(path: Path, flow: np.ndarray) -> None:
     """Write ``flow``, float32 [height, width, 2], channels (u, v) in pixels, as a .flo file.
 
     Raises:
-        ValueError: ``flow`` has another shape, or a value that is not finite.
+        ValueError: ``flow`` has another shape, or a value that is unknown or not finite.
     """
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ValueError(f"flow should have shape [height, width, 2], got {list(flow.shape)}")
-    if not np.isfinite(flow).all():
-        raise ValueError(f"flow for {path} has values that are not finite")
+    if not is_known(flow):
+        raise ValueError(f"flow for {path} has values that are unknown or not finite")
     with atomic_file(path) as partial:
         if not cv2.writeOpticalFlow(str(partial), np.ascontiguousarray(flow, dtype=np.float32)):
             raise OSError(errno.EIO, "the flow could not be written", str(path))
@@ -56,7 +56,7 @@ def read_flow(path: Path, height: int, width: int) -> np.ndarray:
     # The values follow the header as they stand in memory. cv2.readOpticalFlow gives the same
     # array, but reads number by number: 100 times slower.
     flow = np.fromfile(path, "<f4", offset=_HEADER_BYTES).reshape(height, width, 2)
-    if not (np.abs(flow) < _UNKNOWN).all():  # false for NaN as well
+    if not is_known(flow):
         raise InputError(
             f"{path}: has values that are unknown or not finite; delete it and run "
             "extract_optical_flow.py again"
@@ -91,6 +91,11 @@ def check_flow(path: Path, height: int, width: int) -> None:
     if n_bytes != expected:
         what = "truncated" if n_bytes < expected else "too long"
         raise InputError(f"{path}: is {what} ({n_bytes} bytes, expected {expected}); {again}")
+
+
+def is_known(flow: np.ndarray) -> bool:
+    """Whether all values are finite and below Middlebury's mark of an unknown flow."""
+    return bool((np.abs(flow) < _UNKNOWN).all())  # false for NaN as well
 
 
 def _n_bytes(height: int, width: int) -> int:

@@ -16,8 +16,14 @@ from tqdm import tqdm
 from ike_data.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+# Of others Pillow goes by the content, too, and would start Ghostscript for a .png that is an .eps.
+_FORMATS = ("JPEG", "PNG")
 # What Pillow raises for broken files: SyntaxError and ValueError come from PNG chunks.
 _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# FFmpeg draws a text file (tty) as pictures of its letters, and follows lists of other files.
+_NO_VIDEO = ("tty", "concat", "hls", "dash", "sdp", "imf", "avisynth", "vapoursynth")
+# Of a frame. A file of 20 bytes can promise one of 65535 x 4000.
+MAX_PIXELS = 8192 * 8192
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -133,10 +139,17 @@ class FrameFolder:
 
 def _image_size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            check_pixels(image)
             return image.size
     except _IMAGE_ERRORS as error:
         raise _unreadable(path, error) from error
+
+
+def check_pixels(image: Image.Image) -> None:
+    """Raises ValueError where a whole ``image`` should not be held in memory."""
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"it has {image.width} x {image.height} pixels")
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -146,7 +159,8 @@ def read_image(path: Path) -> np.ndarray:
         InputError: the file is not an image or is damaged.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
+            check_pixels(image)
             image.load()
             if image.mode.startswith("I") or image.mode == "F":
                 # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
@@ -209,7 +223,13 @@ class VideoFile:
         import av
 
         with self._open() as container:
-            container.streams.video[0].thread_type = "AUTO"
+            codec = container.streams.video[0].codec_context
+            if codec is None:
+                raise self._unreadable("its codec is not known")
+            if codec.width * codec.height > MAX_PIXELS:
+                raise self._unreadable(f"its frames are {codec.width} x {codec.height} pixels")
+            codec.thread_type = "AUTO"
+            codec.options = {"max_pixels": str(MAX_PIXELS)}
             try:
                 for frame in container.decode(video=0):
                     image = frame.to_ndarray(format="rgb24")
@@ -222,16 +242,16 @@ class VideoFile:
         import av
 
         try:
-            container = av.open(str(self.path))
+            # The frames can be read where a title cannot.
+            container = av.open(str(self.path), metadata_errors="replace")
         except (av.error.FFmpegError, ValueError) as error:
             raise self._unreadable(error) from error
-        # FFmpeg draws a text file (tty) as pictures of its letters.
-        if not container.streams.video or container.format.name == "tty":
+        if not container.streams.video or container.format.name in _NO_VIDEO:
             container.close()
             raise InputError(f"{self.path}: has no video stream; give a video or a frame folder")
         return container
 
-    def _unreadable(self, error: Exception) -> InputError:
+    def _unreadable(self, error: Exception | str) -> InputError:
         return InputError(
             f"{self.path}: cannot be decoded as a video ({error}); "
             "convert it, or extract its frames into a folder"

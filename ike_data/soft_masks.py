@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ike_data.atomic import atomic_folder
 from ike_data.cores import map_on_cores
 from ike_data.errors import InputError
-from ike_data.tensor_files import load_tensors
+from ike_data.tensor_files import is_plain, load_tensors
 
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
@@ -152,9 +152,7 @@ def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tenso
             f"{path}: holds a {type(frame_map).__name__}; it must hold one tensor "
             f"[{height}, {width}, 1]"
         )
-    # Asked first: even the shape of some of these cannot be read.
-    odd = frame_map.is_complex() or frame_map.is_nested or frame_map.is_quantized
-    if odd or frame_map.is_meta or frame_map.layout != torch.strided:
+    if not is_plain(frame_map):
         raise InputError(f"{path}: is not a dense real tensor; save it as float32")
     if frame_map.ndim == 2:
         frame_map = frame_map.unsqueeze(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LOG_NAME = "log.csv"
@@ -27,9 +27,14 @@ def step_log(
     path = out_path / LOG_NAME
     kept: list[list[str]] = []
     if n_kept and path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            kept = list(csv.reader(file))[1 : 1 + n_kept]
-        start -= float(kept[-1][-1]) if kept else 0
+        # A damaged log, of a disk that was full for example, is begun anew.
+        with (
+            suppress(ValueError, IndexError, csv.Error),
+            path.open(newline="", encoding="utf-8") as file,
+        ):
+            lines = list(csv.reader(file))[1 : 1 + n_kept]
+            start -= float(lines[-1][-1])
+            kept = lines
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([[*columns, "seconds"], *kept])

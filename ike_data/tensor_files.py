@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ike_data.errors import InputError
+
+_ZIP_START = b"PK\x03\x04"
+_NUMBERS = {
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+}
 
 
 def load_tensors(path: Path, remedy: str) -> Any:
@@ -25,6 +33,7 @@ def load_tensors(path: Path, remedy: str) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: is missing; {remedy}")
     try:
+        _check_not_compressed(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -34,3 +43,45 @@ def load_tensors(path: Path, remedy: str) -> Any:
             f"{path}: is damaged or holds more than tensors ({type(error).__name__}), and was "
             f"not loaded; {remedy}"
         ) from error
+
+
+def is_plain(value: object) -> bool:
+    """Whether ``value`` is a dense tensor of real numbers, and the file held each of them.
+
+    Of others even the shape may not be readable; and a few bytes can describe a tensor of any size,
+    all of whose values are one.
+    """
+    return (
+        isinstance(value, torch.Tensor)
+        and value.dtype in _NUMBERS
+        and not (value.is_nested or value.is_meta)
+        and value.layout == torch.strided
+        and value.numel() * value.itemsize <= value.untyped_storage().nbytes()
+    )
+
+
+def is_state_of(value: object, expected: Mapping[str, torch.Tensor]) -> bool:
+    """Whether ``value`` is a dict of the names of ``expected``, with finite tensors of its shapes.
+
+    ``expected`` may be on the meta device, so that this can be asked before anything is built.
+    """
+    return (
+        isinstance(value, dict)
+        and value.keys() == expected.keys()
+        and all(
+            is_plain(tensor)
+            and tensor.shape == expected[name].shape
+            and bool(torch.isfinite(tensor).all())
+            for name, tensor in value.items()
+        )
+    )
+
+
+def _check_not_compressed(path: Path) -> None:
+    # torch.save does not compress. A file that does can grow a thousandfold when it is read.
+    with path.open("rb") as file:
+        if file.read(len(_ZIP_START)) != _ZIP_START:
+            return
+    with zipfile.ZipFile(path) as archive:
+        if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
+            raise ValueError("compressed")

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from ike_data.atomic import atomic_file
+from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.errors import InputError
-from ike_data.tensor_files import load_tensors
+from ike_data.tensor_files import is_state_of, load_tensors
 from network_module.training import Training
 from network_module.unet import UNet
 
@@ -46,12 +47,22 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
     """
     remedy = "give models/epoch_%05d.pth of an out_path of main.py"
     checkpoint = load_tensors(path, remedy)
-    try:
-        model = UNet(int(checkpoint["base_channels"]))
-        model.load_state_dict(checkpoint["model"])
-        return model, int(checkpoint["epoch"])
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
-        raise InputError(f"{path}: is not a checkpoint of main.py; {remedy}") from error
+    held = checkpoint if isinstance(checkpoint, dict) else {}
+    base_channels, epoch, weights = (held.get(key) for key in ("base_channels", "epoch", "model"))
+    if (
+        not (isinstance(base_channels, int) and 1 <= base_channels <= MAX_BASE_CHANNELS)
+        or not (isinstance(epoch, int) and 1 <= epoch <= MAX_EPOCHS)
+        or not is_state_of(weights, _expected_state(base_channels))
+    ):
+        raise InputError(f"{path}: is not a checkpoint of main.py; {remedy}")
+    model = UNet(base_channels)
+    model.load_state_dict(held["model"])
+    return model, epoch
+
+
+def _expected_state(base_channels: int) -> dict[str, torch.Tensor]:
+    with torch.device("meta"):  # shapes only, no memory
+        return UNet(base_channels).state_dict()
 
 
 def save_training(path: Path, training: Training, data_mark: int) -> None:
@@ -74,10 +85,12 @@ def load_training(path: Path, training: Training, data_mark: int) -> bool:
     remedy = "delete it, or leave out --resume"
     state = load_tensors(path, remedy)
     try:
+        if not isinstance(state, dict) or not isinstance(state["data"], int):
+            raise TypeError("not what save_training saves")
         if state["data"] != data_mark:
             return False
         training.load_state(state)
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # what load_state_dict raises depends on what it is given
         raise InputError(f"{path}: is not the state of a training; {remedy}") from error
     return True
 

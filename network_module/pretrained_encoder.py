@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ike_data.errors import InputError
-from ike_data.tensor_files import load_tensors
+from ike_data.tensor_files import is_plain, load_tensors
 from network_module.unet import UNet
 
 _BASE_CHANNELS = 64  # of ResNet-18's layer1
@@ -62,8 +62,8 @@ def load_pretrained_encoder(model: UNet, path: Path) -> None:
         raise _not_resnet18(path, f"{strangers[0]} is {what}")
     for resnet_name, name in translated.items():
         value = checkpoint[resnet_name]
-        if not isinstance(value, torch.Tensor) or value.shape != encoder[name].shape:
-            got = list(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        if not is_plain(value) or value.shape != encoder[name].shape:
+            got = list(value.shape) if is_plain(value) else f"a {type(value).__name__}"
             raise _not_resnet18(
                 path, f"{resnet_name} should have shape {list(encoder[name].shape)}, got {got}"
             )

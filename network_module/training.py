@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ike_data.errors import InputError
+from ike_data.tensor_files import is_state_of
 from network_module.augmentation import change_light, flip_some
 from network_module.dataset import shuffled_batches, to_unit_range
 from network_module.losses import confidence, cross_entropy, dice, hard_labels
@@ -144,9 +145,29 @@ class Training:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on where `state` was taken, with the same model, frames and settings."""
+        """Go on where `state` was taken, with the same model, frames and settings.
+
+        Raises:
+            Exception: of any class, where ``state`` is not what `state` gives.
+        """
+        moments = state["optimiser"]["state"]
+        parameters = list(self._model.parameters())
+        whole = isinstance(state["epoch"], int) and state["epoch"] >= 1
+        whole &= is_state_of(state["model"], self._model.state_dict())
+        whole &= self._mean is None or is_state_of(state["mean"], self._mean.state_dict())
+        whole &= moments.keys() == set(range(len(parameters)))
+        if not whole or not all(
+            is_state_of(
+                moments[idx], {"step": torch.zeros(()), "exp_avg": value, "exp_avg_sq": value}
+            )
+            and moments[idx]["step"] >= 1
+            for idx, value in enumerate(parameters)
+        ):
+            raise ValueError("not the state of a training of this model")
         self._model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        # The settings of the optimiser are this run's.
+        settings = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({"state": moments, "param_groups": settings})
         self._shuffling.set_state(state["shuffling"])
         if self._mean is not None:
             self._mean.load_state_dict(state["mean"])

@@ -200,7 +200,8 @@ def test_sections_missing_misspelt_or_doubled(tmp_path, section):
         ("to_save_iterations = 20", "ends with 19"),
         ("dir_features_half_chain_size = -2", "at least -1"),
         ("features_half_chain_size = 1.5", "whole number"),
-        ("lambda = 0", "above 0"),
+        ("lambda = 0", "of at least 1e-06 and at most"),
+        ("lambda = 1e13", "of at least 1e-06 and at most"),
         ("n_epochs = 0", "at least 1"),
         ("batch_size = 0", "at least 1"),
         ("learning_rate = 0", "above 0"),
@@ -225,6 +226,8 @@ def test_values_of_the_wrong_type_or_out_of_range(tmp_path, line, expected):
         ("Network Module", "BATCH_SIZE = 4", "stands twice"),
         ("Optical Flow", "method = farneback", "one of raft, dis"),
         ("Optical Flow", "small = perhaps", "yes or no"),
+        ("Graph Module", "half_window = 1" + "0" * 400, "out of range; expected a whole number"),
+        ("Graph Module", "ike_features_paths = a\0b", "a path cannot hold a null character"),
     ],
 )
 def test_optional_keys_are_checked_too(tmp_path, section, line, expected):
@@ -281,14 +284,14 @@ configs = st.builds(
     st.builds(
         GraphModule,
         seed_type=st.integers(0, 2),
-        seed_type_sigma_percent=positive,
+        seed_type_sigma_percent=st.floats(min_value=1e-9, max_value=1000),
         ike_features_paths=st.lists(paths, max_size=3).map(tuple),
         sigma=positive,
         n_iterations=st.just(20),
         to_save_iterations=st.none() | st.just((-1, 3, 19)),
         dir_features_half_chain_size=st.integers(-1, 9),
         features_half_chain_size=st.integers(-1, 9),
-        ridge=positive,
+        ridge=st.floats(min_value=1e-6, max_value=1e12),
     ),
     st.builds(
         NetworkModule,

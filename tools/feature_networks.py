@@ -18,7 +18,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.functional import normalize
 
 from ike_data.errors import InputError
-from ike_data.tensor_files import load_tensors
+from ike_data.tensor_files import is_plain, load_tensors
 
 SEGMENTATION = tuple(models.list_models(module=models.segmentation))
 RESNETS = tuple(models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"]))
@@ -56,7 +56,7 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
     weights = _read_weights(path, remedy)
     if name in SEGMENTATION:
         classes = next((weights[key] for key in CLASS_WEIGHTS if key in weights), None)
-        n_classes = 2 if classes is None else len(classes)
+        n_classes = 2 if classes is None or not classes.ndim else len(classes)
         if n_classes < 2:
             raise InputError(
                 f"{path}: has a single class; softmax needs the background and another one"
@@ -98,7 +98,7 @@ def _read_weights(path: Path, remedy: str) -> dict[str, torch.Tensor]:
     """The named tensors that a map depends on."""
     weights = load_tensors(path, remedy)
     if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and isinstance(tensor, torch.Tensor) for key, tensor in weights.items()
+        isinstance(key, str) and is_plain(tensor) for key, tensor in weights.items()
     ):
         raise InputError(f"{path}: is not a dict of named tensors; {remedy}")
     named = {key.removeprefix("module."): tensor for key, tensor in weights.items()}

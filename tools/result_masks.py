@@ -11,7 +11,7 @@ import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.errors import InputError
-from ike_data.frames import frame_number, numbered_images
+from ike_data.frames import check_pixels, frame_number, numbered_images
 
 # Of the modes of a grey PNG in Pillow; older releases open 16 bits as mode I.
 _HIGHEST = {"1": 1, "L": 255, "I;16": 65535, "I": 65535}
@@ -216,7 +216,8 @@ def read_soft_mask(path: Path, height: int, width: int) -> np.ndarray:
 
 def _open_png(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=("PNG",))
+        check_pixels(image)
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # Pillow reports a broken PNG chunk as SyntaxError.
@@ -229,16 +230,18 @@ def _read_map(path: Path, height: int, width: int) -> np.ndarray:
     import torch
 
     from ike_data.soft_masks import resize_mask
-    from ike_data.tensor_files import load_tensors
+    from ike_data.tensor_files import is_plain, load_tensors
 
     mask = load_tensors(path, "make it again")
     if not isinstance(mask, torch.Tensor):
         raise InputError(f"{path}: holds a {type(mask).__name__}; it must hold one tensor")
+    if not is_plain(mask):
+        raise InputError(f"{path}: is not a dense real tensor; save it as float32")
     if mask.ndim == 3 and mask.shape[2] == 1:
         mask = mask[..., 0]  # [H, W]
     if mask.ndim != 2 or 0 in mask.shape:
         raise InputError(f"{path}: has shape {list(mask.shape)}; a soft mask is [H, W, 1]")
-    mask = mask.to(torch.float32)
+    mask = mask.detach().to(torch.float32)
     if not bool(((mask >= 0) & (mask <= 1)).all()):  # false for NaN as well
         raise InputError(f"{path}: has values outside [0, 1]; a soft mask lies in [0, 1]")
     return resize_mask(mask, height, width).numpy()

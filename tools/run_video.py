@@ -401,7 +401,8 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.is_file() else None
+    # A damaged mark is none that this run has made.
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import csv
+import math
 import itertools
 import os
 import re
@@ -164,7 +165,8 @@ def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]
         text = path.read_text(encoding="utf-8")
         parser.read_string(text)
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is not a valid ini file ({error})") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: is not a valid ini file ({reason}); make it again") from error
     notes = [line.removeprefix(_NOTE) for line in text.splitlines() if line.startswith(_NOTE)]
     return notes, {section: dict(parser[section]) for section in parser.sections()}
 
@@ -173,17 +175,22 @@ def read_log(out_path: Path) -> dict[str, list[float]]:
     """The columns of ``out_path/log.csv`` (see `ike_data.step_log`); empty without a file.
 
     Raises:
-        InputError: a value is not a number, or a line has too few or too many.
+        InputError: a value is not a finite number, or a line has too few or too many.
     """
     path = out_path / LOG_NAME
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *lines = csv.reader(file)
-    try:
-        rows = [dict(zip(header, map(float, line), strict=True)) for line in lines]
-    except ValueError as error:
-        raise InputError(f"{path}: a line is not numbers for {', '.join(header)}") from error
+    header: list[str] = []
+    # What is not UTF-8 is no number either.
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        try:
+            header, *lines = csv.reader(file)
+            rows = [dict(zip(header, map(float, line), strict=True)) for line in lines]
+            if not all(math.isfinite(value) for row in rows for value in row.values()):
+                raise ValueError("not finite")
+        except (ValueError, csv.Error) as error:
+            names = " ".join(", ".join(header).split()) or "the columns"
+            raise InputError(f"{path}: a line is not numbers for {names}; delete it") from error
     return {name: [row[name] for row in rows] for name in header}
 
 
