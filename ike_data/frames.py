@@ -222,7 +222,8 @@ class VideoFile:
         import av
 
         try:
-            container = av.open(str(self.path))
+            # file: a name such as "a:b.mp4" is no address.
+            container = av.open(f"file:{self.path}")
         except (av.error.FFmpegError, ValueError) as error:
             raise self._unreadable(error) from error
         # FFmpeg draws a text file (tty) as pictures of its letters.

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ike_data.atomic import naming
+
 LOG_NAME = "log.csv"
 
 
@@ -30,7 +32,7 @@ def step_log(
         with path.open(newline="", encoding="utf-8") as file:
             kept = list(csv.reader(file))[1 : 1 + n_kept]
         start -= float(kept[-1][-1]) if kept else 0
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with naming(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([[*columns, "seconds"], *kept])
 

@@ -1,4 +1,4 @@
-"""Loading of .pt and .pth files, which may come from anybody."""
+"""Saving of .pt and .pth files, and loading, as they may come from anybody."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from typing import Any
 import torch
 
 from ike_data.errors import InputError
+
+
+def save_tensors(path: Path, content: Any) -> None:
+    """``torch.save``; a full disk is an OSError, always."""
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # It wants to end the file even so, and complains of its length.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_tensors(path: Path, remedy: str) -> Any:
