@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import dataclasses
 import os
 from pathlib import Path
 
+from ike_data.claim import claimed
 from ike_data.command_line import (
     announce,
     choose_device,
@@ -109,18 +115,19 @@ def main() -> None:
     from RAFT.extraction import load_method, write_flows
     from RAFT.flow_folders import delete_flows, flows_to_make
 
-    to_make = flows_to_make(out_path, config, frames, overwrite=args.overwrite)
-    # Loaded before anything is deleted or saved, and only where there is work for it.
-    method = load_method(settings, device) if to_make else None
-    if args.overwrite:
-        delete_flows(out_path)
-    n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
-    kept = f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else ""
-    # Its bytes tell the next run if the flow here is of another video of the same name.
-    found = f"{describe_frames(frames)}, {frames.n_bytes} bytes{kept}"
-    announce(config, found, device, out_path)([])
-    if method is not None:
-        write_flows(frames, out_path, to_make, method)
+    with claimed(out_path, FORWARD, BACKWARD):
+        to_make = flows_to_make(out_path, config, frames, overwrite=args.overwrite)
+        # Loaded before anything is deleted or saved, and only where there is work for it.
+        method = load_method(settings, device) if to_make else None
+        if args.overwrite:
+            delete_flows(out_path)
+        n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
+        kept = f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else ""
+        # Its bytes tell the next run if the flow here is of another video of the same name.
+        found = f"{describe_frames(frames)}, {frames.n_bytes} bytes{kept}"
+        announce(config, found, device, out_path)([])
+        if method is not None:
+            write_flows(frames, out_path, to_make, method)
     print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
     if n_files == 0:
         print("the video has one frame, so there is no flow: both folders are empty")

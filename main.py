@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 from typing import Any
 
+from ike_data.claim import claimed
 from ike_data.command_line import (
     announce,
     choose_device,
@@ -63,21 +69,22 @@ def main() -> None:
     pseudo_gt_path = None if predict_only else needed_path(paths.pseudo_gt_path, "--pseudo_gt_path")
     device = choose_device(general.device)
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
-    record = announce(config, describe_frames(frames), device, out_path)
 
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from network_module.learning import apply_checkpoint, learn_video
 
-    common: dict[str, Any] = {
-        "working_size": (general.working_h, general.working_w),
-        "settings": settings,
-        "device": device,
-        "record": record,
-    }
-    if pseudo_gt_path is None:
-        apply_checkpoint(frames, predict_only, out_path, **common)
-    else:
-        learn_video(frames, pseudo_gt_path, out_path, resume=args.resume, **common)
+    with claimed(out_path, "models", "results_pt", "results_images"):
+        record = announce(config, describe_frames(frames), device, out_path)
+        common: dict[str, Any] = {
+            "working_size": (general.working_h, general.working_w),
+            "settings": settings,
+            "device": device,
+            "record": record,
+        }
+        if pseudo_gt_path is None:
+            apply_checkpoint(frames, predict_only, out_path, **common)
+        else:
+            learn_video(frames, pseudo_gt_path, out_path, resume=args.resume, **common)
 
 
 if __name__ == "__main__":

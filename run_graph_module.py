@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import os
 
+from ike_data.claim import claimed
 from ike_data.command_line import (
     announce,
     choose_device,
@@ -52,21 +58,22 @@ def main() -> None:
     bwd_folder = needed_path(paths.bwd_of_path, "--of_path")
     device = choose_device(general.device)
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
-    record = announce(config, describe_frames(frames), device, out_path)
 
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from graph_module.segmentation import segment_video
 
-    segment_video(
-        frames,
-        fwd_folder,
-        bwd_folder,
-        out_path,
-        working_size=(general.working_h, general.working_w),
-        settings=settings,
-        device=device,
-        record=record,
-    )
+    with claimed(out_path):
+        record = announce(config, describe_frames(frames), device, out_path)
+        segment_video(
+            frames,
+            fwd_folder,
+            bwd_folder,
+            out_path,
+            working_size=(general.working_h, general.working_w),
+            settings=settings,
+            device=device,
+            record=record,
+        )
 
 
 if __name__ == "__main__":

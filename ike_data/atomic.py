@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# tempfile adds eight characters.
+_PARTIAL = re.compile(r"\.partial-[a-z0-9_]{8}(\..*)?")
+_OLD = re.compile(r"\.old-[a-z0-9_]{8}")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the disk that names no file, as a full one's, names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -21,7 +37,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
     os.close(handle)
     partial = Path(name)
     try:
-        yield partial
+        with naming(path):
+            yield partial
         partial.chmod(0o666 & ~_umask())
         partial.replace(path)
     except BaseException:
@@ -39,7 +56,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
     try:
-        yield partial
+        with naming(path):
+            yield partial
         partial.chmod(0o777 & ~_umask())
         if path.exists():
             # A folder cannot be renamed over a full one: move the old one aside first.
@@ -58,6 +76,26 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left half written in ``folder``; no run may be working there.
+
+    An older result that was moved aside, while the new one had not yet its name, is put back.
+    """
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        if _OLD.fullmatch(path.name) and path.is_dir():
+            for result in path.iterdir():
+                if not (folder / result.name).exists():
+                    result.replace(folder / result.name)
+        elif not _PARTIAL.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _umask() -> int:

@@ -10,16 +10,15 @@ import io
 import os
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, format_config, save_config
 from ike_data.errors import InputError
+from ike_data.interrupt import end_on_ctrl_c
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +32,7 @@ def run_command(main: Callable[[], None]) -> None:
 
     A defect of the program still shows its traceback.
     """
-    signal.signal(signal.SIGINT, _interrupted)
+    end_on_ctrl_c()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path that the terminal's encoding cannot show must not end a run.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -58,19 +57,6 @@ def run_command(main: Callable[[], None]) -> None:
             "the memory does not suffice; use a smaller working_h and working_w, a smaller network "
             "(base_channels), smaller half chain sizes, or a shorter video"
         )
-
-
-def _interrupted(_signal: int, frame: FrameType | None) -> NoReturn:
-    try:
-        # SystemExit unwinds every `with` block, so partial files are removed.
-        _fail("interrupted; finished files are complete, run the same command again")
-    finally:
-        # But a library that is being imported may swallow it or turn it into another error.
-        while frame is not None:
-            if "importlib._bootstrap" in frame.f_code.co_filename:
-                sys.stdout.flush()
-                os._exit(EXIT_BAD_INPUT)
-            frame = frame.f_back
 
 
 def _fail(message: str) -> NoReturn:

@@ -8,6 +8,7 @@ import difflib
 import math
 import os
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from ike_data.errors import InputError
 SAVED_MARK = "# Saved by an IKE command"
 FLOW_PROGRAM = "extract_optical_flow.py"
 PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
-_SAVED_COMMAND = re.compile(r"^# command: python (?:\S*/)?(\S+)", re.MULTILINE)
+_SAVED_COMMAND = re.compile(r"^# command: (.*)", re.MULTILINE)
 _REQUIRED = object()
 MAX_EPOCHS = 1_000_000
 MAX_BASE_CHANNELS = 512
@@ -403,11 +404,21 @@ def check_saved_config(out_path: Path, program: str) -> None:
             f"{path}: was not saved by an IKE command and would be overwritten with the settings "
             "of this run; choose another out_path"
         )
-    command = _SAVED_COMMAND.search(path.read_text(encoding="utf-8", errors="replace"))
-    if command is not None and command[1] in PROGRAMS and command[1] != program:
+    saved = saved_program(path)
+    if saved in PROGRAMS and saved != program:
         raise InputError(
-            f"{out_path}: holds the results of {command[1]}; choose another out_path for {program}"
+            f"{out_path}: holds the results of {saved}; choose another out_path for {program}"
         )
+
+
+def saved_program(path: Path) -> str | None:
+    """The name of the command that saved the config.ini ``path``; None if it does not say."""
+    command = _SAVED_COMMAND.search(path.read_text(encoding="utf-8", errors="replace"))
+    try:
+        _, script, *_ = shlex.split(command[1] if command else "")
+    except ValueError:
+        return None
+    return Path(script).name
 
 
 def save_config(

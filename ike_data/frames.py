@@ -242,8 +242,9 @@ class VideoFile:
         import av
 
         try:
-            # The frames can be read where a title cannot.
-            container = av.open(str(self.path), metadata_errors="replace")
+            # file: a name such as "a:b.mp4" is no address. The frames can be read where a title
+            # cannot.
+            container = av.open(f"file:{self.path}", metadata_errors="replace")
         except (av.error.FFmpegError, ValueError) as error:
             raise self._unreadable(error) from error
         if not container.streams.video or container.format.name in _NO_VIDEO:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ike_data.atomic import atomic_folder
 from ike_data.cores import map_on_cores
 from ike_data.errors import InputError
-from ike_data.tensor_files import is_plain, load_tensors
+from ike_data.tensor_files import is_plain, load_tensors, save_tensors
 
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
@@ -53,9 +53,7 @@ def save_map(path: Path, frame_map: torch.Tensor) -> None:
     """Write a map [H, W, C] as float32."""
     # clone: torch.save writes the whole storage that a view belongs to.
     frame_map = frame_map.detach().to("cpu", torch.float32).contiguous().clone()
-    # An open file: torch.save reports a full disk as such only there.
-    with path.open("wb") as file:
-        torch.save(frame_map, file)
+    save_tensors(path, frame_map)
 
 
 def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int) -> None:

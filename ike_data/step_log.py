@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ike_data.atomic import naming
+
 LOG_NAME = "log.csv"
 
 
@@ -35,7 +37,7 @@ def step_log(
             lines = list(csv.reader(file))[1 : 1 + n_kept]
             start -= float(lines[-1][-1])
             kept = lines
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with naming(path), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerows([[*columns, "seconds"], *kept])
 

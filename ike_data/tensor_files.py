@@ -1,4 +1,4 @@
-"""Loading of .pt and .pth files, which may come from anybody."""
+"""Saving of .pt and .pth files, and loading, as they may come from anybody."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ _NUMBERS = {
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
 }
+
+
+def save_tensors(path: Path, content: Any) -> None:
+    """``torch.save``; a full disk is an OSError, always."""
+    with path.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # It wants to end the file even so, and complains of its length.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load_tensors(path: Path, remedy: str) -> Any:

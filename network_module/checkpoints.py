@@ -11,7 +11,7 @@ import torch
 from ike_data.atomic import atomic_file
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.errors import InputError
-from ike_data.tensor_files import is_state_of, load_tensors
+from ike_data.tensor_files import is_state_of, load_tensors, save_tensors
 from network_module.training import Training
 from network_module.unet import UNet
 
@@ -102,6 +102,5 @@ def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:
 
 def _save(path: Path, content: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # An open file: torch.save reports a full disk as such only there.
-    with atomic_file(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)
+    with atomic_file(path) as partial:
+        save_tensors(partial, content)

@@ -42,7 +42,7 @@ def main():
     made = Path(flags.get("out_path") or flags["out"]) / {makes!r}
     made.parent.mkdir(parents=True, exist_ok=True)
     if (project / ("hold " + name)).exists():
-        (made.parent / ".partial-left").touch()
+        (made.parent / ".partial-leftover").touch()
         (project / "held").write_text(str(os.getpid()))
         time.sleep(60)
     shutil.copy(project / "mask.pt", made)

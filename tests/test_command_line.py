@@ -146,7 +146,7 @@ def test_ctrl_c_while_it_works_leaves_nothing_half(tmp_path):
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (2, INTERRUPTED)
+    assert (process.returncode, err) == (130, INTERRUPTED)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,7 +157,7 @@ def test_ctrl_c_while_pytorch_loads(delay):
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (2, INTERRUPTED)
+    assert (process.returncode, err) == (130, INTERRUPTED)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,6 +10,13 @@ Compare only what one run printed: another machine, or the same on another day, 
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import configparser
 import csv
@@ -27,11 +34,11 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from project_root import PROJECT_ROOT
 
 from ike_data.command_line import PROJECT_CONFIG, path_argument, run_command
 from ike_data.frames import open_frames
 
+PROJECT = PROJECT_CONFIG.parent
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
 STAGES = ("reading", "chains", "features", "propagation", "regression", "writing")
 N_ITERATIONS = 20
@@ -125,14 +132,14 @@ def compare_graph(args: argparse.Namespace) -> None:
             runs: dict[str, list[Measured]] = {PLAIN: [], EXACT: [], FAST: []}
             if not args.without_plain:
                 runs[PLAIN].append(
-                    _run(PROJECT_ROOT / "tools/plain_graph.py",
+                    _run(PROJECT / "tools/plain_graph.py",
                          f"--of_path={flow}", f"--out_path={out / PLAIN}")
                 )  # fmt: skip
             for _ in range(args.repeats):
                 for way in (EXACT, FAST):
                     config = _config(out / f"{way}.ini", "Graph Module", propagation=way)
                     runs[way].append(
-                        _run(PROJECT_ROOT / "run_graph_module.py", f"--frames_path={frames}",
+                        _run(PROJECT / "run_graph_module.py", f"--frames_path={frames}",
                              f"--of_path={flow}", f"--out_path={out / way}", f"--config={config}",
                              "--device=cpu")
                     )  # fmt: skip
@@ -193,7 +200,7 @@ def _run(program: Path, *flags: str) -> Measured:
 def _config(path: Path, section: str, **values: object) -> Path:
     """The paper's settings with some keys of a section replaced."""
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read(PROJECT_CONFIG.parent / "configs" / "paper.ini")
+    parser.read(PROJECT / "configs" / "paper.ini")
     for key, value in values.items():
         parser[section][key] = str(value)
     with path.open("w") as file:
@@ -300,7 +307,7 @@ def compare_network(args: argparse.Namespace) -> None:
                 learning_rate=args.learning_rate,
             )
             measured = _run(
-                PROJECT_ROOT / "main.py",
+                PROJECT / "main.py",
                 f"--frames_path={args.frames}",
                 f"--pseudo_gt_path={args.masks}",
                 f"--out_path={out}",
@@ -326,7 +333,7 @@ def compare_network(args: argparse.Namespace) -> None:
 def _evaluate(annotations: Path, results: Sequence[Path]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            [sys.executable, PROJECT_ROOT / "tools/evaluate.py", "--annotations", annotations,
+            [sys.executable, PROJECT / "tools/evaluate.py", "--annotations", annotations,
              "--out", Path(folder) / "scores.csv", "--results", *results],
             check=True,
         )  # fmt: skip

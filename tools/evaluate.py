@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import itertools
 from pathlib import Path
 
 import numpy as np
-import project_root  # noqa: F401
 from davis_metrics import boundary_measure, region_similarity
 from PIL import Image
 from result_masks import (

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 from pathlib import Path
 
 import numpy as np
-import project_root  # noqa: F401
 from PIL import Image
 from result_masks import read_soft_mask
 from stages import mask_files

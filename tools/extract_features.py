@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import difflib
 import os
@@ -9,7 +16,6 @@ import re
 import shlex
 from pathlib import Path
 
-import project_root  # noqa: F401
 from tqdm import tqdm
 
 from ike_data.command_line import (

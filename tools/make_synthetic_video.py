@@ -6,13 +6,19 @@ same video. Where the object moves to one side, the camera carries the coast to 
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import project_root  # noqa: F401
 from PIL import Image
 from tqdm import tqdm
 

@@ -18,7 +18,11 @@ from ike_data.errors import InputError
 
 # Encoder -> (codec, options), the first that this FFmpeg has. All of them play from an .mp4.
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    "libx264": ("H.264", {"crf": "20", "preset": "medium"}),
+    # Without cpu-independent, the same frames can give other bytes: it reads past odd widths.
+    "libx264": (
+        "H.264",
+        {"crf": "20", "preset": "medium", "x264-params": "cpu-independent=1"},
+    ),
     "libvpx-vp9": ("VP9", {"crf": "32", "b": "0", "cpu-used": "4", "row-mt": "1"}),
     "libaom-av1": ("AV1", {"crf": "32", "b": "0", "cpu-used": "6", "row-mt": "1"}),
 }
@@ -51,7 +55,7 @@ def mp4_writer(path: Path, encoder: str, fps: float) -> Iterator[Callable[[np.nd
     file, so that a browser plays it while it loads.
     """
     _, options = ENCODERS[encoder]
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
+    with av.open(f"file:{path}", "w", options={"movflags": "+faststart"}) as container:
         rate = Fraction(fps).limit_denominator(1001)
         stream: Any = container.add_stream(encoder, rate, options)
         stream.pix_fmt = "yuv420p"

@@ -5,10 +5,10 @@ install would also do, but it would tie the environment, which several checkouts
 one of them.
 """
 
+import os
 import sys
-from pathlib import Path
 
-PROJECT_ROOT = Path(__file__).resolve().parent.parent
-if str(PROJECT_ROOT) not in sys.path:
+_PROJECT_ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+if _PROJECT_ROOT not in sys.path:
     # First, not last: an ike_data of another checkout must not be found before this one's.
-    sys.path.insert(0, str(PROJECT_ROOT))
+    sys.path.insert(0, _PROJECT_ROOT)

@@ -6,6 +6,13 @@ of its run claims a video, and what is done is passed over.
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import os
 import signal
@@ -17,11 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-import project_root
-from run_video import claim, exchange_flags
+from run_video import exchange_flags
 from tqdm import tqdm
 
-from ike_data.command_line import path_argument, prepare_out_path, run_command
+from ike_data.claim import claim
+from ike_data.command_line import PROJECT_CONFIG, path_argument, prepare_out_path, run_command
 from ike_data.config import read_config
 from ike_data.errors import InputError
 from ike_data.frames import IMAGE_SUFFIXES
@@ -255,7 +262,7 @@ def run_one(
     lock = claim(out)
     if lock is None:
         return None
-    script = project_root.PROJECT_ROOT / "tools" / "run_video.py"
+    script = PROJECT_CONFIG.parent / "tools" / "run_video.py"
     paths = [os.path.abspath(path) for path in (video, out)]
     command = [sys.executable, str(script), *flags, f"--lock={lock}", "--", *paths]
     try:

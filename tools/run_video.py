@@ -7,14 +7,19 @@ where that has changed.
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import csv
 import dataclasses
-import fcntl
 import hashlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,11 +27,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import project_root
-
-from ike_data.atomic import atomic_file
+from ike_data.atomic import atomic_file, remove_leftovers
+from ike_data.claim import claim
 from ike_data.command_line import (
-    EXIT_BAD_INPUT,
     PROJECT_CONFIG,
     path_argument,
     prepare_out_path,
@@ -34,8 +37,6 @@ from ike_data.command_line import (
 )
 from ike_data.config import SECTIONS, Config, format_config, read_config
 from ike_data.errors import InputError
-
-_LEFTOVERS = ".partial-*", ".old-*"  # of a killed `ike_data.atomic`
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -110,8 +111,9 @@ def main() -> None:
     iteration, epoch = last_saved(args.config, config)
     lock = args.lock or claim(out)
     if lock is None:
-        print(f"error: {out}: another run works on it; wait for its end", file=sys.stderr)
-        raise SystemExit(EXIT_BAD_INPUT)
+        raise InputError(f"{out}: another run works on it; wait for its end")
+    for folder in (out, out / "steps"):
+        remove_leftovers(folder)
     steps = Steps(out, frames, lock)
 
     flow_flags = [f"--method={args.method}"] if args.method else []
@@ -220,21 +222,6 @@ def last_saved(path: Path, config: Config) -> tuple[int, int]:
     return iterations[-1], (network.to_save_epochs or (network.n_epochs,))[-1]
 
 
-def claim(out: Path) -> int | None:
-    """A file descriptor that holds the lock of ``out``; None where another run holds it.
-
-    A command that is started with the descriptor holds the lock as well: what outlives a killed
-    run still keeps others away.
-    """
-    lock = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
-
-
 def describe_inputs(path: Path) -> str:
     """Names, sizes and times of the files of an input: they tell if it has changed.
 
@@ -338,7 +325,9 @@ class Steps:
             mark += " in place of another"
         _write(begun, mark)
         if earlier is not None:
-            remove_leftovers(self._out / makes.relative_to(self._out).parts[0])
+            # No other may work on the folder.
+            for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
+                remove_leftovers(Path(folder))
         if config is not None:
             path = self._out / (saved_as or f"{name}.ini")
             text = (
@@ -350,7 +339,7 @@ class Steps:
         script, *flags = command
         self._busy = True
         self._child = subprocess.Popen(
-            [sys.executable, str(project_root.PROJECT_ROOT / script), *flags],
+            [sys.executable, str(PROJECT_CONFIG.parent / script), *flags],
             pass_fds=[self._lock],
         )
         if self._stopped_by:
@@ -388,16 +377,6 @@ class Steps:
     def _end(self) -> NoReturn:
         print("error: stopped; run the same command again to go on", file=sys.stderr, flush=True)
         raise SystemExit(128 + self._stopped_by)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed command had not finished to write; no other may work on ``folder``."""
-    for pattern in _LEFTOVERS:
-        for path in list(folder.rglob(pattern)):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> str | None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import argparse
 import shlex
 import sys
 from pathlib import Path
 
-import project_root  # noqa: F401
 from inputs import Video, is_data_set, open_video, sequence_names
 
 from ike_data.atomic import atomic_file

@@ -1,0 +1,68 @@
+"""One run at a time in a folder of results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ike_data.atomic import remove_leftovers
+from ike_data.errors import InputError
+
+LOCK_NAME = ".lock"
+
+
+def claim(folder: Path) -> int | None:
+    """A file descriptor that holds the lock of ``folder``; None where another run holds it.
+
+    A command that is started with the descriptor holds the lock as well: what outlives a killed
+    run still keeps others away.
+    """
+    import fcntl  # not on Windows
+
+    path = folder / LOCK_NAME
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Not where the run before has removed the file in the meantime.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock), path.stat()):
+                    return lock
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)
+
+
+@contextmanager
+def claimed(out_path: Path, *folders: str) -> Iterator[None]:
+    """Keep other runs away from ``out_path`` in this block.
+
+    What killed runs left half written in it, and in its ``folders``, is removed first.
+
+    Raises:
+        InputError: another run works on it.
+    """
+    try:
+        lock = claim(out_path)
+    except (ImportError, OSError):
+        # No locks on this system: then a half-written file may be another run's.
+        yield
+        return
+    if lock is None:
+        raise InputError(
+            f"out_path {out_path}: another run works on it; wait for its end, or choose another "
+            "out_path"
+        )
+    try:
+        for folder in (".", *folders):
+            remove_leftovers(out_path / folder)
+        yield
+    finally:
+        (out_path / LOCK_NAME).unlink(missing_ok=True)
+        os.close(lock)

@@ -1,0 +1,38 @@
+"""Ctrl-C ends a command in one line, from its first moment on.
+
+A command calls this before its other imports, which take a while. So it imports next to nothing
+itself: signal and typing would leave 10 ms in which Ctrl-C still shows a traceback.
+"""
+
+from __future__ import annotations
+
+import _signal  # what signal is made of
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
+
+
+def end_on_ctrl_c() -> None:
+    """From now on Ctrl-C is one line on stderr and exit status 130, never a traceback."""
+    _signal.signal(_signal.SIGINT, _interrupted)
+
+
+def _interrupted(_number: int, frame: FrameType | None) -> NoReturn:
+    message = "error: interrupted; finished files are complete, run the same command again"
+    try:
+        print(message, file=sys.stderr, flush=True)
+        # It unwinds every `with` block, so partial files are removed.
+        raise SystemExit(EXIT_INTERRUPTED)
+    finally:
+        # But a library that is being imported may swallow it or turn it into another error.
+        while frame is not None:
+            if "importlib._bootstrap" in frame.f_code.co_filename:
+                sys.stdout.flush()
+                os._exit(EXIT_INTERRUPTED)
+            frame = frame.f_back

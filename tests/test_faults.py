@@ -1,0 +1,480 @@
+"""Faults around the three commands: disk, damaged and vanishing files, Ctrl-C, other runs, names.
+
+Each ends with status 2 (Ctrl-C: 130) and one line that names the file, and leaves earlier results
+as they were. tests/faults has what takes longer: kills at random moments, a disk that is full.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import evaluate
+import extract_optical_flow
+import main as network
+import numpy as np
+import pytest
+import run_graph_module as graph
+import torch
+import visualize
+from PIL import Image
+from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video
+from test_run_video import ROOT, small_config
+
+from ike_data.atomic import atomic_file, atomic_folder, remove_leftovers
+from ike_data.claim import claim, claimed
+from ike_data.command_line import run_command
+from ike_data.config import check_saved_config, read_config
+from ike_data.errors import InputError
+from ike_data.flow_files import read_flow
+from ike_data.tensor_files import save_tensors
+
+COMMANDS = {"flow": extract_optical_flow, "graph": graph, "net": network}
+TOOLS = ["benchmark", "evaluate", "export_masks", "extract_features", "make_synthetic_video"]
+TOOLS += ["run_dataset", "run_video", "visualize"]
+
+
+@pytest.fixture(autouse=True)
+def pytests_own_ctrl_c():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def flags(folder: Path, name: str, out: Path) -> list[str]:
+    """The flags of a command on the inputs in ``folder``."""
+    own = {
+        "flow": ["--method=dis"],
+        "graph": [f"--of_path={folder / 'flow'}"],
+        "net": [f"--pseudo_gt_path={folder / 'graph/iter_2'}"],
+    }
+    common = [f"--frames_path={folder / 'frames'}", f"--config={folder / 'small.ini'}"]
+    return [*own[name], *common, "--device=cpu", f"--out_path={out}"]
+
+
+def start(module, *arguments: str) -> None:
+    """A command in this process, as the shell starts it."""
+    before = sys.argv
+    sys.argv = [str(ROOT / f"{module.__name__}.py"), *arguments]
+    try:
+        run_command(module.main)
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Frames, settings, and the out_paths flow/, graph/ and net/."""
+    folder = tmp_path_factory.mktemp("made")
+    make_video(folder)
+    small_config(folder)
+    for name, module in COMMANDS.items():
+        start(module, *flags(folder, name, folder / name))
+    return folder
+
+
+@pytest.fixture
+def work(made, tmp_path) -> Path:
+    """A copy to be spoilt."""
+    folder = tmp_path / "work"
+    shutil.copytree(made, folder)
+    for saved in folder.glob("*/config.ini"):  # results of other paths would make way
+        saved.write_text(saved.read_text().replace(str(made), str(folder)))
+    return folder
+
+
+@pytest.fixture
+def fails(capsys) -> Callable[..., str]:
+    """Run a command that ends with status 2; gives the error line."""
+
+    def run(module, *arguments: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            start(module, *arguments)
+        printed = capsys.readouterr().err.replace("\r", "\n").split("\n")
+        (error,) = [line for line in printed if line.startswith("error: ")]
+        assert caught.value.code == 2
+        assert printed[-2] == error
+        return error
+
+    return run
+
+
+def results(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Those whose bytes are the same in each run."""
+    return {name: files[name] for name in files if name not in ("config.ini", "log.csv")}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+# ------------------------------------------------------------------------- files that are damaged
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize(
+    ("name", "damaged", "more"),
+    [
+        ("flow", "frames/00003.png", []),
+        ("graph", "frames/00003.png", []),
+        ("net", "frames/00003.png", []),
+        ("graph", "flow/bwd_of/00001_00002.flo", []),
+        ("net", "graph/iter_2/00004.pt", []),
+        ("net", "net/models/epoch_00001.pth", ["--predict_only={}/net/models/epoch_00001.pth"]),
+        ("net", "net/models/training.pth", ["--resume"]),
+        ("flow", "small.ini", []),
+    ],
+)
+def test_a_file_that_is_empty_or_cut(name, damaged, more, share, work, fails):
+    # With damaged frames, flow that is there is another video's.
+    path, out = work / damaged, work / ("new" if name == "flow" else name)
+    if not path.exists():
+        shutil.copy(work / "net/models/epoch_00001.pth", path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    before = contents(out)
+    arguments = flags(work, name, out)
+    more = [flag.format(work) for flag in more]
+    if more and more[0].startswith("--predict_only"):
+        arguments = [flag for flag in arguments if not flag.startswith("--pseudo")]
+    assert str(path) in fails(COMMANDS[name], *arguments, *more)
+    after = contents(out)
+    if name == "flow":
+        # What was made until then is whole, and kept by the next run.
+        assert len(after) in (0, 2 + 4)
+        for made_flow in out.rglob("*.flo"):
+            read_flow(made_flow, HEIGHT, WIDTH)
+    else:
+        assert results(after) == results(before)
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize("suffix", [".jpg", ".mp4"])
+def test_a_jpg_or_a_video_that_is_empty_or_cut(suffix, share, made, fails, tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    if suffix == ".mp4":
+        path = frames = tmp_path / "clip.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", 24)
+            stream.width, stream.height = 64, 48
+            for idx in range(8):
+                picture = np.roll(np.arange(48 * 64 * 3, dtype=np.uint8), 999 * idx)
+                picture = av.VideoFrame.from_ndarray(picture.reshape(48, 64, 3), format="rgb24")
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    else:
+        for idx in range(N_FRAMES):
+            path = frames / f"{idx:05d}.jpg"
+            Image.fromarray(frame(idx)).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    arguments = [f"--frames_path={frames}", "--method=dis", f"--out_path={tmp_path / 'out'}"]
+    assert str(path) in fails(extract_optical_flow, *arguments)
+
+
+# --------------------------------------------------------------- files that vanish while it runs
+
+
+@pytest.mark.parametrize(
+    ("name", "vanishes"),
+    [
+        ("flow", "frames/00003.png"),
+        ("graph", "frames/00003.png"),
+        ("net", "frames/00003.png"),
+        ("graph", "flow/fwd_of/00002_00003.flo"),
+        ("net", "graph/iter_2/00004.pt"),
+    ],
+)
+def test_a_file_that_vanishes_after_it_was_listed(name, vanishes, work, fails, monkeypatch):
+    module, out = COMMANDS[name], work / "out"
+    describe = module.describe_frames
+
+    def describe_and_remove(frames) -> str:
+        (work / vanishes).unlink()
+        return describe(frames)
+
+    monkeypatch.setattr(module, "describe_frames", describe_and_remove)
+    assert str(work / vanishes) in fails(module, *flags(work, name, out))
+    assert not list(out.rglob(".*"))
+
+
+def test_flow_that_vanishes_after_it_was_checked(work, fails, monkeypatch):
+    from graph_module import segmentation
+
+    path, check = work / "flow/bwd_of/00002_00003.flo", segmentation.check_flow_folders
+
+    def check_and_remove(*arguments) -> None:
+        check(*arguments)
+        path.unlink()
+
+    monkeypatch.setattr(segmentation, "check_flow_folders", check_and_remove)
+    before = contents(work / "graph")
+    assert f"{path}: is missing" in fails(graph, *flags(work, "graph", work / "graph"))
+    assert contents(work / "graph") == before
+
+
+# -------------------------------------------------------------------------------- several at once
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_second_run_on_one_out_path_is_refused(name, work, fails):
+    before = contents(work / name)
+    (work / name / ".partial-abcd1234").mkdir()  # the other run is writing
+    with claimed_by_another(work / name):
+        error = fails(COMMANDS[name], *flags(work, name, work / name))
+        assert f"out_path {work / name}: another run works on it; wait for its end" in error
+        assert (work / name / ".partial-abcd1234").is_dir()
+    # When the other has been killed, what it left goes.
+    start(COMMANDS[name], *flags(work, name, work / name))
+    after = contents(work / name)
+    assert not list((work / name).rglob(".*"))
+    assert results(after) == results(before)
+
+
+class claimed_by_another:  # noqa: N801
+    """Another process that holds the lock of a folder, and is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        code = "import sys; from pathlib import Path; from ike_data.claim import claim\n"
+        code += "claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, folder],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"held\n"
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_the_lock_is_given_back_however_the_block_ends(tmp_path):
+    with pytest.raises(ZeroDivisionError), claimed(tmp_path):
+        assert claim(tmp_path) is None
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    lock = claim(tmp_path)
+    assert lock is not None
+    os.close(lock)
+
+
+def test_without_locks_nobodys_half_written_files_are_removed(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    partial = tmp_path / ".partial-abcd1234.flo"
+    partial.touch()
+    with claimed(tmp_path):
+        assert partial.exists()
+
+
+def test_leftovers_of_killed_runs(tmp_path):
+    """They go; an older result that was moved aside comes back, and other names stay."""
+    for name in ("iter_3", ".partial-abcd1234", ".old-abcd1234/iter_3", ".old-0123456_/iter_4"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "00000.pt").write_text(name)
+    others = [".partial-", ".partial-mine", ".old-notes", ".oldest", "x.partial-abcd1234"]
+    for name in (".partial-______09.flo", *others):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"iter_3", "iter_4", *others}
+    assert (tmp_path / "iter_3/00000.pt").read_text() == "iter_3"
+    assert (tmp_path / "iter_4/00000.pt").read_text() == ".old-0123456_/iter_4"
+    remove_leftovers(tmp_path / "not there")
+
+
+# ----------------------------------------------------------------------------------------- disks
+
+
+@pytest.mark.parametrize(("name", "limit"), [("flow", 9000), ("graph", 3800), ("net", 3800)])
+def test_a_disk_that_takes_no_more(name, limit, work):
+    """A limit on the size of a file stands for a full disk."""
+    out = work / name
+    shutil.rmtree(out / "fwd_of", ignore_errors=True)  # else there is no flow to make
+    before = contents(out)
+    script = ROOT / f"{COMMANDS[name].__name__}.py"
+    done = subprocess.run(
+        [sys.executable, script, *flags(work, name, out)],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    error = done.stderr.replace("\r", "\n").splitlines()[-1]
+    assert error.startswith(f"error: {out}")
+    assert error.endswith(": File too large")
+    assert results(contents(out)) == results(before)
+    assert not list(out.rglob(".*"))
+
+
+@pytest.mark.parametrize("n_values", [10, 100_000])
+def test_tensors_on_a_full_disk_are_an_error_of_the_disk_at_every_byte(n_values, tmp_path):
+    content = {"a": torch.zeros(n_values), "b": [torch.ones(2)] * 9}
+    path = tmp_path / "a.pth"
+    save_tensors(path, content)
+    n_bytes = path.stat().st_size
+    code = f"""
+import resource, sys, torch
+from pathlib import Path
+from ike_data.tensor_files import save_tensors
+content = {{"a": torch.zeros({n_values}), "b": [torch.ones(2)] * 9}}
+for limit in [*range(0, {n_bytes} - 700, {n_bytes} // 20), *range({n_bytes} - 700, {n_bytes}, 33)]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        save_tensors(Path(sys.argv[1]), content)
+    except OSError:
+        continue
+    print(limit)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("atomic", [atomic_file, atomic_folder])
+def test_a_full_disk_names_the_result(atomic, tmp_path):
+    with (
+        pytest.raises(OSError, match="No space left on device") as caught,
+        atomic(tmp_path / "result"),
+        open("/dev/full", "w") as file,
+    ):
+        file.write("x")
+    assert caught.value.filename == str(tmp_path / "result")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no other disk here")
+def test_an_out_path_on_another_disk(made, tmp_path_factory):
+    folder = Path("/dev/shm") / tmp_path_factory.mktemp("out").name
+    folder = folder.with_name(f"{folder.name}-{os.getpid()}")
+    try:
+        for name, module in COMMANDS.items():
+            start(module, *flags(made, name, folder / name))
+            start(module, *flags(made, name, folder / name))  # and over these
+            assert results(contents(folder / name)) == results(contents(made / name))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_out_path_under_a_file(name, made, fails):
+    error = fails(COMMANDS[name], *flags(made, name, made / "small.ini" / "out"))
+    assert f"out_path {made / 'small.ini' / 'out'}: cannot be written (Not a directory)" in error
+
+
+# ----------------------------------------------------------------------------------------- Ctrl-C
+
+
+@pytest.mark.parametrize("module", ["argparse", "ike_data.command_line"])
+@pytest.mark.parametrize(
+    "script",
+    [*(f"{module.__name__}.py" for module in COMMANDS.values()), *(f"tools/{t}.py" for t in TOOLS)],
+)
+def test_ctrl_c_while_a_command_starts(script, module):
+    """Sent by the command itself, as it begins to import ``module``."""
+    code = f"""
+import os, runpy, signal, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv = [{script!r}, "--help"]
+sys.path[0] = os.path.dirname(os.path.abspath({script!r}))
+runpy.run_path({script!r}, run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        130,
+        "error: interrupted; finished files are complete, run the same command again\n",
+    )
+
+
+# ------------------------------------------------------------------------------------------ names
+
+NAMES = [
+    "a b",
+    'it\'s "q" $HOME `x`',
+    "-x",
+    "50%(a)s %d",
+    "k = v; # no",
+    "[PATHS]",
+    "ünïcödé 漢",
+]
+
+
+@pytest.mark.parametrize("odd", NAMES)
+def test_odd_names_through_all_commands_and_their_saved_settings(odd, made, tmp_path, monkeypatch):
+    work = tmp_path / odd
+    work.mkdir()
+    for name in ("frames", "annotations", "small.ini"):
+        copy = shutil.copytree if (made / name).is_dir() else shutil.copy
+        copy(made / name, work / name)
+    monkeypatch.chdir(tmp_path)
+    # Relative, so that the odd name stands at the front.
+    for name, module in COMMANDS.items():
+        start(module, *flags(Path(odd), name, Path(odd, name)))
+        before = contents(work / name)
+        assert read_config(work / name / "config.ini").paths.out_path == work / name
+        shutil.move(work / name / "config.ini", tmp_path / "again.ini")
+        shutil.rmtree(work / name)
+        start(module, f"--config={tmp_path / 'again.ini'}")
+        assert results(contents(work / name)) == results(before)
+    masks = [f"--results={odd}/graph/iter_2", f"--annotations={odd}/annotations"]
+    start(evaluate, *masks, f"--out={odd}/scores.csv")
+    start(visualize, *masks, f"--frames={odd}/frames", f"--out={odd}/pictures", "--report")
+    assert (work / "scores.csv").is_file()
+    assert (work / "pictures" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("odd", ["two\nlines", "end\u2028", "last "])
+def test_names_that_no_config_can_hold_are_refused_in_one_line(name, odd, made, fails, tmp_path):
+    frames = tmp_path / odd
+    shutil.copytree(made / "frames", frames)
+    arguments = [*flags(made, name, tmp_path / "out"), f"--frames_path={frames}"]
+    error = fails(COMMANDS[name], *arguments)
+    assert "cannot be written into a config.ini; rename it" in error
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_video_and_pictures_whose_names_look_like_addresses(tmp_path, made, monkeypatch):
+    """FFmpeg takes what stands before a colon for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    masks = [f"--results={made / 'graph/iter_2'}"]
+    start(visualize, f"--frames={made / 'frames'}", *masks, "--out=data:1")
+    shutil.copy("data:1/overlay.mp4", "http:clip.mp4")
+    start(visualize, "--frames=http:clip.mp4", *masks, "--out=again:")
+    assert Path("again:", "overlay.mp4").stat().st_size > 0
+
+
+def test_who_saved_a_config_is_known_wherever_the_project_lies(tmp_path):
+    (tmp_path / "config.ini").write_text(
+        "# Saved by an IKE command; x\n# command: python '/my project/it'\"'\"'s/main.py' --a=b\n"
+    )
+    check_saved_config(tmp_path, "main.py")
+    with pytest.raises(InputError, match=r"holds the results of main\.py"):
+        check_saved_config(tmp_path, "run_graph_module.py")
