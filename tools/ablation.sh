@@ -30,8 +30,9 @@ saliency=(dir_features_half_chain_size=-1 motion_saliency=yes)
 variant paper
 variant saliency_beside_directions motion_saliency=yes
 variant saliency "${saliency[@]}"
-variant appearance appearance_passes=1
-variant saliency_appearance "${saliency[@]}" appearance_passes=1
+variant appearance appearance_passes=2
+variant saliency_appearance_1 "${saliency[@]}" appearance_passes=1
+variant saliency_appearance_2 "${saliency[@]}" appearance_passes=2
 
 for frames in "$davis"/JPEGImages/480p/*/; do
   sequence=$(basename "$frames")
