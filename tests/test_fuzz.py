@@ -794,6 +794,29 @@ def test_a_title_that_is_not_utf_8_does_not_matter(tmp_path):
     assert judge("video file", path, read_a_video)
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nothing"])
+def test_what_is_no_file(tmp_path, kind):
+    """A pipe would be waited for, and for ever."""
+    cases: list[tuple[str, Callable[[Path], None]]] = [
+        ("00000.png", read_a_frame),
+        ("00000.pt", read_a_mask),
+        ("00000_00001.flo", read_a_flow),
+        ("raft.pth", read_raft),
+        ("clip.mp4", read_a_video),
+    ]
+    for name, read in cases:
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        path = folder / name
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(folder / "nothing")
+        assert not judge("no file", path, read)
+
+
 def test_counting_does_not_hide_what_is_judged():
     """The judge itself: a value is accepted, an InputError refused, all else a failure."""
     kept = copy.deepcopy(counts)
