@@ -316,13 +316,12 @@ def packed(data: bytes, change: Callable[[str, bytes], bytes], compression: int 
     return file.getvalue()
 
 
-def as_records(data: bytes, share: float = 1) -> list[bytes]:
+def as_records(data: bytes, share: float = 1) -> Iterator[bytes]:
     """Files that are whole as an archive and hold a damaged pickle: many of them get to the end."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         content = archive.read(name)
     rng = np.random.default_rng(0)
-    files = []
     for _ in range(max(int(N_EXAMPLES * share), 10)):
         changed = bytearray(content)
         for place in rng.integers(0, len(changed), rng.integers(1, 4)):
@@ -331,8 +330,7 @@ def as_records(data: bytes, share: float = 1) -> list[bytes]:
         def put(record: str, old: bytes, new: bytes = bytes(changed)) -> bytes:
             return new if record == name else old
 
-        files.append(packed(data, put))
-    return files
+        yield packed(data, put)
 
 
 def read_a_mask(path: Path) -> None:
@@ -633,10 +631,9 @@ def png_of_size(width: int, height: int, data: bytes) -> bytes:
     )
 
 
-def as_chunks(pngs: list[bytes]) -> list[bytes]:
+def as_chunks(pngs: list[bytes]) -> Iterator[bytes]:
     """PNGs with a damaged chunk whose checksum is right: these are not refused for that alone."""
     rng = np.random.default_rng(0)
-    files = []
     for _ in range(N_EXAMPLES):
         png = pngs[rng.integers(len(pngs))]
         starts = [8]
@@ -647,8 +644,7 @@ def as_chunks(pngs: list[bytes]) -> list[bytes]:
         for place in rng.integers(0, max(len(content), 1), 2 if content else 0):
             content[place] = rng.choice([0, 1, 3, 16, 127, 255])
         kind = png[start + 4 : start + 8]
-        files.append(png[:start] + png_chunk(kind, bytes(content)) + png[end:])
-    return files
+        yield png[:start] + png_chunk(kind, bytes(content)) + png[end:]
 
 
 def with_chunk(png: bytes, chunk: bytes) -> bytes:
