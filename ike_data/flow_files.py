@@ -71,12 +71,11 @@ def check_flow(path: Path, height: int, width: int) -> None:
         InputError: as `read_flow`, except for values that are not finite.
     """
     again = "delete it and run extract_optical_flow.py again"
-    try:
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
-            n_bytes = file.seek(0, 2)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: is missing; run extract_optical_flow.py first") from error
+    if not path.is_file():
+        raise InputError(f"{path}: is missing; run extract_optical_flow.py first")
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+        n_bytes = file.seek(0, 2)
     if len(header) < _HEADER_BYTES:
         raise InputError(f"{path}: is truncated ({n_bytes} bytes); {again}")
     if np.frombuffer(header, "<f4", 1)[0] != _MAGIC:

@@ -121,7 +121,6 @@ class FrameFolder:
         self.files = numbered_images(path)
         self.count = len(self.files)
         self.fps: float | None = None
-        self.n_bytes = sum(file.stat().st_size for file in self.files)
         self.width, self.height = _image_size(self.files[0])
         # Only headers are read here: a wrong size is found before any work is done.
         for file in self.files[1:]:
@@ -131,6 +130,7 @@ class FrameFolder:
                     f"{file}: is {width} x {height} pixels, {self.files[0].name} is "
                     f"{self.width} x {self.height}; all frames must have one size"
                 )
+        self.n_bytes = sum(file.stat().st_size for file in self.files)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for file in self.files:
@@ -139,6 +139,8 @@ class FrameFolder:
 
 def _image_size(path: Path) -> tuple[int, int]:
     try:
+        if not path.is_file():  # a pipe would wait for ever
+            raise OSError("it is not a file")
         with Image.open(path, formats=_FORMATS) as image:
             check_pixels(image)
             return image.size

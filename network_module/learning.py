@@ -108,6 +108,11 @@ def learn_video(
     if not resume:
         state_path.unlink(missing_ok=True)
     elif load_training(state_path, training, data_mark):
+        if training.epoch >= n_epochs:  # a run of these settings saves none of its last epoch
+            raise InputError(
+                f"{state_path}: is of epoch {training.epoch}, but n_epochs = {n_epochs}; delete "
+                "it, or leave out --resume"
+            )
         print(f"going on after epoch {training.epoch}")
     else:
         print("nothing to go on with: training from the start")

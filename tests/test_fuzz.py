@@ -316,13 +316,12 @@ def packed(data: bytes, change: Callable[[str, bytes], bytes], compression: int 
     return file.getvalue()
 
 
-def as_records(data: bytes, share: float = 1) -> list[bytes]:
+def as_records(data: bytes, share: float = 1) -> Iterator[bytes]:
     """Files that are whole as an archive and hold a damaged pickle: many of them get to the end."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         content = archive.read(name)
     rng = np.random.default_rng(0)
-    files = []
     for _ in range(max(int(N_EXAMPLES * share), 10)):
         changed = bytearray(content)
         for place in rng.integers(0, len(changed), rng.integers(1, 4)):
@@ -331,8 +330,7 @@ def as_records(data: bytes, share: float = 1) -> list[bytes]:
         def put(record: str, old: bytes, new: bytes = bytes(changed)) -> bytes:
             return new if record == name else old
 
-        files.append(packed(data, put))
-    return files
+        yield packed(data, put)
 
 
 def read_a_mask(path: Path) -> None:
@@ -633,10 +631,9 @@ def png_of_size(width: int, height: int, data: bytes) -> bytes:
     )
 
 
-def as_chunks(pngs: list[bytes]) -> list[bytes]:
+def as_chunks(pngs: list[bytes]) -> Iterator[bytes]:
     """PNGs with a damaged chunk whose checksum is right: these are not refused for that alone."""
     rng = np.random.default_rng(0)
-    files = []
     for _ in range(N_EXAMPLES):
         png = pngs[rng.integers(len(pngs))]
         starts = [8]
@@ -647,8 +644,7 @@ def as_chunks(pngs: list[bytes]) -> list[bytes]:
         for place in rng.integers(0, max(len(content), 1), 2 if content else 0):
             content[place] = rng.choice([0, 1, 3, 16, 127, 255])
         kind = png[start + 4 : start + 8]
-        files.append(png[:start] + png_chunk(kind, bytes(content)) + png[end:])
-    return files
+        yield png[:start] + png_chunk(kind, bytes(content)) + png[end:]
 
 
 def with_chunk(png: bytes, chunk: bytes) -> bytes:
@@ -792,6 +788,29 @@ def test_a_title_that_is_not_utf_8_does_not_matter(tmp_path):
     assert data.count(b"Lavf") >= 1  # the name of the program that wrote it
     path.write_bytes(data.replace(b"Lavf", b"Caf\xe9"))
     assert judge("video file", path, read_a_video)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nothing"])
+def test_what_is_no_file(tmp_path, kind):
+    """A pipe would be waited for, and for ever."""
+    cases: list[tuple[str, Callable[[Path], None]]] = [
+        ("00000.png", read_a_frame),
+        ("00000.pt", read_a_mask),
+        ("00000_00001.flo", read_a_flow),
+        ("raft.pth", read_raft),
+        ("clip.mp4", read_a_video),
+    ]
+    for name, read in cases:
+        folder = tmp_path / name.replace(".", "_")
+        folder.mkdir()
+        path = folder / name
+        if kind == "folder":
+            path.mkdir()
+        elif kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(folder / "nothing")
+        assert not judge("no file", path, read)
 
 
 def test_counting_does_not_hide_what_is_judged():

@@ -684,6 +684,34 @@ def test_a_damaged_state_is_named(workplace, interrupted):
         workplace.run("--resume")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epoch", 3, r"training\.pth: is of epoch 3, but n_epochs = 3"),
+        ("epoch", "2", r"training\.pth: is not the state of a training"),
+        ("model", {}, r"training\.pth: is not the state of a training"),
+    ],
+)
+def test_a_state_that_no_training_left_is_named(workplace, interrupted, key, value, message):
+    path = workplace.out / "models" / "training.pth"
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, key: value}, path)
+    before = sorted(workplace.out.rglob("*"))
+    with pytest.raises(InputError, match=message):
+        workplace.run("--resume")
+    assert sorted(workplace.out.rglob("*")) == before
+
+
+def test_the_settings_of_the_optimiser_are_those_of_the_run(workplace, interrupted):
+    path = workplace.out / "models" / "training.pth"
+    state = torch.load(path, weights_only=True)
+    state["optimiser"]["param_groups"][0]["lr"] = 1e9
+    torch.save(state, path)
+    workplace.run("--resume")
+    weights, _ = weights_and_log(workplace.out)
+    assert all(torch.equal(weights[name], interrupted[0][name]) for name in weights)
+
+
 def test_predict_only_gives_the_masks_of_the_training(workplace):
     workplace.run()
     checkpoint = workplace.out / "models" / "epoch_00003.pth"

@@ -12,11 +12,13 @@ import av
 import cv2
 import evaluate
 import export_masks
+import extract_features
 import numpy as np
 import pytest
 import torch
 import visualize
 from PIL import Image
+from torchvision.models import resnet18
 from torchvision.models.optical_flow import raft_small
 
 import extract_optical_flow
@@ -29,7 +31,7 @@ from graph_module.seeds import seed_mask
 from graph_module.temporal_weights import exact_weights, fast_weights
 from ike_data.command_line import PROJECT_CONFIG, run_command
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, read_flow, write_flow
-from ike_data.soft_masks import read_soft_masks
+from ike_data.soft_masks import read_feature_maps, read_soft_masks
 from RAFT.extraction import write_flows
 
 CONFIGS = {"config": PROJECT_CONFIG, "paper": PROJECT_CONFIG.parent / "configs" / "paper.ini"}
@@ -56,6 +58,7 @@ class Place:
         self.frames.mkdir()
         self.monkeypatch, self.capsys = monkeypatch, capsys
         self.config = folder / "small.ini"
+        self.working = WORKING
         self.configure("config")
 
     def configure(self, which: str = "config", **values: object) -> None:
@@ -118,7 +121,7 @@ class Place:
     def masks(self, folder: str, n_frames: int) -> torch.Tensor:
         """The masks of a result, finite and in [0, 1], as `read_soft_masks` has it."""
         assert len(list((self.out / folder).glob("*.pt"))) == n_frames
-        return read_soft_masks(self.out / folder, n_frames, *WORKING)
+        return read_soft_masks(self.out / folder, n_frames, *self.working)
 
     def look(self, n_frames: int) -> None:
         """Show, export and evaluate the masks of a whole run."""
@@ -284,6 +287,57 @@ def test_a_video_of_variable_frame_rate(place):
     place.whole_run(5)
     same = (f"--frames={path}", f"--results={place.out}", f"--out={place.folder}/pictures")
     place.run(visualize, *same, "--report")
+
+
+@pytest.mark.parametrize("which", CONFIGS)
+@pytest.mark.parametrize("working", [(8, 8), (600, 8), (9, 300)])
+def test_odd_working_sizes(place, working, which):
+    save_all(place, [moving(idx) for idx in range(3)])
+    place.working = working
+    place.configure(which, working_h=working[0], working_w=working[1])
+    place.whole_run(3)
+
+
+@pytest.mark.parametrize("name", ["1 frame", "black", "noise"])
+def test_all_that_the_network_can_do_besides(place, name):
+    n_frames = VIDEOS[name](place)
+    changes = {"soft_labels": "yes", "flips": "yes", "light": 0.99, "weight_average": 0.9999}
+    for more in (changes, {**changes, "mixed_precision": "yes", "batch_size": 100_000}):
+        place.configure(**more)
+        place.whole_run(n_frames)
+
+
+@pytest.mark.parametrize("name", ["1 frame", "16 x 16", "black"])
+def test_feature_maps_of_odd_videos(place, name):
+    n_frames = VIDEOS[name](place)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(resnet18().state_dict(), place.folder / "resnet18.pth")
+    flags = [f"--frames_path={place.frames}", f"--out_path={place.out}/maps", *place.common()]
+    flags += ["--model=resnet18", f"--weights={place.folder}/resnet18.pth"]
+    place.run(extract_features, *flags)
+    maps = read_feature_maps(place.out / "maps", n_frames, *WORKING)
+    assert maps.shape[-1] == 3 and maps.min() >= 0 and maps.max() <= 1
+    place.configure(ike_features_paths=place.out / "maps")
+    place.whole_run(n_frames)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3])
+def test_davis_leaves_out_the_first_and_the_last_frame(place, n_frames):
+    """Of a video of two frames nothing is left to score: that is said, not averaged."""
+    save_all(place, [moving(idx) for idx in range(n_frames)])
+    place.whole_run(n_frames)
+    annotations = place.folder / "annotations"
+    annotations.mkdir()
+    for idx in range(n_frames):
+        Image.fromarray(np.zeros((40, 56), np.uint8)).save(annotations / f"{idx:05d}.png")
+    flags = (f"--results={place.out / NET}", f"--annotations={annotations}")
+    table = f"--out={place.folder}/results.csv"
+    if n_frames < 3:
+        assert "frame" in place.refused(evaluate, *flags, table)
+        assert not (place.folder / "results.csv").exists()
+    else:
+        assert "nan" not in place.run(evaluate, *flags, table).lower()
 
 
 @pytest.mark.parametrize("name", ["static", "black", "1 frame"])
