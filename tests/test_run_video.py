@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import signal
@@ -162,9 +163,9 @@ def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
             time.sleep(0.01)
         time.sleep(0.2 if done % 2 else 0.9)  # while it loads, and while it works
         done -= 1
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        assert not (out / "steps" / "final_pictures").exists(), step
+        with contextlib.suppress(ProcessLookupError):  # it was done before
+            os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL or step == STEPS[-1]
     last = run(*arguments, out)
     assert last.returncode == 0, last.stderr
     assert results(out) == results(expected)
@@ -255,6 +256,8 @@ def test_more_cycles_go_on(stub, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_no_command_and_no_mark(stub, tmp_path, number):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        pytest.skip(f"{number.name} is ignored here, as under nohup")
     out, config = tmp_path / "out", f"--config={small_config(tmp_path)}"
     stub.hold(GRAPH)
     process = start(stub, out, config)
