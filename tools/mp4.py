@@ -18,7 +18,8 @@ from ike_data.errors import InputError
 
 # Encoder -> (codec, options), the first that this FFmpeg has. All of them play from an .mp4.
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    # Without cpu-independent, the same frames can give other bytes: it reads past odd widths.
+    # Without cpu-independent the same frames gave other bytes in each run, where the width was no
+    # multiple of 16.
     "libx264": (
         "H.264",
         {"crf": "20", "preset": "medium", "x264-params": "cpu-independent=1"},
