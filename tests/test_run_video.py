@@ -156,14 +156,14 @@ def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
     begun, done = [out / "steps" / f"{step}.begun" for step in STEPS], len(STEPS)
     for step, mark in zip(STEPS, begun, strict=True):
         process = subprocess.Popen(
-            command(*arguments, out), stdout=subprocess.DEVNULL, start_new_session=True
+            command(*arguments, out), stdout=subprocess.PIPE, start_new_session=True
         )
         while not mark.exists() and process.poll() is None:
             time.sleep(0.01)
         time.sleep(0.2 if done % 2 else 0.9)  # while it loads, and while it works
         done -= 1
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        process.communicate()  # until its command is gone too, and with it the lock
         assert not (out / "steps" / "final_pictures").exists(), step
     last = run(*arguments, out)
     assert last.returncode == 0, last.stderr
