@@ -60,6 +60,10 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
+    # Where the error came in the midst of a loop, its progress bar still has the line.
+    tqdm = sys.modules.get("tqdm")
+    for bar in list(getattr(getattr(tqdm, "tqdm", None), "_instances", ())):
+        bar.close()
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_BAD_INPUT)
 

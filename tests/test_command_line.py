@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 from ike_data.command_line import (
     PROJECT_CONFIG,
@@ -81,6 +82,18 @@ def test_a_full_disk(capsys):
             file.write("x")
 
     assert "No space left on device" in last_words(main, capsys)
+
+
+def test_an_error_has_a_line_of_its_own_below_a_progress_bar(capsys):
+    def main() -> None:
+        for _ in tqdm(range(3), desc="frames"):
+            raise InputError("a.png: is broken")
+
+    with pytest.raises(SystemExit):
+        run_command(main)
+    bar, error = capsys.readouterr().err.removesuffix("\n").split("\n")
+    assert "frames" in bar
+    assert error == "error: a.png: is broken"
 
 
 def test_a_gpu_out_of_memory_gets_a_remedy(capsys):

@@ -157,7 +157,7 @@ def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
     begun, done = [out / "steps" / f"{step}.begun" for step in STEPS], len(STEPS)
     for step, mark in zip(STEPS, begun, strict=True):
         process = subprocess.Popen(
-            command(*arguments, out), stdout=subprocess.DEVNULL, start_new_session=True
+            command(*arguments, out), stdout=subprocess.PIPE, start_new_session=True
         )
         while not mark.exists() and process.poll() is None:
             time.sleep(0.01)
@@ -165,7 +165,8 @@ def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
         done -= 1
         with contextlib.suppress(ProcessLookupError):  # it was done before
             os.killpg(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL or step == STEPS[-1]
+        process.communicate()  # until its command is gone too, and with it the lock
+        assert process.returncode == -signal.SIGKILL or step == STEPS[-1]
     last = run(*arguments, out)
     assert last.returncode == 0, last.stderr
     assert results(out) == results(expected)

@@ -128,6 +128,8 @@ def contents(out: Path) -> dict[str, bytes]:
         elif path.name == "config.ini":
             data = b"".join(line for line in data.splitlines(True) if not line.startswith(b"#"))
         found[name] = data
+    # A folder that is left may be empty.
+    found |= {str(path): b"" for path in out.rglob(".*") if path.is_dir()}
     return found
 
 
