@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from graph_module.appearance import HALF_WINDOW, N_FOURIER
+from graph_module.appearance import N_FOURIER, PIXELS_AT_ONCE, REACH
 from graph_module.motion_matrix import FRAMES_PER_BLOCK
 
 GB = 10**9
 _FLOAT, _INT32, _INT16 = 4, 4, 2
 _VIDEO = 3  # bytes of a pixel
-# Random Fourier features of a frame in half its size, and their moments in a window of frames.
-_APPEARANCE_NODE, _APPEARANCE = 2 * 4 * N_FOURIER // 4, 4 * N_FOURIER**2 * (2 * HALF_WINDOW + 4)
+# What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter, random
+# Fourier features of some pixels, and their moments in a window of frames.
+_APPEARANCE_NODE = 400
+_APPEARANCE = 4 * N_FOURIER * (2 * PIXELS_AT_ONCE + N_FOURIER * (2 * REACH + 6))
 _GRAMS = 3 * 8  # Gram matrices, with lambda, and their factors, in float64
 _MASK_COPIES = 4  # x, M x, x before it for the mean change, and what is being written
 
@@ -26,7 +28,7 @@ class GraphSize:
     reach: int  # frames from the first to the last that a frame is linked with
     n_features: int  # with the bias
     n_channels: int  # of the feature maps
-    has_drafts: bool = False  # passes over the video before the last, for their appearance
+    uses_video: bool = False  # the frames are kept, and the masks' appearance is learnt from them
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ def _peak(
     touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT
     blocks = n_workers * touched * (1 if keep_links else 1 + 2 * 4)
     building, iterating = flows + maps, masks + blocks + (0 if keep_links else flows)
-    if size.has_drafts:
+    if size.uses_video:
         graph += _VIDEO * nodes
-        iterating = max(iterating, masks + blocks + flows + maps)
-        building = max(
-            building + masks, flows + maps + masks + _APPEARANCE_NODE * size.n_nodes + _APPEARANCE
-        )
+        appearance = _APPEARANCE_NODE * size.n_nodes + _APPEARANCE
+        # Masks that are learnt, and these along the edges.
+        iterating = max(iterating, masks + max(blocks, appearance + 2 * _FLOAT * nodes))
+        iterating += flows + maps
+        building = max(building + masks, flows + maps + masks + appearance)
     return graph + max(building, iterating)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
+from graph_module.guided_filter import follow_edges
 from graph_module.memory_plan import GB, GraphSize, MemoryPlan, plan_memory
 from graph_module.motion_saliency import motion_saliency
 from graph_module.power_iteration import power_iteration
@@ -39,6 +40,7 @@ SEED_ITERATION = -1
 FAST_TOLERANCE = 0.001
 # Enough for what appearance is learnt from.
 DRAFT_TOLERANCE = 0.001
+DRAFT_SHRINK = 2
 
 
 def segment_video(
@@ -73,7 +75,8 @@ def segment_video(
     feature_maps = _read_all_feature_maps(settings.ike_features_paths, n_frames, working_size)
     uses_maps = settings.features_half_chain_size >= 0
     n_drafts = settings.appearance_passes if uses_maps else 0
-    video = read_working_frames(frames, *working_size) if n_drafts else None
+    uses_video = n_drafts > 0 or settings.refinement
+    video = read_working_frames(frames, *working_size) if uses_video else None
     weights_for = {"exact": exact_weights, "fast": fast_weights}[settings.propagation]
     weights = weights_for(settings.half_window, settings.sigma)
     use_compiled = settings.engine == "auto" and device.type == "cpu" and AVAILABLE
@@ -91,7 +94,7 @@ def segment_video(
         reach=2 * max(weights, default=0),
         n_features=n_features,
         n_channels=n_channels,
-        has_drafts=n_drafts > 0,
+        uses_video=uses_video,
     )
     plan = _choose_plan(size, settings.links_memory * GB, device, use_compiled)
     fwd_flow, bwd_flow = (
@@ -143,8 +146,14 @@ def segment_video(
             drafts = deque(_iterate(graph, masks, settings, DRAFT_TOLERANCE), maxlen=1)
             masks = drafts.pop()[-1]
             del graph
-            learnt_maps = [appearance_masks(video, masks)[:, None]]
-    del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps, video
+            learnt = appearance_masks(video, masks, shrink=DRAFT_SHRINK)
+            learnt_maps = [follow_edges(video, learnt)[:, None]]
+    del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps
+
+    def save_result(idx: int, masks: torch.Tensor) -> None:
+        if settings.refinement and video is not None:
+            masks = follow_edges(video, appearance_masks(video, masks))
+        save(idx, masks)
 
     tolerance = settings.tolerance
     if settings.propagation == "fast":
@@ -153,12 +162,12 @@ def segment_video(
         for idx, mean_change, result in _iterate(graph, masks, settings, tolerance):
             log(idx, mean_change)
             if idx in to_save:
-                save(idx, result)
+                save_result(idx, result)
     # What is left to be saved when the masks are done is saved under its own name, which the next
     # command expects.
     left = [name for name in to_save if name > idx]
     for name in left[-1:] if settings.to_save_iterations is None else left:
-        save(name, result)
+        save_result(name, result)
     if idx < settings.n_iterations - 1:
         print(
             f"iteration {idx} changed the masks by {mean_change:.2g} on average, less than "

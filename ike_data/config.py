@@ -102,6 +102,7 @@ class GraphModule:
     # Not the paper's; a file without them gives the paper's method.
     motion_saliency: bool = _key("bool", False)
     appearance_passes: int = _key("int", 0, low=0, high=100)
+    refinement: bool = _key("bool", False)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from graph_module.appearance import appearance_masks
+from graph_module.appearance import N_FOURIER, _descriptors, appearance_masks
 
 N_FRAMES, HEIGHT, WIDTH = 7, 48, 80
 
@@ -51,9 +53,40 @@ def test_only_frames_in_the_window_count():
     video, masks = red_square_on_green()
     changed = masks.clone()
     changed[6] = 0
-    before, after = (appearance_masks(video, m, half_window=2) for m in (masks, changed))
+    before, after = (appearance_masks(video, m, reach=2) for m in (masks, changed))
     torch.testing.assert_close(before[:4], after[:4])
     assert not torch.equal(before[4], after[4])
+
+
+@pytest.mark.parametrize("shrink", [1, 2, 3])
+def test_the_size_that_it_is_looked_at_matters_little(shrink):
+    video, masks = red_square_on_green()
+    found = appearance_masks(video, masks, shrink=shrink)
+    assert found.shape == masks.shape
+    assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
+
+
+def test_it_is_cut_half_way_to_fishers_discriminant():
+    """By least squares on the features themselves, all pixels of all frames being one window."""
+    video, masks = red_square_on_green()
+    video, masks = video[:2], masks[:2].clone()
+    masks[:, 20:] = 0  # half of the square is taken for background, so that nothing separates them
+    found = appearance_masks(video, masks, sigma=1e9)
+    generator = torch.Generator().manual_seed(0)
+    frequencies = torch.randn(5, N_FOURIER, generator=generator)
+    phases = 2 * math.pi * torch.rand(N_FOURIER, generator=generator)
+    z = torch.stack([_descriptors(frame, (HEIGHT, WIDTH)) for frame in video])
+    z = (z @ frequencies + phases).cos().double()  # [n, H, W, N_FOURIER]
+    sampled, labels = (t.flatten(0, 2) for t in (z, masks))
+    labels = labels.double()
+    weights = torch.linalg.lstsq(
+        torch.cat([sampled, torch.eye(N_FOURIER).double()]),
+        torch.cat([labels - 0.5, torch.zeros(N_FOURIER)]),
+    ).solution
+    middle = sum((sampled @ weights + 0.5)[labels == label].mean() for label in (0, 1)) / 2
+    assert 0.1 < middle < 0.49
+    expected = (z @ weights + 0.5 + (0.5 - middle) / 2).clamp(0, 1)
+    torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
 
 
 def test_same_masks_in_two_runs():

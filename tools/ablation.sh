@@ -33,6 +33,8 @@ variant saliency "${saliency[@]}"
 variant appearance appearance_passes=2
 variant saliency_appearance_1 "${saliency[@]}" appearance_passes=1
 variant saliency_appearance_2 "${saliency[@]}" appearance_passes=2
+variant refinement refinement=yes
+variant all "${saliency[@]}" appearance_passes=2 refinement=yes
 
 for frames in "$davis"/JPEGImages/480p/*/; do
   sequence=$(basename "$frames")

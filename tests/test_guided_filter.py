@@ -1,0 +1,81 @@
+"""The guided filter against a least-squares fit in each window, and what it does to a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from graph_module.guided_filter import follow_edges, guided_filter
+
+
+def naive_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
+    """Fit a . I + b to the mask in each window by ridge regression; each pixel is then the mean of
+    what the windows around it predict. guide [H, W, 3], mask [H, W], float64."""
+    height, width = mask.shape
+    fits = {}
+    for y in range(height):
+        for x in range(width):
+            window = np.s_[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
+            colours, values = guide[window].reshape(-1, 3), mask[window].ravel()
+            design = np.hstack([colours, np.ones((len(values), 1))])
+            # The penalty on a, of |window| epsilon; none on b.
+            rows = np.sqrt(len(values) * epsilon) * np.eye(3, 4)
+            target = np.concatenate([values, np.zeros(3)])
+            fits[y, x] = np.linalg.lstsq(np.vstack([design, rows]), target, rcond=None)[0]
+    result = np.empty_like(mask)
+    for y in range(height):
+        for x in range(width):
+            around = [
+                fits[i, j]
+                for i in range(max(y - radius, 0), min(y + radius + 1, height))
+                for j in range(max(x - radius, 0), min(x + radius + 1, width))
+            ]
+            result[y, x] = np.mean(around, axis=0) @ [*guide[y, x], 1]
+    return result
+
+
+@pytest.mark.parametrize(("height", "width", "radius"), [(9, 13, 2), (8, 6, 1), (3, 5, 4)])
+def test_it_is_the_mean_of_ridge_regressions_in_windows(height, width, radius):
+    generator = torch.Generator().manual_seed(0)
+    guide = torch.rand(3, height, width, generator=generator)
+    mask = torch.rand(height, width, generator=generator)
+    found = guided_filter(guide, mask, radius=radius, epsilon=0.01)
+    expected = naive_filter(
+        guide.permute(1, 2, 0).double().numpy(), mask.double().numpy(), radius, 0.01
+    )
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
+
+
+def test_without_colour_it_is_a_mean_of_means():
+    mask = torch.zeros(11, 11)
+    mask[5, 5] = 1
+    found = guided_filter(torch.full((3, 11, 11), 0.5), mask, radius=1, epsilon=1e-3)
+    kernel = torch.tensor([1.0, 2, 3, 2, 1]) / 9
+    torch.testing.assert_close(found[3:8, 3:8], torch.outer(kernel, kernel), atol=1e-5, rtol=0)
+
+
+def test_a_mask_that_misses_an_edge_is_moved_to_it():
+    video = torch.zeros(2, 3, 40, 60, dtype=torch.uint8)
+    video[:, :, :, 30:] = 200
+    masks = torch.zeros(2, 40, 60)
+    masks[0, :, 31:] = 1  # too small
+    masks[1, :, 29:] = 1  # too large
+    found = follow_edges(video, masks) >= 0.5
+    assert torch.equal(found, video[:, 0] > 0)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_masks_stay(value):
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (2, 3, 20, 30), generator=generator, dtype=torch.uint8)
+    masks = torch.full((2, 20, 30), value)
+    torch.testing.assert_close(follow_edges(video, masks), masks, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (5, 300)])
+def test_frames_smaller_than_a_window(size):
+    video = torch.zeros(1, 3, *size, dtype=torch.uint8)
+    found = follow_edges(video, torch.rand(1, *size))
+    assert found.shape == (1, *size)
+    assert torch.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
