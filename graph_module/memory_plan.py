@@ -10,8 +10,8 @@ from graph_module.motion_matrix import FRAMES_PER_BLOCK
 GB = 10**9
 _FLOAT, _INT32, _INT16 = 4, 4, 2
 _VIDEO = 3  # bytes of a pixel
-# What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter, random
-# Fourier features of some pixels, and their moments in a window of frames.
+# What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter,
+# random Fourier features of some pixels, and their moments in a window of frames.
 _APPEARANCE_NODE = 400
 _APPEARANCE = 4 * N_FOURIER * (2 * PIXELS_AT_ONCE + N_FOURIER * (2 * REACH + 6))
 _GRAMS = 3 * 8  # Gram matrices, with lambda, and their factors, in float64

@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
-from graph_module.guided_filter import follow_edges
 from graph_module.memory_plan import GB, GraphSize, MemoryPlan, plan_memory
 from graph_module.motion_saliency import motion_saliency
 from graph_module.power_iteration import power_iteration
@@ -31,6 +30,7 @@ from ike_data.cores import map_on_cores, n_workers
 from ike_data.flow_files import check_flow_folders, flow_name, read_flow
 from ike_data.frames import Frames
 from ike_data.free_memory import free_memory, held_memory
+from ike_data.guided_filter import follow_edges
 from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames

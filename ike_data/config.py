@@ -124,6 +124,9 @@ class NetworkModule:
     confidence_weights: bool = _key("bool", False)
     soft_labels: bool = _key("bool", False)
     flips: bool = _key("bool", False)
+    prior_bias: bool = _key("bool", False)
+    half_size_share: float = _key("float", 0.0, low=0, high=1)
+    refinement: bool = _key("bool", False)
     light: float = _key("float", 0.0, low=0, high=0.99)
     weight_average: float = _key("float", 0.0, low=0, high=0.9999)
 

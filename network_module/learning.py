@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,11 +25,12 @@ from network_module.checkpoints import (
     save_training,
 )
 from network_module.dataset import read_pseudo_labels
+from network_module.losses import hard_labels
 from network_module.precision import use_half
 from network_module.prediction import predict
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
 from network_module.training import Training, diverged
-from network_module.unet import seeded_unet
+from network_module.unet import seeded_unet, start_from_prior
 
 # The state of a training, twice the size of a checkpoint, is saved this often at most.
 SECONDS_BETWEEN_STATES = 60.0
@@ -77,6 +79,8 @@ def learn_video(
     model.to(device)
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, height, width)
     video = read_working_frames(frames, height, width)
+    if settings.prior_bias:
+        start_from_prior(model, hard_labels(soft_masks).mean().item())
     names = [f"epoch_{epoch:05d}" for epoch in to_save]
     state_path = out_path / "models" / "training.pth"
     record(
@@ -101,6 +105,7 @@ def learn_video(
         soft_labels=settings.soft_labels,
         confidence_weights=settings.confidence_weights,
         flips=settings.flips,
+        half_size_epochs=math.floor(settings.half_size_share * n_epochs),
         light=settings.light,
         weight_average=settings.weight_average,
     )
@@ -138,7 +143,11 @@ def learn_video(
             if epoch in to_save:
                 name = f"epoch_{epoch:05d}"
                 masks = predict(
-                    training.result, video, batch_size=batch_size, device=device, half=half
+                    *(training.result, video),
+                    batch_size=batch_size,
+                    device=device,
+                    half=half,
+                    refinement=settings.refinement,
                 )
                 write_masks(
                     *(out_path, name, masks, frames), diverged(epoch, settings.learning_rate)
@@ -184,7 +193,11 @@ def apply_checkpoint(
     record([out_path / folder / name for folder in ("results_pt", "results_images")])
     half = use_half(settings.mixed_precision, device)
     masks = predict(
-        model.to(device), video, batch_size=settings.batch_size, device=device, half=half
+        *(model.to(device), video),
+        batch_size=settings.batch_size,
+        device=device,
+        half=half,
+        refinement=settings.refinement,
     )
     not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
     write_masks(out_path, name, masks, frames, not_finite)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from tqdm import tqdm
 
+from ike_data.guided_filter import follow_edges
 from network_module.dataset import to_unit_range
 from network_module.precision import half_precision
 
@@ -18,6 +19,7 @@ def predict(
     batch_size: int,
     device: torch.device,
     half: bool = False,
+    refinement: bool = False,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """The object's probability in every pixel, softmax channel 1.
 
@@ -26,13 +28,18 @@ def predict(
         frames: uint8 [n, 3, H, W].
         batch_size: frames at a time.
         half: convolutions in bfloat16.
+        refinement: have the masks follow the edges of the frames, see `follow_edges`.
 
     Yields:
         Of each batch the index of its first frame and float32 [b, H, W] in [0, 1], on the CPU.
     """
     batches = tqdm(range(0, len(frames), batch_size), desc="predicting", unit="batch", leave=False)
     for start in batches:
-        with torch.inference_mode(), half_precision(half, device):
-            logits = model(to_unit_range(frames[start : start + batch_size], device))
-            masks = logits.float().softmax(dim=1)[:, 1].cpu()
-        yield start, masks
+        batch = frames[start : start + batch_size].to(device)
+        with torch.inference_mode():
+            with half_precision(half, device):
+                logits = model(to_unit_range(batch, device))
+            masks = logits.float().softmax(dim=1)[:, 1]  # [b, H, W]
+            if refinement:
+                masks = follow_edges(batch, masks)
+        yield start, masks.cpu()

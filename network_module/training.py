@@ -6,6 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -46,6 +47,7 @@ class Training:
         half: bool = False,
         passes_per_epoch: int = 1,
         decay_epochs: int = 0,
+        half_size_epochs: int = 0,
         soft_labels: bool = False,
         confidence_weights: bool = False,
         flips: bool = False,
@@ -62,6 +64,9 @@ class Training:
             passes_per_epoch: passes over the frames that are one epoch.
             decay_epochs: the learning rate falls along half a cosine from ``learning_rate`` at the
                 start to 0 after this many epochs; 0: it stays.
+            half_size_epochs: so many epochs, the first, learn from frames and masks of half their
+                size, in a quarter of the time. The learning rate falls to 0 over these, and again,
+                from half of it, over the others.
             soft_labels: cross-entropy takes the soft masks as they are, too.
             confidence_weights: dice takes the labels of cross-entropy, and in both a pixel weighs
                 as much as its soft mask is sure (`confidence`).
@@ -74,6 +79,7 @@ class Training:
         self._batch_size, self._learning_rate, self._device = batch_size, learning_rate, device
         self._half = half
         self._passes_per_epoch, self._decay_epochs = passes_per_epoch, decay_epochs
+        self._half_size_epochs = half_size_epochs
         self._soft_labels, self._confidence_weights = soft_labels, confidence_weights
         self._flips, self._light = flips, light
         self._mean: AveragedModel | None = None
@@ -104,11 +110,12 @@ class Training:
         bar = tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False)
         for idx, batch in enumerate(bar):
             if self._decay_epochs:
-                done = (self.epoch - 1 + idx / len(batches)) / self._decay_epochs
-                rate = self._learning_rate * (1 + math.cos(math.pi * done)) / 2
+                rate = self._decayed(self.epoch - 1 + idx / len(batches))
                 self._optimiser.param_groups[0]["lr"] = rate
             frames = to_unit_range(self._frames[batch], self._device)
             masks = self._soft_masks[batch].to(self._device)
+            if self.epoch <= self._half_size_epochs:
+                frames, masks = F.avg_pool2d(frames, 2), F.avg_pool2d(masks, 2)
             if self._flips:
                 frames, masks = flip_some(frames, masks, self._shuffling)
             if self._light:
@@ -133,6 +140,15 @@ class Training:
             sums += len(batch) * losses.detach().cpu()
         means = sums / (self._passes_per_epoch * len(self._frames))
         return EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
+
+    def _decayed(self, n_epochs_done: float) -> float:
+        """The learning rate after so many epochs and parts of one."""
+        rate, start, end = self._learning_rate, 0, self._decay_epochs
+        if n_epochs_done < self._half_size_epochs:
+            end = self._half_size_epochs
+        elif self._half_size_epochs:
+            rate, start = rate / 2, self._half_size_epochs
+        return rate * (1 + math.cos(math.pi * (n_epochs_done - start) / (end - start))) / 2
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that ``torch.load(weights_only=True)`` reads."""

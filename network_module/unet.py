@@ -151,6 +151,21 @@ def _padding(size: int) -> tuple[int, int]:
     return before, padded - size - before
 
 
+def start_from_prior(model: UNet, share: float) -> None:
+    """Let the last conv's bias say that a pixel is object with the probability ``share``.
+
+    Not in the paper; Lin et al., "Focal Loss for Dense Object Detection" (ICCV 2017), section 3.3.
+    With a random bias the network may learn the features of the background alone, and take what has
+    none for the object, as surely as the bias says and no more.
+
+    Args:
+        share: of the object's pixels among the pseudo-labels; kept off 0 and 1 by 0.001.
+    """
+    logit = torch.tensor(min(max(share, 0.001), 0.999)).logit()
+    with torch.no_grad():
+        model.last.bias.copy_(torch.stack([-logit, logit]) / 2)
+
+
 def seeded_unet(base_channels: int, seed: int) -> UNet:
     """A U-Net on the CPU with PyTorch's random weights; the same ``seed`` gives the same weights.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from graph_module.guided_filter import follow_edges, guided_filter
+from ike_data.guided_filter import follow_edges, guided_filter
 
 
 def naive_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> np.ndarray:

@@ -30,7 +30,7 @@ from network_module import learning, precision
 from network_module.precision import use_half
 from network_module.prediction import predict as predict_batches
 from network_module.training import EpochLoss, Training
-from network_module.unet import UNet, seeded_unet
+from network_module.unet import UNet, seeded_unet, start_from_prior
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -301,12 +301,59 @@ def test_an_epoch_of_several_passes_is_several_epochs():
 ALL_CHANGES = dict(
     passes_per_epoch=2,
     decay_epochs=3,
+    half_size_epochs=1,
     soft_labels=True,
     confidence_weights=True,
     flips=True,
     light=0.3,
     weight_average=0.8,
 )
+
+
+def test_half_size_epochs_learn_from_means_of_four_pixels():
+    frames, masks = square_tensors(4)  # even sizes
+    settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
+    models = [seeded_unet(2, seed=0) for _ in range(2)]
+    at_half_size = Training(models[0], frames, masks, **settings, half_size_epochs=1).run_epoch()
+    blocks = [t.float().unflatten(-2, (-1, 2)).unflatten(-1, (-1, 2)) for t in (frames, masks)]
+    small = [t.mean(dim=(-3, -1)) for t in blocks]
+    assert at_half_size == pytest.approx(
+        Training(models[1], *small, **settings).run_epoch(), rel=1e-3
+    )
+
+
+def test_learning_rates_of_both_sizes():
+    """4 epochs of 2 batches, 2 of them at half size: two half cosines."""
+    rates = []
+    training = Training(
+        *(seeded_unet(1, seed=0), *square_tensors(2)),
+        **dict(batch_size=1, learning_rate=0.01, seed=0, device=CPU),
+        **dict(decay_epochs=4, half_size_epochs=2),
+    )
+    training._optimiser.register_step_pre_hook(
+        lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
+    )
+    for _ in range(4):
+        training.run_epoch()
+    falling = [(1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
+    assert rates == pytest.approx([0.01 * f for f in falling] + [0.005 * f for f in falling])
+
+
+def test_the_first_masks_are_the_share_of_the_object():
+    """Of a network whose features say nothing yet."""
+    model = seeded_unet(2, seed=0)
+    start_from_prior(model, 0.07)
+    model.last.weight.data.zero_()
+    frames, _ = square_tensors(2)
+    masks = predict(model, frames, batch_size=2, device=CPU)
+    torch.testing.assert_close(masks, torch.full_like(masks, 0.07))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_prior_stays_finite(share):
+    model = seeded_unet(1, seed=0)
+    start_from_prior(model, share)
+    assert torch.isfinite(model.last.bias).all()
 
 
 def test_training_goes_on_equally_with_all_changes():
@@ -469,7 +516,7 @@ def test_files_of_the_saved_epochs(workplace, capsys):
         assert sizes == {"working_h": 32, "working_w": 48, "epoch": epoch}
         model = UNet(checkpoint["base_channels"])
         model.load_state_dict(checkpoint["model"])
-        again = predict(model, video, batch_size=3, device=CPU)
+        again = predict(model, video, batch_size=3, device=CPU, refinement=True)
         for idx in range(4):
             name = f"epoch_{epoch:05d}/{idx:05d}"
             mask = torch.load(workplace.out / f"results_pt/{name}.pt", weights_only=True)
