@@ -231,6 +231,7 @@ def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, caps
         "features_half_chain_size": "0",
         "motion_saliency": "no",
         "appearance_passes": "0",
+        "refinement": "no",
         "lambda": "1e-6",
         "n_iterations": "1",
         "to_save_iterations": "0",

@@ -12,6 +12,7 @@ from PIL import Image
 
 import run_graph_module
 from graph_module import motion_matrix, segmentation
+from graph_module.appearance import appearance_masks
 from graph_module import power_iteration as power_iteration_module
 from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
@@ -26,6 +27,10 @@ from graph_module.temporal_weights import exact_weights, fast_weights
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
+from ike_data.frames import open_frames
+from ike_data.guided_filter import follow_edges
+from ike_data.soft_masks import read_soft_masks
+from ike_data.working_frames import read_working_frames
 
 HEIGHT, WIDTH = 20, 28
 COMPILED = pytest.mark.parametrize(
@@ -291,7 +296,7 @@ def config_with(config_text, folder, **values):
     """A config.ini with the working size of these tests and ``values`` replaced."""
     for key, value in {"working_h": HEIGHT, "working_w": WIDTH, **values}.items():
         lines = config_text.splitlines()
-        assert sum(line.split(" = ")[0] == key for line in lines) == 1, key
+        assert any(line.split(" = ")[0] == key for line in lines), key
         lines = [f"{key} = {value}" if line.split(" = ")[0] == key else line for line in lines]
         config_text = "\n".join(lines)
     path = folder / "config.ini"
@@ -306,7 +311,8 @@ def project_config_text():
 
 @pytest.fixture
 def flags(video, project_config_text):
-    config = config_with(project_config_text, video, n_iterations=3, to_save_iterations="-1, 2")
+    settings = dict(n_iterations=3, to_save_iterations="-1, 2", refinement="no")
+    config = config_with(project_config_text, video, **settings)
     return {
         "--frames_path": video / "frames",
         "--of_path": video / "of",
@@ -342,6 +348,24 @@ def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys
     printed = capsys.readouterr().out
     assert "5 frames, 56 x 40" in printed
     assert f"working_h = {HEIGHT}" in printed
+
+
+def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
+    monkeypatch, video, flags, project_config_text
+):
+    run(monkeypatch, *as_list(flags))
+    settings = dict(n_iterations=3, to_save_iterations="-1, 2", refinement="yes")
+    config = config_with(project_config_text, video, **settings)
+    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "refined"}))
+    size = 5, HEIGHT, WIDTH
+    for name in ("iter_-1", "iter_2"):
+        without, refined = (
+            read_soft_masks(video / folder / name, *size) for folder in ("out", "refined")
+        )
+        if name == "iter_2":
+            small = read_working_frames(open_frames(video / "frames"), HEIGHT, WIDTH)
+            without = follow_edges(small, appearance_masks(small, without))
+        assert torch.equal(refined, without)
 
 
 def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, flags):
