@@ -8,6 +8,9 @@ backgrounds. What departs from it moves by itself.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
+
+from graph_module.flow_consistency import flow_consistency
 
 N_FITS = 15  # of reweighted least squares
 BORDER = 0.15  # of the frame's height: fits begin with it, for objects seldom fill it
@@ -15,12 +18,16 @@ N_ROWS = 56  # of the grid of pixels that a fit looks at
 # Residuals below this count as noise of the flow: multiples of their median, and a share of the
 # frame's height.
 NOISE_MEDIANS, NOISE_HEIGHT = 3.0, 1 / 448
+LEAST_WEIGHT = 0.02  # of a direction; where both are inconsistent they count alike
 PEAK_QUANTILE, PEAK_SHARE = 0.99, 0.6
 _QUANTILE_STEP = 7  # every 7th pixel tells a frame's quantile
 
 
 def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
     """r^2 / (r^2 + t^2), r the `residual_motion`, the mean of both directions of flow.
+
+    The direction whose flow is the more consistent (`flow_consistency`) counts for more: what is
+    occluded in the next frame is often seen in the last.
 
     t is a share of the frame's nearly largest residual, so that slow and fast objects count alike,
     but above the noise, so that a frame in which nothing moves by itself stays dark.
@@ -38,8 +45,13 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
         torch.stack([_saturated(residual_motion(flow[None])[0]) for flow in flows])
         for flows in (fwd_flow, bwd_flow)
     )
+    fwd_weights = flow_consistency(fwd_flow, bwd_flow) + LEAST_WEIGHT
+    bwd_weights = flow_consistency(bwd_flow, fwd_flow) + LEAST_WEIGHT
+    after, before = (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)
     # The last frame has no flow forward, the first none backward.
-    return (torch.cat([fwd, bwd[-1:]]) + torch.cat([fwd[:1], bwd])) / 2
+    weighted = F.pad(fwd * fwd_weights, after) + F.pad(bwd * bwd_weights, before)
+    weights = F.pad(fwd_weights, after) + F.pad(bwd_weights, before)
+    return weighted / weights
 
 
 def _saturated(residual: torch.Tensor) -> torch.Tensor:

@@ -62,6 +62,18 @@ def test_both_directions_count_half():
     torch.testing.assert_close(saliency[:, 30, 45], expected, atol=0.02, rtol=0)
 
 
+def test_a_consistent_direction_counts_for_more():
+    """The object is seen to move forward alone; there both flows agree, backward they do not."""
+    fwd, bwd = torch.zeros(2, 2, HEIGHT, WIDTH), torch.zeros(2, 2, HEIGHT, WIDTH)
+    fwd[(1, 0, *OBJECT)] = 5  # from frame 1 to 2
+    bwd[1, 0, 20:45, 35:65] = -5  # and back, from where it then is
+    bwd[(0, 1, *OBJECT)] = 40  # from frame 1 to 0 it is wrong
+    saliency = motion_saliency(fwd, bwd)
+    assert saliency[1, 30, 45] > 0.95 / 1.36
+    backward_only = motion_saliency(torch.zeros_like(fwd), bwd)
+    assert backward_only[1, 30, 45] < 0.55 / 1.36  # both inconsistent: half
+
+
 def test_noise_alone_stays_dark():
     noise = 0.05 * torch.randn(3, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     assert motion_saliency(camera_flow(3) + noise, noise - camera_flow(3)).max() < 0.4
