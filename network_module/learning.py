@@ -105,7 +105,7 @@ def learn_video(
         soft_labels=settings.soft_labels,
         confidence_weights=settings.confidence_weights,
         flips=settings.flips,
-        half_size_epochs=math.floor(settings.half_size_share * n_epochs),
+        half_size_epochs=math.floor(settings.half_size_share * n_epochs + 1e-9),
         light=settings.light,
         weight_average=settings.weight_average,
     )
