@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import torch
@@ -49,11 +50,24 @@ def map_on_cores(
     A frame is too small to be shared by several cores: gathering and adding by index run on one
     anyway, and for the rest the cores would wait for each other after each operation. PyTorch
     and compiled loops release Python's lock while they compute.
+
+    However this ends, by an error of a call, Ctrl-C or because its results are not wanted any more,
+    no call runs on: those that have not begun are not made, and the others are waited for.
     """
     if device.type != "cpu":
         yield from map(function, items)
         return
-    yield from _threads(n_workers(device)).map(function, items)
+    threads = _threads(n_workers(device))
+    calls: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            calls.append(threads.submit(function, item))
+        while calls:
+            wait([calls[0]])  # not .result(): Ctrl-C here must leave it among the calls
+            yield calls.popleft().result()
+    finally:
+        # Executor.map does not wait: a call could write into a folder that is being removed.
+        wait([call for call in calls if not call.cancel()])
 
 
 @functools.cache

@@ -1,0 +1,105 @@
+"""ike_data.cores: calls shared among threads."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+import torch
+
+from ike_data import cores
+from ike_data.cores import map_on_cores
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def two_threads(monkeypatch):
+    monkeypatch.setattr(cores, "n_workers", lambda device: 2)
+
+
+def test_results_come_in_order_though_the_first_is_the_last_to_be_done():
+    second_done = threading.Event()
+
+    def double(number: int) -> int:
+        if number == 0:
+            assert second_done.wait(10)
+        elif number == 1:
+            second_done.set()
+        return 2 * number
+
+    assert list(map_on_cores(double, range(5), CPU)) == [0, 2, 4, 6, 8]
+    assert list(map_on_cores(double, [], CPU)) == []
+
+
+class SlowSecondCall:
+    """The first call fails, or is done, when the second has begun; the second is slow to end."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+        self.second_began = threading.Event()
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+
+    def __call__(self, number: int) -> int:
+        self.begun.append(number)
+        if number == 0:
+            assert self.second_began.wait(10)
+            if self.error is not None:
+                raise self.error
+        else:
+            self.second_began.set()
+            time.sleep(0.3)
+        self.ended.append(number)
+        return number
+
+
+@pytest.mark.parametrize("error", [OSError("full"), SystemExit(130)])
+def test_no_call_runs_on_after_an_error(error):
+    call = SlowSecondCall(error)
+    with pytest.raises(type(error)) as caught:
+        list(map_on_cores(call, range(100), CPU))
+    assert caught.value is error
+    begun, ended = set(call.begun), set(call.ended)
+    assert 1 in begun and begun - ended == {0}  # the first ended by its error
+    assert len(begun) < 100  # the rest were not made
+    time.sleep(0.5)
+    assert set(call.begun) == begun
+
+
+def test_no_call_runs_on_when_the_rest_is_not_wanted():
+    call = SlowSecondCall(None)
+    results = map_on_cores(call, range(100), CPU)
+    assert next(results) == 0
+    results.close()
+    begun = set(call.begun)
+    assert 1 in begun and begun == set(call.ended)
+    assert len(begun) < 100
+    time.sleep(0.5)
+    assert set(call.begun) == begun
+
+
+def test_no_call_runs_on_when_the_items_end_in_an_error():
+    call = SlowSecondCall(None)
+
+    def items():
+        yield from (0, 1)
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(map_on_cores(call, items(), CPU))
+    assert set(call.begun) == set(call.ended)
+
+
+def test_results_that_were_taken_are_let_go():
+    results = map_on_cores(lambda number: torch.full((4,), number), range(3), CPU)
+    first = next(results)
+    gone = weakref.ref(first)
+    next(results)
+    del first
+    gc.collect()
+    assert gone() is None
+    results.close()
