@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ike_data.atomic import atomic_file
@@ -31,18 +28,19 @@ def write_flow(path: Path, flow: np.ndarray) -> None:
     """Write ``flow``, float32 [height, width, 2], channels (u, v) in pixels, as a .flo file.
 
     Raises:
+        OSError: the disk is full, or cannot be written.
         ValueError: ``flow`` has another shape, or a value that is unknown or not finite.
     """
     if flow.ndim != 3 or flow.shape[2] != 2:
         raise ValueError(f"flow should have shape [height, width, 2], got {list(flow.shape)}")
     if not is_known(flow):
         raise ValueError(f"flow for {path} has values that are unknown or not finite")
-    with atomic_file(path) as partial:
-        if not cv2.writeOpticalFlow(str(partial), np.ascontiguousarray(flow, dtype=np.float32)):
-            raise OSError(errno.EIO, "the flow could not be written", str(path))
-        # On a full disk OpenCV may report success for a file that it cut.
-        if partial.stat().st_size != _n_bytes(*flow.shape[:2]):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    height, width = flow.shape[:2]
+    header = np.array([_MAGIC], "<f4").tobytes() + np.array([width, height], "<i4").tobytes()
+    # Not cv2.writeOpticalFlow: on a full disk it says only that it failed, or not even that.
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        file.write(header)
+        file.write(np.ascontiguousarray(flow, dtype="<f4").data)
 
 
 def read_flow(path: Path, height: int, width: int) -> np.ndarray:

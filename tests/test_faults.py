@@ -307,15 +307,9 @@ def test_leftovers_of_killed_runs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "limit", "reason"),
-    [
-        # OpenCV does not say why it cut the file.
-        ("flow", 9000, "No space left on device"),
-        ("graph", 3800, "File too large"),
-        ("net", 3800, "File too large"),
-    ],
+    ("name", "limit"), [("flow", 9000), ("flow", 5), ("graph", 3800), ("net", 3800)]
 )
-def test_a_disk_that_takes_no_more(name, limit, reason, work):
+def test_a_disk_that_takes_no_more(name, limit, work):
     """A limit on the size of a file stands for a full disk."""
     out = work / name
     shutil.rmtree(out / "fwd_of", ignore_errors=True)  # else there is no flow to make
@@ -331,7 +325,7 @@ def test_a_disk_that_takes_no_more(name, limit, reason, work):
     assert "Traceback" not in done.stderr
     error = done.stderr.replace("\r", "\n").splitlines()[-1]
     assert error.startswith(f"error: {out}")
-    assert error.endswith(f": {reason}")
+    assert error.endswith(": File too large")
     assert results(contents(out)) == results(before)
     assert not list(out.rglob(".*"))
 
