@@ -24,6 +24,7 @@ from ike_data.command_line import (
 from ike_data.config import Config, fill_in, needed_path, read_config
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import describe_frames, open_frames
+from ike_data.out_of_memory import FLOW_REMEDY
 
 MAX_ITERS = 1000  # as in config.ini
 
@@ -112,8 +113,10 @@ def main() -> None:
         prepare_out_path(out_path / folder)
 
     # Not at the top: --help or a wrong path should not wait for these imports.
+    from ike_data.memory_statement import state_memory
     from RAFT.extraction import load_method, write_flows
     from RAFT.flow_folders import delete_flows, flows_to_make
+    from RAFT.memory_need import dis_bytes, raft_bytes
 
     with claimed(out_path, FORWARD, BACKWARD):
         to_make = flows_to_make(out_path, config, frames, overwrite=args.overwrite)
@@ -127,6 +130,12 @@ def main() -> None:
         found = f"{describe_frames(frames)}, {frames.n_bytes} bytes{kept}"
         announce(config, found, device, out_path)([])
         if method is not None:
+            size = frames.height, frames.width
+            if settings.method == "dis":
+                n_bytes = dis_bytes(*size)
+            else:
+                n_bytes = raft_bytes(*size, small=settings.small, on_cpu=device.type == "cpu")
+            state_memory(device, n_bytes, FLOW_REMEDY)
             write_flows(frames, out_path, to_make, method)
     print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
     if n_files == 0:
@@ -134,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, FLOW_REMEDY)

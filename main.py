@@ -21,6 +21,7 @@ from ike_data.command_line import (
 )
 from ike_data.config import fill_in, needed_path, read_config
 from ike_data.frames import describe_frames, open_frames
+from ike_data.out_of_memory import NETWORK_REMEDY
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -88,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, NETWORK_REMEDY)

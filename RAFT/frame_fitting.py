@@ -39,6 +39,12 @@ def cut_flow(flow: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return flow * scale.view(2, 1, 1)
 
 
+def fitted_size(height: int, width: int) -> tuple[int, int]:
+    """What `fit_frame` makes of frames of height x width pixels, pixels."""
+    height, width = _enlarged_size(height, width)
+    return height + -height % STRIDE, width + -width % STRIDE
+
+
 def _enlarged_size(height: int, width: int) -> tuple[int, int]:
     shorter = min(height, width)
     if shorter + -shorter % STRIDE >= MIN_SIDE:

@@ -11,6 +11,7 @@ from torchvision.models.optical_flow import RAFT
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
 from ike_data.errors import InputError
+from ike_data.out_of_memory import memory_is_full
 from RAFT.context_gru import ContextGRU
 from RAFT.frame_fitting import cut_flow, fit_frame
 
@@ -80,8 +81,7 @@ class RaftFlow:
         try:
             flow = self._update(first, second)
         except RuntimeError as error:
-            cpu_is_full = "allocate memory" in str(error)  # the CPU has no error class of its own
-            if not (cpu_is_full or isinstance(error, torch.OutOfMemoryError)):
+            if not memory_is_full(error):
                 raise
             raise InputError(
                 f"RAFT's correlation of all pixels of two frames of {width} x {height} pixels does "

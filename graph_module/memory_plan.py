@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from graph_module.appearance import N_FOURIER, PIXELS_AT_ONCE, REACH
 from graph_module.motion_matrix import FRAMES_PER_BLOCK
 
-GB = 10**9
 _FLOAT, _INT32, _INT16 = 4, 4, 2
 _VIDEO = 3  # bytes of a pixel
 # What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter,

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
-from graph_module.memory_plan import GB, GraphSize, MemoryPlan, plan_memory
+from graph_module.memory_plan import GraphSize, MemoryPlan, plan_memory
 from graph_module.motion_saliency import motion_saliency
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
@@ -29,8 +29,10 @@ from ike_data.config import GraphModule
 from ike_data.cores import map_on_cores, n_workers
 from ike_data.flow_files import check_flow_folders, flow_name, read_flow
 from ike_data.frames import Frames
-from ike_data.free_memory import free_memory, held_memory
+from ike_data.free_memory import free_memory
 from ike_data.guided_filter import follow_edges
+from ike_data.memory_statement import GB, state_memory
+from ike_data.out_of_memory import GRAPH_REMEDY
 from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
@@ -203,22 +205,15 @@ def _choose_plan(
     size: GraphSize, links_limit: float, device: torch.device, use_compiled: bool
 ) -> MemoryPlan:
     """The way that fits into the memory; says what it will need."""
-    n_free = free_memory(device)
-    plan = plan_memory(size, links_limit, n_free, n_workers(device))
-    held = held_memory() if device.type == "cpu" else 0
-    print(
-        f"memory on the {device.type}: {(held + plan.n_bytes) / GB:.1f} GB needed, "
-        f"{(held + n_free) / GB:.1f} GB there; "
+    plan = plan_memory(size, links_limit, free_memory(device), n_workers(device))
+    state_memory(
+        device,
+        plan.n_bytes,
+        GRAPH_REMEDY,
         f"links are {'kept' if plan.keep_links else 'followed anew in each iteration'}"
-        f"{'' if plan.keep_features else ', features kept outside'}; "
-        f"engine: {'numba' if use_compiled else 'PyTorch'}"
+        f"{'' if plan.keep_features else ', features kept outside'}",
+        f"engine: {'numba' if use_compiled else 'PyTorch'}",
     )
-    if plan.n_bytes > n_free:
-        print(
-            "warning: that is more than is free; if it fails, set a smaller working_h and "
-            "working_w, or cut the video into parts",
-            file=sys.stderr,
-        )
     return plan
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, format_config, save_config
 from ike_data.errors import InputError
 from ike_data.interrupt import end_on_ctrl_c
+from ike_data.out_of_memory import cpu_is_full, gpu_is_full
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +28,16 @@ EXIT_BAD_INPUT = 2
 PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
 
 
-def run_command(main: Callable[[], None]) -> None:
+def run_command(
+    main: Callable[[], None],
+    memory_remedy: str = "set a smaller working_h and working_w, or cut the video into parts",
+) -> None:
     """Run ``main`` and turn whatever the user can mend into one line on stderr and exit status 2.
 
     A defect of the program still shows its traceback.
+
+    Args:
+        memory_remedy: what to change where the memory does not suffice.
     """
     end_on_ctrl_c()
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -44,19 +51,12 @@ def run_command(main: Callable[[], None]) -> None:
         if error.filename is None and error.errno is None:
             raise
         _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
-    except (MemoryError, RuntimeError) as error:
-        # torch.OutOfMemoryError is a RuntimeError; torch may not have been imported at all. For the
-        # CPU it has no class of its own.
-        if type(error).__name__ == "OutOfMemoryError":
-            _fail(
-                "the GPU ran out of memory; use --device cpu, or a smaller working_h and working_w"
-            )
-        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+    except Exception as error:
+        if gpu_is_full(error):
+            _fail(f"the GPU ran out of memory; use --device cpu, or {memory_remedy}")
+        if not cpu_is_full(error):
             raise
-        _fail(
-            "the memory does not suffice; use a smaller working_h and working_w, a smaller network "
-            "(base_channels), smaller half chain sizes, or a shorter video"
-        )
+        _fail(f"the memory does not suffice; {memory_remedy}")
 
 
 def _fail(message: str) -> NoReturn:

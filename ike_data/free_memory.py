@@ -19,7 +19,9 @@ def free_memory(device: torch.device) -> int:
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free)
+        # What PyTorch keeps for its next tensors is not free for others.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free) + kept
     return min([psutil.virtual_memory().available, *_left_in_control_groups()])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ike_data.errors import InputError
+from ike_data.out_of_memory import memory_is_full
 
 _ZIP_START = b"PK\x03\x04"
 _NUMBERS = {
@@ -50,6 +51,10 @@ def load_tensors(path: Path, remedy: str) -> Any:
             warnings.simplefilter("ignore")  # about files that it then refuses
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        if memory_is_full(error):  # damaged bytes can promise a tensor of any size
+            raise InputError(
+                f"{path}: is damaged, or does not fit into the memory; {remedy}"
+            ) from error
         # On damaged bytes torch.load raises nearly anything, AssertionError and IndexError too.
         raise InputError(
             f"{path}: is damaged or holds more than tensors ({type(error).__name__}), and was "

@@ -11,6 +11,7 @@ import torch
 from ike_data.atomic import atomic_file
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.errors import InputError
+from ike_data.out_of_memory import memory_is_full
 from ike_data.tensor_files import is_state_of, load_tensors, save_tensors
 from network_module.training import Training
 from network_module.unet import UNet
@@ -91,13 +92,18 @@ def load_training(path: Path, training: Training, data_mark: int) -> bool:
             return False
         training.load_state(state)
     except Exception as error:  # what load_state_dict raises depends on what it is given
+        if memory_is_full(error):
+            raise
         raise InputError(f"{path}: is not the state of a training; {remedy}") from error
     return True
 
 
 def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:
     """A checksum of what a network learns from."""
-    return zlib.crc32(soft_masks.numpy().tobytes(), zlib.crc32(frames.numpy().tobytes()))
+    # Not of .tobytes(), which would copy a whole video.
+    return zlib.crc32(
+        soft_masks.contiguous().numpy().data, zlib.crc32(frames.contiguous().numpy().data)
+    )
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

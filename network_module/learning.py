@@ -13,6 +13,8 @@ from ike_data.atomic import atomic_folder
 from ike_data.config import NetworkModule
 from ike_data.errors import InputError
 from ike_data.frames import Frames
+from ike_data.memory_statement import state_memory
+from ike_data.out_of_memory import NETWORK_REMEDY
 from ike_data.overlap import written_behind
 from ike_data.soft_masks import encode_mask, mask_name, save_map
 from ike_data.step_log import step_log
@@ -26,11 +28,12 @@ from network_module.checkpoints import (
 )
 from network_module.dataset import read_pseudo_labels
 from network_module.losses import hard_labels
+from network_module.memory_need import NetworkSize, prediction_bytes, training_bytes
 from network_module.precision import use_half
 from network_module.prediction import predict
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
 from network_module.training import Training, diverged
-from network_module.unet import seeded_unet, start_from_prior
+from network_module.unet import UNet, seeded_unet, start_from_prior
 
 # The state of a training, twice the size of a checkpoint, is saved this often at most.
 SECONDS_BETWEEN_STATES = 60.0
@@ -76,6 +79,10 @@ def learn_video(
     model = seeded_unet(settings.base_channels, settings.seed)
     if settings.pretrained_encoder is not None:
         load_pretrained_encoder(model, settings.pretrained_encoder)
+    half = use_half(settings.mixed_precision, device)
+    size = _network_size(model, frames.count, working_size, batch_size, half, device)
+    n_bytes = training_bytes(size, weight_average=settings.weight_average > 0)
+    state_memory(device, n_bytes, NETWORK_REMEDY)
     model.to(device)
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, height, width)
     video = read_working_frames(frames, height, width)
@@ -89,7 +96,6 @@ def learn_video(
         + [state_path]
     )
 
-    half = use_half(settings.mixed_precision, device)
     print(f"convolutions in {'bfloat16' if half else 'float32'}")
     training = Training(
         model,
@@ -188,10 +194,12 @@ def apply_checkpoint(
         InputError: a frame or the checkpoint cannot be used.
     """
     model, epoch = load_checkpoint(checkpoint)
+    half = use_half(settings.mixed_precision, device)
+    size = _network_size(model, frames.count, working_size, settings.batch_size, half, device)
+    state_memory(device, prediction_bytes(size), NETWORK_REMEDY)
     video = read_working_frames(frames, *working_size)
     name = f"epoch_{epoch:05d}"
     record([out_path / folder / name for folder in ("results_pt", "results_images")])
-    half = use_half(settings.mixed_precision, device)
     masks = predict(
         *(model.to(device), video),
         batch_size=settings.batch_size,
@@ -202,6 +210,25 @@ def apply_checkpoint(
     not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
     write_masks(out_path, name, masks, frames, not_finite)
     print(f"masks written to {out_path / 'results_pt' / name}")
+
+
+def _network_size(
+    model: UNet,
+    n_frames: int,
+    working_size: tuple[int, int],
+    batch_size: int,
+    half: bool,
+    device: torch.device,
+) -> NetworkSize:
+    return NetworkSize(
+        n_frames,
+        *working_size,
+        base_channels=model.last.in_channels,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        batch_size=batch_size,
+        half=half,
+        on_cpu=device.type == "cpu",
+    )
 
 
 def write_masks(

@@ -98,7 +98,7 @@ def test_an_error_has_a_line_of_its_own_below_a_progress_bar(capsys):
 
 def test_a_gpu_out_of_memory_gets_a_remedy(capsys):
     line = last_words(raising(torch.OutOfMemoryError("CUDA out of memory")), capsys)
-    assert "use --device cpu, or a smaller working_h and working_w" in line
+    assert "use --device cpu, or set a smaller working_h and working_w" in line
 
 
 @pytest.mark.parametrize(
