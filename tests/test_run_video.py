@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -360,3 +362,50 @@ def test_only_the_seed_is_saved(tmp_path):
     done = run(make_video(tmp_path) / "frames", tmp_path / "out", f"--config={config}")
     assert done.returncode == 2
     assert "to_save_iterations saves the seed alone" in done.stderr
+
+
+# --------------------------------------------------------------------- names, through the shell
+
+
+@pytest.fixture
+def shell(stub, tmp_path, monkeypatch):
+    """Run a shell tool of the stub project from ``tmp_path``, with this Python."""
+    venv = tmp_path / "a venv"
+    (venv / "bin").mkdir(parents=True)
+    python = venv / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    shutil.copy(ROOT / "requirements.txt", stub.folder)
+    shutil.copy(ROOT / "requirements.txt", venv / "installed-requirements.txt")
+    monkeypatch.setenv("IKE_VENV", str(venv))
+
+    def run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", str(stub.folder / "tools" / tool), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "odd", [ODD_NAME, "-clip", "--out", "видео 動画", "*", "a\\b", "$(touch x)"]
+)
+def test_odd_names_through_the_shell(shell, stub, odd, tmp_path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "frames").rename(tmp_path / "root" / odd)
+    flags = [f"--config={small_config(tmp_path)}", "--cycles=1"]
+    out = f"{odd} out"
+    done = shell("run_video.sh", *flags, f"root/{odd}", "--", out)
+    assert done.returncode == 0, done.stderr
+    calls = stub.calls()
+    assert [name for name, *_ in calls] == ALL
+    assert f"--frames_path={tmp_path / 'root' / odd}" in calls[0]
+    assert (tmp_path / out / "final" / "report.html").exists()
+    done = shell("run_dataset.sh", *flags, "root", "--", f"{odd} set")
+    assert done.returncode == 0, done.stderr
+    assert stub.names() == ALL
+    assert (tmp_path / f"{odd} set" / odd / "final" / "report.html").exists()
+    assert not (tmp_path / "x").exists()
