@@ -162,6 +162,7 @@ def start_from_prior(model: UNet, share: float) -> None:
         share: of the object's pixels among the pseudo-labels; kept off 0 and 1 by 0.001.
     """
     logit = torch.tensor(min(max(share, 0.001), 0.999)).logit()
+    assert model.last.bias is not None
     with torch.no_grad():
         model.last.bias.copy_(torch.stack([-logit, logit]) / 2)
 
