@@ -1,9 +1,14 @@
 """The soft masks that colour and position alone explain; not in the paper.
 
-Ridge regression of the masks, cut at 0.5 as the network's pseudo-labels are, on random Fourier
-features (Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", NIPS 2007), the
-Gaussian kernel of a pixel's colour and position. A frame's weights are learnt from the frames
-around it, so that what one of them has missed, or has too much of, is judged by the others.
+Ridge regression of hard labels y, the masks cut at 0.5 as the network's pseudo-labels are, on
+random Fourier features z = cos(W d + phases) (Rahimi and Recht, "Random Features for Large-Scale
+Kernel Machines", NIPS 2007) of a pixel's colour and position d: the kernel of z is Gaussian.
+
+    w = (sum g z z^T + ridge I)^-1 sum g z (y - 0.5)
+    mask = w . z + 0.5, moved so that it is 0.5 where it is cut
+
+The sums run over the frames around a frame, weighed by a Gaussian g over time, so that what one of
+them has missed, or has too much of, is judged by the others.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ N_FOURIER = 1000  # random features
 LIGHTNESS, COLOUR, POSITION = 20.0, 10.0, 0.3
 RIDGE = 1.0
 PIXELS_AT_ONCE = 1 << 14
-_HARD_THRESHOLD = 0.5
+HARD_THRESHOLD = 0.5
 _N_SAMPLED = 6000  # pixels of a frame that a fit looks at, about
 # Least squares cut at 0.5 favours the larger class, the background; the middle between the means
 # of both classes (Fisher's discriminant) favours none, and gives halos. This is the way to it.
@@ -37,7 +42,7 @@ class _Moments(NamedTuple):
 
     gram: torch.Tensor  # of z z^T, [N_FOURIER, N_FOURIER]
     objects: torch.Tensor  # of z y, [N_FOURIER]
-    all: torch.Tensor  # of z, [N_FOURIER]
+    features: torch.Tensor  # of z, [N_FOURIER]
     n_objects: torch.Tensor  # of y
     n_all: torch.Tensor  # of 1
 
@@ -55,7 +60,7 @@ def appearance_masks(
     Args:
         video: uint8 RGB [n, 3, H, W], on the CPU.
         masks: [n, H, W] in [0, 1].
-        shrink: masks and frames are looked at in this part of their size, for speed.
+        shrink: masks and frames are looked at in their size divided by this, for speed; at least 1.
         sigma, reach: of the temporal Gaussian, frames.
 
     Returns:
@@ -75,7 +80,7 @@ def appearance_masks(
 
     def moments(idx: int) -> _Moments:
         z = fourier(_descriptors(video[idx], size)[sampled, sampled].flatten(0, 1).to(masks))
-        label = (masks[idx] >= _HARD_THRESHOLD).to(masks.dtype)
+        label = (masks[idx] >= HARD_THRESHOLD).to(masks.dtype)
         label = F.interpolate(label[None, None], size=size, mode="area")[0, 0]  # [h, w]
         y = label[sampled, sampled].flatten()
         return _Moments(z.T @ z, y @ z, z.sum(0), y.sum(), y.new_tensor(len(y)))
@@ -111,14 +116,18 @@ def _weighted_sum(window: deque[tuple[int, _Moments]], idx: int, sigma: float) -
 
 def _fit(sums: _Moments) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights [N_FOURIER] of the regression of y - 0.5, and where to cut what they predict of y."""
-    ridge = RIDGE * torch.eye(N_FOURIER).to(sums.gram)
-    weights = torch.linalg.solve(sums.gram + ridge, sums.objects - 0.5 * sums.all)
+    # float64: of frames of few colours the Gram matrix is nearly singular.
+    gram = sums.gram.double()
+    gram.diagonal().add_(RIDGE)
+    moments = (sums.objects - 0.5 * sums.features).double()
+    weights = torch.cholesky_solve(moments[:, None], torch.linalg.cholesky(gram))[:, 0]
+    weights = weights.to(sums.gram)
     n_background = sums.n_all - sums.n_objects
-    half = torch.full_like(sums.n_all, _HARD_THRESHOLD)
+    half = torch.full_like(sums.n_all, HARD_THRESHOLD)
     if min(sums.n_objects, n_background) < 1:
         return weights, half
     of_objects = sums.objects @ weights / sums.n_objects + 0.5
-    of_background = (sums.all - sums.objects) @ weights / n_background + 0.5
+    of_background = (sums.features - sums.objects) @ weights / n_background + 0.5
     return weights, torch.lerp(half, (of_objects + of_background) / 2, _TO_MIDDLE)
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from graph_module.appearance import appearance_masks
+from graph_module.appearance import HARD_THRESHOLD, appearance_masks
 from graph_module.compiled import AVAILABLE
 from graph_module.memory_plan import GraphSize, MemoryPlan, plan_memory
 from graph_module.motion_saliency import motion_saliency
@@ -152,24 +152,35 @@ def segment_video(
             learnt_maps = [follow_edges(video, learnt)[:, None]]
     del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps
 
-    def save_result(idx: int, masks: torch.Tensor) -> None:
-        if settings.refinement and video is not None:
-            masks = follow_edges(video, appearance_masks(video, masks))
-        save(idx, masks)
+    def refine(masks: torch.Tensor) -> torch.Tensor:
+        if not settings.refinement or video is None:
+            return masks
+        refined = follow_edges(video, appearance_masks(video, masks))
+        if refined.max() < HARD_THRESHOLD <= masks.max():
+            print(
+                "warning: refinement leaves no object, perhaps as it is very small; the masks are "
+                "saved as they were before",
+                file=sys.stderr,
+            )
+            return masks
+        return refined
 
     tolerance = settings.tolerance
     if settings.propagation == "fast":
         tolerance = max(tolerance, FAST_TOLERANCE)
     with step_log(out_path, "iteration", "mean_change", start=start) as log:
         for idx, mean_change, result in _iterate(graph, masks, settings, tolerance):
-            log(idx, mean_change)
             if idx in to_save:
-                save_result(idx, result)
+                save(idx, refine(result))
+            log(idx, mean_change)
     # What is left to be saved when the masks are done is saved under its own name, which the next
     # command expects.
     left = [name for name in to_save if name > idx]
-    for name in left[-1:] if settings.to_save_iterations is None else left:
-        save_result(name, result)
+    if settings.to_save_iterations is None:
+        left = left[-1:]
+    refined = refine(result) if left else result
+    for name in left:
+        save(name, refined)
     if idx < settings.n_iterations - 1:
         print(
             f"iteration {idx} changed the masks by {mean_change:.2g} on average, less than "

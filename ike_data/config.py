@@ -126,7 +126,7 @@ class NetworkModule:
     flips: bool = _key("bool", False)
     prior_bias: bool = _key("bool", False)
     half_size_share: float = _key("float", 0.0, low=0, high=1)
-    refinement: bool = _key("bool", False)
+    along_edges: bool = _key("bool", False)
     light: float = _key("float", 0.0, low=0, high=0.99)
     weight_average: float = _key("float", 0.0, low=0, high=0.9999)
 

@@ -17,7 +17,7 @@ STEEPNESS = 3.0
 
 
 def follow_edges(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """Steepen the masks of a video, and have them filtered with its frames as the guide.
+    """Filter clamp(3 (mask - 0.5) + 0.5, 0, 1) with the frames as the guide.
 
     Args:
         video: uint8 RGB [n, 3, H, W], on any device.
@@ -45,6 +45,7 @@ def guided_filter(
         guide: I, [3, H, W] in [0, 1].
         mask: p, [H, W].
         radius: of the (2 radius + 1)^2 windows, pixels.
+        epsilon: > 0, of the squared range of colours.
 
     Returns:
         [H, W]; it may leave the range of ``mask`` a little.

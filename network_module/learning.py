@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -88,6 +89,13 @@ def learn_video(
     video = read_working_frames(frames, height, width)
     if settings.prior_bias:
         start_from_prior(model, hard_labels(soft_masks).mean().item())
+    half_size_epochs = math.floor(settings.half_size_share * n_epochs + 1e-9)
+    if min(to_save) <= half_size_epochs:
+        print(
+            f"warning: up to epoch {half_size_epochs} the network learns at half size "
+            "(half_size_share); an epoch of these is saved, but its masks will not be good",
+            file=sys.stderr,
+        )
     names = [f"epoch_{epoch:05d}" for epoch in to_save]
     state_path = out_path / "models" / "training.pth"
     record(
@@ -111,7 +119,7 @@ def learn_video(
         soft_labels=settings.soft_labels,
         confidence_weights=settings.confidence_weights,
         flips=settings.flips,
-        half_size_epochs=math.floor(settings.half_size_share * n_epochs + 1e-9),
+        half_size_epochs=half_size_epochs,
         light=settings.light,
         weight_average=settings.weight_average,
     )
@@ -153,7 +161,7 @@ def learn_video(
                     batch_size=batch_size,
                     device=device,
                     half=half,
-                    refinement=settings.refinement,
+                    along_edges=settings.along_edges,
                 )
                 write_masks(
                     *(out_path, name, masks, frames), diverged(epoch, settings.learning_rate)
@@ -196,7 +204,7 @@ def apply_checkpoint(
     model, epoch = load_checkpoint(checkpoint)
     half = use_half(settings.mixed_precision, device)
     size = _network_size(model, frames.count, working_size, settings.batch_size, half, device)
-    state_memory(device, prediction_bytes(size), NETWORK_REMEDY)
+    state_memory(device, prediction_bytes(size, along_edges=settings.along_edges), NETWORK_REMEDY)
     video = read_working_frames(frames, *working_size)
     name = f"epoch_{epoch:05d}"
     record([out_path / folder / name for folder in ("results_pt", "results_images")])
@@ -205,7 +213,7 @@ def apply_checkpoint(
         batch_size=settings.batch_size,
         device=device,
         half=half,
-        refinement=settings.refinement,
+        along_edges=settings.along_edges,
     )
     not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
     write_masks(out_path, name, masks, frames, not_finite)

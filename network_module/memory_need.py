@@ -26,6 +26,8 @@ _AT_WORK = 8
 # Numbers of a pixel of a batch, whatever the channels: frames as they are read, mirrored and
 # padded, logits, labels, weights, and what the losses make of them.
 _LOSSES, _PREDICTION = 30, 20
+# Numbers of a pixel of a frame in the guided filter: planes, their products, and what is solved.
+_FILTER = 100
 
 # The C library takes blocks of up to 32 MiB from a heap, which keeps holes where blocks of one size
 # are freed and those of another follow: 0.66 to 0.95 of what lies there was measured.
@@ -58,9 +60,12 @@ def training_bytes(size: NetworkSize, *, weight_average: bool) -> int:
     return _around(size) + _FLOAT * n_copies * size.n_parameters + _allocated(size, maps)
 
 
-def prediction_bytes(size: NetworkSize) -> int:
+def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
     """Bytes at the peak of `predict`, beside what the process held when the network was there."""
     maps = [(_map_bytes(size, 0), _AT_WORK), _numbers(size, _PREDICTION)]
+    if along_edges:  # a frame at a time, when the maps of the network are gone
+        filtered = [(_FLOAT * size.height * size.width, _FILTER), _numbers(size, _PREDICTION)]
+        maps = max(maps, filtered, key=lambda some: _allocated(size, some))
     return _around(size) + _allocated(size, maps)
 
 

@@ -19,7 +19,7 @@ def predict(
     batch_size: int,
     device: torch.device,
     half: bool = False,
-    refinement: bool = False,
+    along_edges: bool = False,
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """The object's probability in every pixel, softmax channel 1.
 
@@ -28,7 +28,7 @@ def predict(
         frames: uint8 [n, 3, H, W].
         batch_size: frames at a time.
         half: convolutions in bfloat16.
-        refinement: have the masks follow the edges of the frames, see `follow_edges`.
+        along_edges: see `follow_edges`.
 
     Yields:
         Of each batch the index of its first frame and float32 [b, H, W] in [0, 1], on the CPU.
@@ -40,6 +40,6 @@ def predict(
             with half_precision(half, device):
                 logits = model(to_unit_range(batch, device))
             masks = logits.float().softmax(dim=1)[:, 1]  # [b, H, W]
-            if refinement:
+            if along_edges:
                 masks = follow_edges(batch, masks)
         yield start, masks.cpu()

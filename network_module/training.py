@@ -65,8 +65,8 @@ class Training:
             decay_epochs: the learning rate falls along half a cosine from ``learning_rate`` at the
                 start to 0 after this many epochs; 0: it stays.
             half_size_epochs: so many epochs, the first, learn from frames and masks of half their
-                size, in a quarter of the time. The learning rate falls to 0 over these, and again,
-                from half of it, over the others.
+                size, in a quarter of the time. With ``decay_epochs`` the learning rate falls to 0
+                over these, and again, from half of it, over the others.
             soft_labels: cross-entropy takes the soft masks as they are, too.
             confidence_weights: dice takes the labels of cross-entropy, and in both a pixel weighs
                 as much as its soft mask is sure (`confidence`).

@@ -152,7 +152,7 @@ def _padding(size: int) -> tuple[int, int]:
 
 
 def start_from_prior(model: UNet, share: float) -> None:
-    """Let the last conv's bias say that a pixel is object with the probability ``share``.
+    """Set the last conv's bias to the logit of ``share``: what has no features is background.
 
     Not in the paper; Lin et al., "Focal Loss for Dense Object Detection" (ICCV 2017), section 3.3.
     With a random bias the network may learn the features of the background alone, and take what has

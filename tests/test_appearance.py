@@ -72,11 +72,7 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
     video, masks = video[:2], masks[:2].clone()
     masks[:, 20:] = 0  # half of the square is taken for background, so that nothing separates them
     found = appearance_masks(video, masks, sigma=1e9)
-    generator = torch.Generator().manual_seed(0)
-    frequencies = torch.randn(5, N_FOURIER, generator=generator)
-    phases = 2 * math.pi * torch.rand(N_FOURIER, generator=generator)
-    z = torch.stack([_descriptors(frame, (HEIGHT, WIDTH)) for frame in video])
-    z = (z @ frequencies + phases).cos().double()  # [n, H, W, N_FOURIER]
+    z = torch.stack([_fourier(frame) for frame in video]).unflatten(1, (HEIGHT, WIDTH))
     sampled, labels = (t.flatten(0, 2) for t in (z, masks))
     labels = labels.double()
     weights = torch.linalg.lstsq(
@@ -87,6 +83,37 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
     assert 0.1 < middle < 0.49
     expected = (z @ weights + 0.5 + (0.5 - middle) / 2).clamp(0, 1)
     torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
+
+
+def test_near_frames_count_for_more():
+    """The same frame with contradictory labels, twice each: weights 1, e^-1/2, e^-2, e^-9/2."""
+    frame = red_square_on_green()[0][:1].expand(4, -1, -1, -1)
+    masks = torch.zeros(4, HEIGHT, WIDTH)
+    masks[:2, 12:32, 15:39] = 1
+    found = appearance_masks(frame, masks, sigma=1.0)[0]
+    z = _fourier(frame[0])  # [H W, N_FOURIER]
+    gaussian = torch.tensor([math.exp(-k * k / 2) for k in range(4)]).double()
+    label = masks[0].flatten().double()
+    gram = gaussian.sum() * z.T @ z + torch.eye(N_FOURIER)
+    moments = gaussian[:2].sum() * z.T @ label - 0.5 * gaussian.sum() * z.sum(0)
+    value = z @ torch.linalg.solve(gram, moments) + 0.5
+    share = gaussian[:2].sum() / gaussian.sum()  # of the windows' labels that are object there
+    object_mean = value[label == 1].mean()
+    n_object, n_all = share * label.sum(), len(label)
+    background_mean = (value.sum() - share * value[label == 1].sum()) / (n_all - n_object)
+    cut = 0.25 + (object_mean + background_mean) / 4
+    expected = (value + 0.5 - cut).clamp(0, 1).view(HEIGHT, WIDTH)
+    torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
+    assert found[20, 20] > 0.6
+
+
+def _fourier(frame: torch.Tensor) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    frequencies = torch.randn(5, N_FOURIER, generator=generator)
+    phases = 2 * math.pi * torch.rand(N_FOURIER, generator=generator)
+    return (
+        (_descriptors(frame, (HEIGHT, WIDTH)).flatten(0, 1) @ frequencies + phases).cos().double()
+    )
 
 
 def test_same_masks_in_two_runs():

@@ -296,7 +296,7 @@ def config_with(config_text, folder, **values):
     """A config.ini with the working size of these tests and ``values`` replaced."""
     for key, value in {"working_h": HEIGHT, "working_w": WIDTH, **values}.items():
         lines = config_text.splitlines()
-        assert any(line.split(" = ")[0] == key for line in lines), key
+        assert sum(line.split(" = ")[0] == key for line in lines) == 1, key
         lines = [f"{key} = {value}" if line.split(" = ")[0] == key else line for line in lines]
         config_text = "\n".join(lines)
     path = folder / "config.ini"
@@ -366,6 +366,23 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
             small = read_working_frames(open_frames(video / "frames"), HEIGHT, WIDTH)
             without = follow_edges(small, appearance_masks(small, without))
         assert torch.equal(refined, without)
+
+
+@pytest.mark.parametrize("level", [0.3, 0.9])
+def test_refinement_that_leaves_no_object_is_left_out(
+    level, monkeypatch, video, flags, project_config_text, capsys
+):
+    """As of an object of a few pixels: what is learnt of it stays below 0.5 everywhere."""
+    monkeypatch.setattr(
+        segmentation, "appearance_masks", lambda _, masks, shrink=1: torch.full_like(masks, level)
+    )
+    settings = dict(n_iterations=3, to_save_iterations=2, refinement="yes")
+    config = config_with(project_config_text, video, **settings)
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    masks = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
+    assert ("refinement leaves no object" in capsys.readouterr().err) == (level < 0.5)
+    assert masks.amax(dim=(1, 2)).tolist() == pytest.approx([1.0] * 5)
+    assert (masks.std() > 0.1) == (level < 0.5)
 
 
 def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, flags):

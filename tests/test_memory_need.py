@@ -60,7 +60,7 @@ def test_a_frame_a_batch_and_a_parameter_more():
     for average, copies in ((False, 3), (True, 4)):  # gradient, two moments, running mean
         before = training_bytes(few, weight_average=average)
         assert training_bytes(many, weight_average=average) - before == 4 * 1000 * copies
-    assert prediction_bytes(many) == prediction_bytes(few)
+    assert prediction_bytes(many, along_edges=True) == prediction_bytes(few, along_edges=True)
     # A batch is at most the video.
     assert training_bytes(size(batch_size=10), weight_average=False) == training_bytes(
         size(batch_size=1000), weight_average=False

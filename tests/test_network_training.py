@@ -22,9 +22,10 @@ from PIL import Image
 import main
 from ike_data.errors import InputError
 from ike_data.frames import open_frames
+from ike_data.guided_filter import follow_edges
 from ike_data.working_frames import read_working_frames
 from network_module.augmentation import change_light, flip_some
-from network_module.dataset import shuffled_batches
+from network_module.dataset import read_pseudo_labels, shuffled_batches
 from network_module.losses import cross_entropy, dice
 from network_module import learning, precision
 from network_module.precision import use_half
@@ -322,6 +323,56 @@ def test_half_size_epochs_learn_from_means_of_four_pixels():
     )
 
 
+def test_the_last_epochs_learn_at_full_size():
+    sizes = []
+    model = seeded_unet(1, seed=0)
+    model.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
+    frames, masks = square_tensors(2)
+    settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
+    training = Training(model, frames, masks, **settings, half_size_epochs=1)
+    for _ in range(3):
+        training.run_epoch()
+    height, width = frames.shape[-2:]
+    assert sizes == [(height // 2, width // 2), (height, width), (height, width)]
+
+
+@pytest.mark.parametrize(
+    ("share", "n_epochs", "expected"), [(0, 5, 0), (0.8, 5, 4), (0.8, 1, 0), (0.29, 100, 29)]
+)
+def test_the_commands_settings_reach_the_training(
+    share, n_epochs, expected, workplace, monkeypatch, capsys
+):
+    found = {}
+
+    def spy(model, *_, half_size_epochs, **settings):
+        found.update(half_size_epochs=half_size_epochs, bias=model.last.bias.tolist(), **settings)
+        raise InputError("stop")
+
+    monkeypatch.setattr(learning, "Training", spy)
+    workplace.configure(
+        half_size_share=share, n_epochs=n_epochs, to_save_epochs=1, prior_bias="yes"
+    )
+    with pytest.raises(InputError, match="stop"):
+        workplace.run()
+    assert found["half_size_epochs"] == expected
+    said = f"up to epoch {expected} the network" in capsys.readouterr().err
+    assert said == (expected >= 1)
+    masks = read_pseudo_labels(workplace.masks, 4, 32, 48)
+    logit = math.log((masks >= 0.5).sum() / (masks < 0.5).sum())
+    assert found["bias"] == pytest.approx([-logit / 2, logit / 2], abs=1e-4)
+
+
+def test_masks_along_edges_are_those_of_the_guided_filter():
+    frames, _ = square_tensors(3)
+    model = seeded_unet(2, seed=0)
+    plain, along_edges = (
+        predict(model, frames, batch_size=2, device=CPU, along_edges=value)
+        for value in (False, True)
+    )
+    assert torch.equal(along_edges, follow_edges(frames, plain))
+    assert not torch.equal(along_edges, plain)
+
+
 def test_learning_rates_of_both_sizes():
     """4 epochs of 2 batches, 2 of them at half size: two half cosines."""
     rates = []
@@ -516,7 +567,7 @@ def test_files_of_the_saved_epochs(workplace, capsys):
         assert sizes == {"working_h": 32, "working_w": 48, "epoch": epoch}
         model = UNet(checkpoint["base_channels"])
         model.load_state_dict(checkpoint["model"])
-        again = predict(model, video, batch_size=3, device=CPU, refinement=True)
+        again = predict(model, video, batch_size=3, device=CPU, along_edges=True)
         for idx in range(4):
             name = f"epoch_{epoch:05d}/{idx:05d}"
             mask = torch.load(workplace.out / f"results_pt/{name}.pt", weights_only=True)
