@@ -23,6 +23,8 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from graph_module.temporal_weights import temporal_weight
+
 SIGMA = 4.0  # of the temporal Gaussian that weighs the frames that weights are learnt from, frames
 REACH = 16  # where it ends, frames to each side
 N_FOURIER = 1000  # random features
@@ -108,7 +110,7 @@ def appearance_masks(
 def _weighted_sum(window: deque[tuple[int, _Moments]], idx: int, sigma: float) -> _Moments:
     total = _Moments(*(torch.zeros_like(term) for term in window[0][1]))
     for other, moments in window:
-        weight = math.exp(-((other - idx) ** 2) / (2 * sigma**2))
+        weight = temporal_weight(other - idx, sigma)
         for sum_, term in zip(total, moments, strict=True):
             sum_.add_(term, alpha=weight)
     return total

@@ -152,18 +152,11 @@ def segment_video(
             learnt_maps = [follow_edges(video, learnt)[:, None]]
     del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps
 
-    def refine(masks: torch.Tensor) -> torch.Tensor:
-        if not settings.refinement or video is None:
-            return masks
-        refined = follow_edges(video, appearance_masks(video, masks))
-        if refined.max() < HARD_THRESHOLD <= masks.max():
-            print(
-                "warning: refinement leaves no object, perhaps as it is very small; the masks are "
-                "saved as they were before",
-                file=sys.stderr,
-            )
-            return masks
-        return refined
+    if not settings.refinement:
+        video = None  # the drafts have used the frames
+
+    def finish(masks: torch.Tensor) -> torch.Tensor:
+        return masks if video is None else _refined(video, masks)
 
     tolerance = settings.tolerance
     if settings.propagation == "fast":
@@ -171,16 +164,16 @@ def segment_video(
     with step_log(out_path, "iteration", "mean_change", start=start) as log:
         for idx, mean_change, result in _iterate(graph, masks, settings, tolerance):
             if idx in to_save:
-                save(idx, refine(result))
+                save(idx, finish(result))
             log(idx, mean_change)
     # What is left to be saved when the masks are done is saved under its own name, which the next
     # command expects.
     left = [name for name in to_save if name > idx]
     if settings.to_save_iterations is None:
         left = left[-1:]
-    refined = refine(result) if left else result
+    finished = finish(result) if left else result
     for name in left:
-        save(name, refined)
+        save(name, finished)
     if idx < settings.n_iterations - 1:
         print(
             f"iteration {idx} changed the masks by {mean_change:.2g} on average, less than "
@@ -193,6 +186,19 @@ def segment_video(
             file=sys.stderr,
         )
     print(f"soft masks written to {out_path}")
+
+
+def _refined(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """What colour and position explain of masks, along the edges; the masks if that is nothing."""
+    refined = follow_edges(video, appearance_masks(video, masks))
+    if refined.max() < HARD_THRESHOLD <= masks.max():
+        print(
+            "warning: refinement leaves no object, perhaps as it is very small; the masks are "
+            "saved as they were before",
+            file=sys.stderr,
+        )
+        return masks
+    return refined
 
 
 def _iterate(

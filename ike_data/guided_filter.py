@@ -65,7 +65,8 @@ def guided_filter(
     mean_i, mean_p, mean_ip, mean_ii = means.split([3, 1, 3, 9])
     covariance = mean_ip - mean_i * mean_p  # [3, H, W]
     sigma = mean_ii - (mean_i[:, None] * mean_i).flatten(0, 1)
-    sigma = sigma.permute(1, 2, 0).unflatten(-1, (3, 3)) + epsilon * torch.eye(3).to(guide)
+    sigma = sigma.permute(1, 2, 0).unflatten(-1, (3, 3))  # [H, W, 3, 3]
+    sigma.diagonal(dim1=-2, dim2=-1).add_(epsilon)
     a = torch.linalg.solve(sigma, covariance.permute(1, 2, 0)[..., None])[..., 0]  # [H, W, 3]
     a = a.permute(2, 0, 1)  # [3, H, W]
     b = mean_p[0] - (a * mean_i).sum(0)  # [H, W]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from network_module.unet import padded_size
+
 _FLOAT, _HALF, _INDEX = 4, 2, 8
 _BYTES_READ = 3 + _FLOAT  # a pixel of the video and of its pseudo-labels
 _GRADIENTS_AND_MOMENTS = 3  # of each parameter: its gradient, and AdamW's two means
@@ -97,8 +99,8 @@ def _numbers(size: NetworkSize, n_numbers: int) -> tuple[float, float]:
 
 def _n_pixels(size: NetworkSize) -> int:
     """Of a batch, as the U-Net pads them."""
-    height, width = (max(-(-side // 16) * 16, 32) for side in (size.height, size.width))
-    return min(size.batch_size, size.n_frames) * height * width
+    n_frames = min(size.batch_size, size.n_frames)
+    return n_frames * padded_size(size.height) * padded_size(size.width)
 
 
 def _allocated(size: NetworkSize, maps: list[tuple[float, float]]) -> int:

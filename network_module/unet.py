@@ -144,11 +144,16 @@ class UNet(nn.Module):
         return self.last(x)[..., top : top + height, left : left + width]
 
 
+def padded_size(size: int) -> int:
+    """What the U-Net makes of a side of ``size`` pixels, pixels."""
+    return max(_MIN_SIZE, -(-size // _STRIDE) * _STRIDE)
+
+
 def _padding(size: int) -> tuple[int, int]:
     """Pixels to add before and after: half of the padding each."""
-    padded = max(_MIN_SIZE, -(-size // _STRIDE) * _STRIDE)
-    before = (padded - size) // 2
-    return before, padded - size - before
+    padding = padded_size(size) - size
+    before = padding // 2
+    return before, padding - before
 
 
 def start_from_prior(model: UNet, share: float) -> None:

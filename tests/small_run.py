@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torchvision.models.optical_flow import raft_small
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config, save_config
@@ -84,4 +85,29 @@ def make_video(folder: Path) -> Path:
         Image.fromarray(frame(idx)).save(folder / f"frames/{idx:05d}.png")
         annotation = object_mask(idx).astype(np.uint8) * 255
         Image.fromarray(annotation).save(folder / f"annotations/{idx:05d}.png")
+    return folder
+
+
+def small_config(folder: Path, **changes: str) -> Path:
+    """The project's config.ini for a tiny video."""
+    values = dict(
+        working_h="24", working_w="32", n_epochs="1", to_save_epochs="1", base_channels="2",
+        n_iterations="3", to_save_iterations="2", engine="torch", learning_rate="0.01",
+    )  # fmt: skip
+    values |= changes
+    lines = []
+    for line in PROJECT_CONFIG.read_text().splitlines():
+        key = line.partition("=")[0].strip()
+        lines.append(f"{key} = {values[key]}" if key in values else line)
+    path = folder / "small.ini"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def make_inputs(folder: Path) -> Path:
+    """Write what the three commands read: a run, its frames, small.ini and weights raft.pth."""
+    make_run(folder)
+    make_video(folder)
+    small_config(folder)
+    torch.save(raft_small().state_dict(), folder / "raft.pth")
     return folder

@@ -25,8 +25,8 @@ import run_graph_module as graph
 import torch
 import visualize
 from PIL import Image
-from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video
-from test_run_video import ROOT, small_config
+from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
+from test_run_video import ROOT
 
 from ike_data.atomic import atomic_file, atomic_folder, remove_leftovers
 from ike_data.claim import claim, claimed

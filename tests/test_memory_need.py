@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import make_run, make_video
-from test_run_video import ROOT, small_config
+from small_run import make_inputs
+from test_run_video import ROOT
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from ike_data import memory_statement
@@ -106,12 +106,7 @@ def test_what_is_stated_and_the_warning(monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("inputs")
-    make_run(folder)
-    make_video(folder)
-    small_config(folder)
-    torch.save(raft_small().state_dict(), folder / "raft.pth")
-    return folder
+    return make_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 # Not the resource module's peak: a new process begins with that of the one that started it.

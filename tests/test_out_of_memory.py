@@ -11,10 +11,9 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from small_run import make_run, make_video
+from small_run import make_inputs
 from test_faults import contents, results
-from test_run_video import ROOT, small_config
-from torchvision.models.optical_flow import raft_small
+from test_run_video import ROOT
 
 from graph_module import segmentation
 from graph_module.space_time_graph import build_graph
@@ -47,12 +46,7 @@ def opencv_without_memory() -> Exception:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("made")
-    make_run(folder)
-    make_video(folder)
-    small_config(folder)
-    torch.save(raft_small().state_dict(), folder / "raft.pth")
-    return folder
+    return make_inputs(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from run_dataset import environment, gpus
-from small_run import make_video
+from small_run import make_video, small_config
 from stub_project import GRAPH, NETWORK, StubProject
-from test_run_video import ROOT, gone, small_config
+from test_run_video import ROOT, gone
 
 SCRIPT = ROOT / "tools" / "run_dataset.py"
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video
+from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
 from stub_project import ALL, FLOW, GRAPH, MASKS, NETWORK, PICTURES, StubProject
 
 from ike_data.command_line import PROJECT_CONFIG
@@ -28,22 +28,6 @@ ROOT = PROJECT_CONFIG.parent
 SCRIPT = ROOT / "tools" / "run_video.py"
 STEPS = ("flow", "graph_1", "net_1", "graph_2", "net_2", "final_masks", "final_pictures")
 ODD_NAME = 'a video\'s "odd" näme; $HOME #1'
-
-
-def small_config(folder: Path, **changes: str) -> Path:
-    """The project's config.ini for a tiny video."""
-    values = dict(
-        working_h="24", working_w="32", n_epochs="1", to_save_epochs="1", base_channels="2",
-        n_iterations="3", to_save_iterations="2", engine="torch", learning_rate="0.01",
-    )  # fmt: skip
-    values |= changes
-    lines = []
-    for line in PROJECT_CONFIG.read_text().splitlines():
-        key = line.partition("=")[0].strip()
-        lines.append(f"{key} = {values[key]}" if key in values else line)
-    path = folder / "small.ini"
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def command(*arguments: object) -> list[str]:
