@@ -74,9 +74,14 @@ def segment_video(
     start = time.perf_counter()
     n_frames, frame_size = frames.count, (frames.height, frames.width)
     check_flow_folders(fwd_folder, bwd_folder, n_frames, *frame_size)
-    feature_maps = _read_all_feature_maps(settings.ike_features_paths, n_frames, working_size)
+    feature_maps = [
+        read_feature_maps(folder, n_frames, *working_size).permute(0, 3, 1, 2)  # [n, C, H, W]
+        for folder in settings.ike_features_paths
+    ]
     uses_maps = settings.features_half_chain_size >= 0
-    n_drafts = settings.appearance_passes if uses_maps else 0
+    # A network's masks say already how the object looks.
+    has_masks = any(maps.shape[1] == 1 for maps in feature_maps)
+    n_drafts = settings.appearance_passes if uses_maps and not has_masks else 0
     uses_video = n_drafts > 0 or settings.refinement
     video = read_working_frames(frames, *working_size) if uses_video else None
     weights_for = {"exact": exact_weights, "fast": fast_weights}[settings.propagation]
@@ -112,6 +117,8 @@ def segment_video(
     record([*folders, *(path.with_name(f"{path.name}_images") for path in folders)])
     if feature_maps and not uses_maps:
         print("features_half_chain_size = -1: the maps of ike_features_paths are not used")
+    elif has_masks and settings.appearance_passes:
+        print("ike_features_paths has masks: appearance_passes are left out")
     if n_features == 1:
         print("no node features in use: the masks are propagated, but not projected")
 
@@ -124,7 +131,8 @@ def segment_video(
     if SEED_ITERATION in to_save:
         save(SEED_ITERATION, masks)
 
-    known_maps = [maps.to(device) for maps in feature_maps]
+    # One group: the channels of all folders side by side.
+    known_maps = [torch.cat(feature_maps, dim=1).contiguous().to(device)] if feature_maps else []
     if settings.motion_saliency and uses_maps:
         known_maps.append(motion_saliency(fwd_flow, bwd_flow)[:, None])  # [n, 1, H, W]
     learnt_maps: list[torch.Tensor] = []
@@ -277,13 +285,3 @@ def read_flows(
     for _ in tqdm(done, f"reading {folder.name}", n_frames - 1, unit="flow"):
         pass
     return flows
-
-
-def _read_all_feature_maps(
-    folders: tuple[Path, ...], n_frames: int, working_size: tuple[int, int]
-) -> list[torch.Tensor]:
-    """One group of maps, [n, C, H, W] with the channels of all folders side by side, or none."""
-    if not folders:
-        return []
-    maps = [read_feature_maps(folder, n_frames, *working_size) for folder in folders]
-    return [torch.cat(maps, dim=-1).permute(0, 3, 1, 2).contiguous()]

@@ -17,7 +17,7 @@ from ike_data.command_line import PROJECT_CONFIG
 
 FLOW, GRAPH, NETWORK = "extract_optical_flow", "run_graph_module", "main"
 MASKS, PICTURES = "export_masks", "visualize"
-ALL = [FLOW, GRAPH, NETWORK, MASKS, PICTURES]
+ALL = [FLOW, GRAPH, NETWORK, GRAPH, MASKS, PICTURES]  # of one cycle, which a graph ends
 # What each makes, in its out_path.
 _MAKES = {
     FLOW: "fwd_of/00000_00001.flo",

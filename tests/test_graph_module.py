@@ -29,7 +29,7 @@ from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
-from ike_data.soft_masks import read_soft_masks
+from ike_data.soft_masks import read_soft_masks, write_feature_maps
 from ike_data.working_frames import read_working_frames
 
 HEIGHT, WIDTH = 20, 28
@@ -405,6 +405,23 @@ def test_a_result_can_be_the_next_feature(monkeypatch, video, flags, project_con
         for name in ("out", "second")
     )
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(("n_channels", "left_out"), [(1, True), (2, False)])
+def test_masks_among_the_features_take_the_place_of_appearance_passes(
+    n_channels, left_out, monkeypatch, video, flags, project_config_text, capsys
+):
+    maps = torch.rand(5, HEIGHT, WIDTH, n_channels, generator=torch.Generator().manual_seed(0))
+    write_feature_maps(video / "maps", maps)
+    text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = maps")
+    results = []
+    for n_passes in (0, 2):
+        settings = dict(n_iterations=3, to_save_iterations=2, appearance_passes=n_passes)
+        config = config_with(text, video, **settings)
+        run(monkeypatch, *as_list(flags | {"--config": config}))
+        results.append(read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH))
+    assert torch.equal(*results) == left_out
+    assert ("appearance_passes are left out" in capsys.readouterr().out) == left_out
 
 
 @pytest.mark.parametrize("folder", ["fwd_of", "bwd_of"])

@@ -56,9 +56,9 @@ def test_weighted_dice_by_hand():
 
 
 def test_labels_and_confidence_of_soft_masks():
-    masks = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0])
-    assert hard_labels(masks).tolist() == [0, 0, 1, 1, 1]
-    assert confidence(masks).tolist() == [1, 0.5, 0, 0.5, 1]
+    masks = torch.tensor([0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
+    assert hard_labels(masks).tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert confidence(masks).tolist() == [1, 1, 0.75, 0, 0.75, 1, 1]
 
 
 def test_dice_by_hand():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from run_dataset import environment, gpus
 from small_run import make_video, small_config
-from stub_project import GRAPH, NETWORK, StubProject
+from stub_project import FLOW, GRAPH, NETWORK, StubProject
 from test_run_video import ROOT, gone
 
 SCRIPT = ROOT / "tools" / "run_dataset.py"
@@ -61,7 +61,7 @@ def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set,
         assert "frame 1 is missing" in stderr.split("failed: broken: ")[1]
         assert "Traceback" not in stderr
     calls = stub.calls()
-    for command in (GRAPH, NETWORK):
+    for command in (FLOW, NETWORK):
         frames = sorted(flag for name, *rest in calls for flag in rest[:1] if name == command)
         assert frames == [f"--frames_path={root / name}" for name in ("-second", "first one")]
     for name in ("-second", "first one"):

@@ -175,6 +175,7 @@ def passed_on(args: argparse.Namespace) -> list[str]:
     flags = [
         f"--cycles={args.cycles}",
         f"--threshold={args.threshold!r}",
+        f"--result={args.result}",
         f"--config={os.path.abspath(args.config)}",
     ]
     if args.models:

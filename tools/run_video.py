@@ -1,5 +1,8 @@
 """The three commands on one video, cycle after cycle, until the masks stop changing.
 
+A graph ends the exchange: what it makes of the last network's masks is better than these
+(docs/results.md).
+
 Behind tools/run_video.sh. A finished step leaves OUT/steps/NAME, which holds a digest of its
 command, of the settings and files that it reads and of the steps before it; it is done again only
 where that has changed.
@@ -77,6 +80,13 @@ def exchange_flags(parser: argparse.ArgumentParser) -> None:
         default=PROJECT_CONFIG,
         help="settings of all steps (default: the project's config.ini)",
     )
+    parser.add_argument(
+        "--result",
+        choices=["graph", "network"],
+        default="graph",
+        help="whose masks are the result: of one more pass of the graph, which has seen the last "
+        "network's (default), or of the last network, as in the paper",
+    )
     parser.add_argument("--method", choices=["raft", "dis"], help="of the flow (default: config's)")
     parser.add_argument("--models", type=path_argument, metavar="CHECKPOINT", help="RAFT's weights")
     parser.add_argument("--small", action="store_true", help="the small RAFT")
@@ -132,29 +142,36 @@ def main() -> None:
         when_changed=["--overwrite"],
     )
 
-    results: list[Path] = []
-    changes: list[str] = []
     own_features = config.graph_module.ike_features_paths
-    for cycle in range(1, args.cycles + 1):
+
+    def run_graph(cycle: int, seen: Sequence[Path]) -> tuple[Config, Path]:
+        """With the last network's masks; its settings and the folder of its masks."""
         # The maps that the user gives are features in every cycle.
-        features = (*own_features, *results[-1:])
+        features = (*own_features, *seen[-1:])
         cycle_config = dataclasses.replace(
             config,
             paths=type(config.paths)(),
             graph_module=dataclasses.replace(config.graph_module, ike_features_paths=features),
         )
-        graph, network = out / f"graph_{cycle}", out / f"net_{cycle}"
-        pseudo_gt = graph / f"iter_{iteration}"
-        results.append(network / "results_pt" / f"epoch_{epoch:05d}")
+        graph = out / f"graph_{cycle}"
+        masks = graph / f"iter_{iteration}"
         steps.run(
             f"graph_{cycle}",
             ["run_graph_module.py", *common, f"--of_path={out / 'flow'}", f"--out_path={graph}"],
-            pseudo_gt,
+            masks,
             cycle_config,
             sections=["General", "Graph Module"],
             reads=own_features,
             saved_as=f"cycle_{cycle}.ini",
         )
+        return cycle_config, masks
+
+    results: list[Path] = []
+    changes: list[str] = []
+    for cycle in range(1, args.cycles + 1):
+        cycle_config, pseudo_gt = run_graph(cycle, results)
+        network = out / f"net_{cycle}"
+        results.append(network / "results_pt" / f"epoch_{epoch:05d}")
         steps.run(
             f"net_{cycle}",
             ["main.py", *common, f"--pseudo_gt_path={pseudo_gt}", f"--out_path={network}"],
@@ -173,22 +190,26 @@ def main() -> None:
             change = float(latest)
             print(f"cycle {cycle} changed the masks by {change:.4f} on average", flush=True)
             if change < args.threshold:
-                print(f"that is less than {args.threshold:g}: they are the result")
+                print(f"that is less than {args.threshold:g}: the exchange ends")
                 break
     write_changes(out / "cycles.csv", changes)
-
-    final = out / "final"
-    video = [f"--frames={frames}"]
-    steps.run(
-        "final_masks",
-        ["tools/export_masks.py", *video, f"--results={results[-1]}", f"--out={final / 'masks'}"],
-        final / "masks",
-    )
     stages = [
         str(out / f"{module}_{cycle}")
         for cycle in range(1, len(results) + 1)
         for module in ("graph", "net")
     ]
+    result = results[-1]
+    if args.result == "graph":
+        _, result = run_graph(len(results) + 1, results)
+        stages.append(str(result.parent))
+
+    final = out / "final"
+    video = [f"--frames={frames}"]
+    steps.run(
+        "final_masks",
+        ["tools/export_masks.py", *video, f"--results={result}", f"--out={final / 'masks'}"],
+        final / "masks",
+    )
     steps.run(
         "final_pictures",
         [
