@@ -70,12 +70,14 @@ def _peak(
     # are followed anew the planes of cells that are read and written as well.
     touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT
     blocks = n_workers * touched * (1 if keep_links else 1 + 2 * 4)
-    building, iterating = flows + maps, masks + blocks + (0 if keep_links else flows)
+    building = flows + maps
     if size.uses_video:
         graph += _VIDEO * nodes
+        # Between the passes, masks that are learnt and these along the edges; all is kept for the
+        # next pass.
         appearance = _APPEARANCE_NODE * size.n_nodes + _APPEARANCE
-        # Masks that are learnt, and these along the edges.
-        iterating = max(iterating, masks + max(blocks, appearance + 2 * _FLOAT * nodes))
-        iterating += flows + maps
-        building = max(building + masks, flows + maps + masks + appearance)
+        building += masks + appearance
+        iterating = flows + maps + masks + max(blocks, appearance + 2 * _FLOAT * nodes)
+    else:
+        iterating = masks + blocks + (0 if keep_links else flows)
     return graph + max(building, iterating)

@@ -1,5 +1,7 @@
 """Which way a graph takes with the memory that there is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,6 +30,19 @@ def test_bytes_of_a_frame_by_hand():
     assert per_frame <= 25e6
     anew = (plan(3000).n_bytes - plan(2000).n_bytes) / 1000
     assert anew == NODES * (21 * 2 + 4 * 4 + 4 * 4) + grams
+
+
+def test_bytes_of_a_frame_with_appearance_by_hand():
+    """The video (3 bytes), flows (4 float) and maps (2) stay; masks that are learnt are 2 float."""
+
+    def n_bytes(n_frames: int, limit: float) -> int:
+        with_video = replace(size(n_frames), n_channels=2, uses_video=True)
+        return plan_memory(with_video, limit, 99 * GB, 2).n_bytes
+
+    grams = 3 * 8 * 21**2
+    beside_links = NODES * (21 * 2 + 3 + (4 + 2 + 4 + 2) * 4) + grams
+    assert (n_bytes(300, 4 * GB) - n_bytes(200, 4 * GB)) / 100 == NODES * 30 * 4 + beside_links
+    assert (n_bytes(3000, 0) - n_bytes(2000, 0)) / 1000 == beside_links
 
 
 def test_links_are_kept_up_to_the_limit():
