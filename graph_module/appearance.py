@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from graph_module.temporal_weights import temporal_weight
+from ike_data.soft_masks import HARD_THRESHOLD
 
 SIGMA = 4.0  # of the temporal Gaussian that weighs the frames that weights are learnt from, frames
 REACH = 16  # where it ends, frames to each side
@@ -32,7 +33,6 @@ N_FOURIER = 1000  # random features
 LIGHTNESS, COLOUR, POSITION = 20.0, 10.0, 0.3
 RIDGE = 1.0
 PIXELS_AT_ONCE = 1 << 14
-HARD_THRESHOLD = 0.5
 _N_SAMPLED = 6000  # pixels of a frame that a fit looks at, about
 # Least squares cut at 0.5 favours the larger class, the background; the middle between the means
 # of both classes (Fisher's discriminant) favours none, and gives halos. This is the way to it.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from graph_module.appearance import N_FOURIER, PIXELS_AT_ONCE, REACH
 from graph_module.motion_matrix import FRAMES_PER_BLOCK
+from graph_module.power_iteration import CHUNK_BYTES
 
 _FLOAT, _INT32, _INT16 = 4, 4, 2
 _VIDEO = 3  # bytes of a pixel
@@ -28,6 +29,7 @@ class GraphSize:
     n_features: int  # with the bias
     n_channels: int  # of the feature maps
     uses_video: bool = False  # the frames are kept, and the masks' appearance is learnt from them
+    on_gpu: bool = False  # many frames are worked on at once
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ def _peak(
     # are followed anew the planes of cells that are read and written as well.
     touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT
     blocks = n_workers * touched * (1 if keep_links else 1 + 2 * 4)
+    if size.on_gpu:
+        if keep_links:
+            blocks += 2 * 4 * min(size.n_frames, FRAMES_PER_BLOCK) * size.n_nodes * _FLOAT
+        # The features that masks are projected onto are float32.
+        blocks = max(blocks, min(CHUNK_BYTES, _FLOAT * nodes * size.n_features))
     building = flows + maps
     if size.uses_video:
         graph += _VIDEO * nodes

@@ -200,7 +200,8 @@ def propagate(matrix: MotionMatrix, masks: torch.Tensor) -> torch.Tensor:
 
     product = masks.clone()
     blocks = equal_blocks(n_frames, FRAMES_PER_BLOCK, masks.device)
-    # Added in the order of the blocks: the same sum in any run.
+    # Added in the order of the blocks: the same sum in any run with as many cores. On a GPU sums
+    # within a block (index_add_) may differ in their last bits.
     for touched, part in map_on_cores(product_of_block, blocks, masks.device):
         product[touched.start : touched.stop] += part
     return product

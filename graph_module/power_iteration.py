@@ -14,7 +14,7 @@ from graph_module.regression import factor_gram, gram_matrix, project, project_l
 from graph_module.space_time_graph import SpaceTimeGraph
 
 # The most that the features of the frames which are projected together may take as float32.
-_CHUNK_BYTES = 1 << 29
+CHUNK_BYTES = 1 << 29
 
 
 def power_iteration(
@@ -34,7 +34,7 @@ def power_iteration(
     """
     features, device = graph.features, masks.device
     n_frames, n_features, n_nodes = features.shape
-    together = at_once(max(_CHUNK_BYTES // (4 * n_features * n_nodes), 1), device)
+    together = at_once(max(CHUNK_BYTES // (4 * n_features * n_nodes), 1), device)
     chunks = [slice(start, start + together) for start in range(0, n_frames, together)]
 
     has_features = n_features > 1

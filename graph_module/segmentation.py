@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from graph_module.appearance import HARD_THRESHOLD, appearance_masks
+from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
 from graph_module.memory_plan import GraphSize, MemoryPlan, plan_memory
 from graph_module.motion_saliency import motion_saliency
@@ -33,7 +33,12 @@ from ike_data.free_memory import free_memory
 from ike_data.guided_filter import follow_edges
 from ike_data.memory_statement import GB, state_memory
 from ike_data.out_of_memory import GRAPH_REMEDY
-from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
+from ike_data.soft_masks import (
+    HARD_THRESHOLD,
+    read_feature_maps,
+    write_mask_images,
+    write_soft_masks,
+)
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 
@@ -102,6 +107,7 @@ def segment_video(
         n_features=n_features,
         n_channels=n_channels,
         uses_video=uses_video,
+        on_gpu=device.type == "cuda",
     )
     plan = _choose_plan(size, settings.links_memory * GB, device, use_compiled)
     fwd_flow, bwd_flow = (
@@ -118,7 +124,7 @@ def segment_video(
     if feature_maps and not uses_maps:
         print("features_half_chain_size = -1: the maps of ike_features_paths are not used")
     elif has_masks and settings.appearance_passes:
-        print("ike_features_paths has masks: appearance_passes are left out")
+        print("ike_features_paths has maps of one channel: appearance_passes are left out")
     if n_features == 1:
         print("no node features in use: the masks are propagated, but not projected")
 

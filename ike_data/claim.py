@@ -11,15 +11,19 @@ from ike_data.atomic import remove_leftovers
 from ike_data.errors import InputError
 
 LOCK_NAME = ".lock"
+NO_LOCKS = -1  # in place of a file descriptor
 
 
 def claim(folder: Path) -> int | None:
     """A file descriptor that holds the lock of ``folder``; None where another run holds it.
 
     A command that is started with the descriptor holds the lock as well: what outlives a killed
-    run still keeps others away.
+    run still keeps others away. `NO_LOCKS` where the system or the file system has none.
     """
-    import fcntl  # not on Windows
+    try:
+        import fcntl
+    except ImportError:  # on Windows
+        return NO_LOCKS
 
     path = folder / LOCK_NAME
     while True:
@@ -33,6 +37,9 @@ def claim(folder: Path) -> int | None:
         except BlockingIOError:
             os.close(lock)
             return None
+        except OSError:
+            os.close(lock)
+            return NO_LOCKS
         except BaseException:
             os.close(lock)
             raise
@@ -48,10 +55,8 @@ def claimed(out_path: Path, *folders: str) -> Iterator[None]:
     Raises:
         InputError: another run works on it.
     """
-    try:
-        lock = claim(out_path)
-    except (ImportError, OSError):
-        # No locks on this system: then a half-written file may be another run's.
+    lock = claim(out_path)
+    if lock == NO_LOCKS:  # then a half-written file may be another run's
         yield
         return
     if lock is None:

@@ -144,11 +144,14 @@ def announce(
 def choose_device(name: str) -> torch.device:
     """Resolve ``auto``, ``cpu`` or ``cuda``; ``auto`` is CUDA where PyTorch sees a GPU.
 
+    On a GPU float32 is then float32 in convolutions, too, not TensorFloat32.
+
     Raises:
         InputError: ``cuda`` was asked for and PyTorch sees none.
     """
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

@@ -13,6 +13,8 @@ from ike_data.cores import map_on_cores
 from ike_data.errors import InputError
 from ike_data.tensor_files import is_plain, load_tensors, save_tensors
 
+HARD_THRESHOLD = 0.5  # where soft masks are cut into labels
+
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
     """File name of the mask of frame ``idx``."""

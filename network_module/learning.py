@@ -30,7 +30,7 @@ from network_module.checkpoints import (
 from network_module.dataset import read_pseudo_labels
 from network_module.losses import hard_labels
 from network_module.memory_need import NetworkSize, prediction_bytes, training_bytes
-from network_module.precision import use_half
+from network_module.precision import convolution_settings, use_half
 from network_module.prediction import predict
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
 from network_module.training import Training, diverged
@@ -140,12 +140,7 @@ def learn_video(
         step_log(
             *(out_path, "epoch", "loss", "cross_entropy", "dice"), n_kept=training.epoch
         ) as log,
-        # cuDNN's fastest kernels may add up in random order.
-        torch.backends.cudnn.flags(
-            enabled=True,
-            benchmark=not settings.deterministic,
-            deterministic=settings.deterministic,
-        ),
+        convolution_settings(deterministic=settings.deterministic),
     ):
         while training.epoch < n_epochs:
             loss = training.run_epoch()
@@ -216,7 +211,8 @@ def apply_checkpoint(
         along_edges=settings.along_edges,
     )
     not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
-    write_masks(out_path, name, masks, frames, not_finite)
+    with convolution_settings(deterministic=settings.deterministic):
+        write_masks(out_path, name, masks, frames, not_finite)
     print(f"masks written to {out_path / 'results_pt' / name}")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-_HARD_THRESHOLD = 0.5
+from ike_data.soft_masks import HARD_THRESHOLD
 
 
 def hard_labels(soft_masks: torch.Tensor) -> torch.Tensor:
     """1 where the soft mask is at least 0.5, else 0, in the type of ``soft_masks``."""
-    return (soft_masks >= _HARD_THRESHOLD).to(soft_masks.dtype)
+    return (soft_masks >= HARD_THRESHOLD).to(soft_masks.dtype)
 
 
 def confidence(soft_masks: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -32,6 +33,13 @@ def cpu_has_bfloat16() -> bool:
         if name.strip() in ("flags", "Features"):
             return not _CPU_FLAGS.isdisjoint(flags.split())
     return False
+
+
+def convolution_settings(*, deterministic: bool) -> AbstractContextManager[None]:
+    """cuDNN's settings: its fastest kernels may add up in random order."""
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=False
+    )
 
 
 def half_precision(half: bool, device: torch.device) -> torch.autocast:

@@ -45,6 +45,13 @@ def test_bytes_of_a_frame_with_appearance_by_hand():
     assert (n_bytes(3000, 0) - n_bytes(2000, 0)) / 1000 == beside_links
 
 
+def test_a_gpu_projects_many_frames_at_once():
+    on_cpu = plan_memory(size(40), 4 * GB, 24 * GB, 1)
+    on_gpu = plan_memory(replace(size(40), on_gpu=True), 4 * GB, 24 * GB, 1)
+    blocks = 40 * NODES * 4  # on the CPU: the sums of all 40 frames
+    assert on_gpu.n_bytes - on_cpu.n_bytes == 40 * NODES * 21 * 4 - blocks
+
+
 def test_links_are_kept_up_to_the_limit():
     assert plan(350).keep_links
     assert not plan(360).keep_links  # 360 * 93,184 * 120 bytes are more than 4 GB

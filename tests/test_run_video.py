@@ -332,6 +332,45 @@ def test_two_runs_on_one_out(whole):
     assert second.stderr == f"error: {out}: another run works on it; wait for its end\n"
 
 
+def test_without_locks_it_runs_all_the_same(stub, tmp_path, monkeypatch):
+    """As on a network's file system; Python runs sitecustomize.py at its start."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import fcntl\ndef flock(*_): raise OSError(38, 'Function not implemented')\n"
+        "fcntl.flock = flock\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    finish(stub, tmp_path / "out", f"--config={small_config(tmp_path)}")
+    assert stub.names() == ALL
+
+
+def test_dis_flow_needs_no_checkpoint_of_raft(stub, tmp_path):
+    config = small_config(tmp_path, models=str(tmp_path / "nowhere.pth"))
+    finish(stub, tmp_path / "out", f"--config={config}", "--method=dis")
+    assert stub.names() == ALL
+
+
+def test_annotations_are_checked_before_any_work(stub, tmp_path):
+    config = small_config(tmp_path)
+    (tmp_path / "annotations" / "00005.png").unlink()
+    process = start(
+        stub, tmp_path / "out", f"--config={config}", f"--annotations={tmp_path}/annotations"
+    )
+    _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert "holds 5 annotations, the video has 6 frames" in stderr
+    assert stub.calls() == []
+
+
+def test_a_graph_that_cannot_see_the_network_does_not_end_the_exchange(stub, tmp_path):
+    config = small_config(tmp_path, features_half_chain_size="-1")
+    process = start(stub, tmp_path / "out", f"--config={config}")
+    _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert "features_half_chain_size = -1: no graph would see the network's masks" in stderr
+    finish(stub, tmp_path / "out", f"--config={config}", "--result=network")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

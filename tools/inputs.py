@@ -82,14 +82,9 @@ def open_video(
             print(f"{path}: left out, as they hold no masks yet: {', '.join(unfinished)}")
     stages = find_all_stages(results, sequence)
     masks = [mask_files(stage.masks, frames.count) for stage in stages]
-    annotations = [] if annotations_path is None else numbered_images(of_sequence(annotations_path))
-    if not_png := [path for path in annotations if path.suffix.lower() != ".png"]:
-        raise InputError(f"{not_png[0]}: an annotation is a .png; jpg blurs its values")
-    if annotations and len(annotations) != frames.count:
-        raise InputError(
-            f"{annotations[0].parent}: holds {len(annotations)} annotations, the video has "
-            f"{frames.count} frames; give one for each"
-        )
+    annotations: list[Path] = []
+    if annotations_path is not None:
+        annotations = annotation_files(of_sequence(annotations_path), frames.count)
     if flow is None:
         flow = next((found for path in folders if (found := find_flow(path)) is not None), None)
     else:
@@ -99,3 +94,22 @@ def open_video(
             check_flow(flow / FORWARD / flow_name(idx), frames.height, frames.width)
     own_name = frames.path.resolve().name if frames.path.is_dir() else frames.path.stem
     return Video(sequence or own_name, frames, stages, masks, annotations, flow)
+
+
+def annotation_files(folder: Path, n_frames: int) -> list[Path]:
+    """The annotations of a video, by number.
+
+    Raises:
+        InputError: there is not one .png for each frame.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of annotations (.png)")
+    files = numbered_images(folder)
+    if not_png := [path for path in files if path.suffix.lower() != ".png"]:
+        raise InputError(f"{not_png[0]}: an annotation is a .png; jpg blurs its values")
+    if len(files) != n_frames:
+        raise InputError(
+            f"{folder}: holds {len(files)} annotations, the video has {n_frames} frames; give one "
+            "for each"
+        )
+    return files

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tools/run_video.sh for every sequence of a data set, with several workers, GPUs or machines.
-#   bash tools/run_dataset.sh ROOT OUT [--workers N] [flags of run_video.sh]
+#   bash tools/run_dataset.sh ROOT OUT [flags; --help names them]
 #   bash tools/run_dataset.sh --help    explains every flag
 # Makes the environment first if needed. What is done is skipped.
 set -euo pipefail

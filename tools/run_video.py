@@ -1,7 +1,7 @@
 """The three commands on one video, cycle after cycle, until the masks stop changing.
 
-A graph ends the exchange: what it makes of the last network's masks is better than these
-(docs/results.md).
+A graph ends the exchange: what it makes of the last network's masks is on average better than
+these (docs/results.md).
 
 Behind tools/run_video.sh. A finished step leaves OUT/steps/NAME, which holds a digest of its
 command, of the settings and files that it reads and of the steps before it; it is done again only
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ike_data.atomic import atomic_file, remove_leftovers
-from ike_data.claim import claim
+from ike_data.claim import NO_LOCKS, claim
 from ike_data.command_line import (
     PROJECT_CONFIG,
     path_argument,
@@ -114,15 +114,22 @@ def main() -> None:
     config = read_config(args.config)
     frames = Path(os.path.abspath(args.frames))
     annotations = args.annotations and Path(os.path.abspath(args.annotations))
-    if annotations:
-        describe_inputs(annotations)  # complains before any work is done
-    models = args.models or config.optical_flow.models
+    if annotations:  # complains before any work is done
+        describe_inputs(annotations)
+        check_annotations(annotations, frames)
+    if args.result == "graph" and config.graph_module.features_half_chain_size < 0:
+        raise InputError(
+            f"{args.config}: [Graph Module] features_half_chain_size = -1: no graph would see the "
+            "network's masks; make it 0 or more, or use --result network"
+        )
+    method = args.method or config.optical_flow.method
+    models = (args.models or config.optical_flow.models) if method == "raft" else None
     out = Path(os.path.abspath(prepare_out_path(args.out)))
     iteration, epoch = last_saved(args.config, config)
     lock = args.lock or claim(out)
     if lock is None:
         raise InputError(f"{out}: another run works on it; wait for its end")
-    for folder in (out, out / "steps"):
+    for folder in (out, out / "steps") if lock != NO_LOCKS else ():
         remove_leftovers(folder)
     steps = Steps(out, frames, lock)
 
@@ -259,6 +266,15 @@ def describe_inputs(path: Path) -> str:
     return "\n".join([str(path), *lines])
 
 
+def check_annotations(annotations: Path, frames: Path) -> None:
+    """Raises InputError where there is not one .png for each frame."""
+    from inputs import annotation_files
+
+    from ike_data.frames import open_frames
+
+    annotation_files(annotations, open_frames(frames).count)
+
+
 def mean_change(before: Path, after: Path) -> float:
     """Mean absolute difference between two folders of soft masks."""
     import torch
@@ -345,7 +361,7 @@ class Steps:
             # Until it is done: a run that is killed may leave some of the old.
             mark += " in place of another"
         _write(begun, mark)
-        if earlier is not None:
+        if earlier is not None and self._lock != NO_LOCKS:
             # No other may work on the folder.
             for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
                 remove_leftovers(Path(folder))
@@ -361,7 +377,7 @@ class Steps:
         self._busy = True
         self._child = subprocess.Popen(
             [sys.executable, str(PROJECT_CONFIG.parent / script), *flags],
-            pass_fds=[self._lock],
+            pass_fds=[] if self._lock == NO_LOCKS else [self._lock],
         )
         if self._stopped_by:
             self._child.terminate()
