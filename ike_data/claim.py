@@ -46,6 +46,11 @@ def claim(folder: Path) -> int | None:
         os.close(lock)
 
 
+def inherited(lock: int) -> list[int]:
+    """What ``pass_fds`` of a command is that is to hold what `claim` gave, too."""
+    return [] if lock == NO_LOCKS else [lock]
+
+
 @contextmanager
 def claimed(out_path: Path, *folders: str) -> Iterator[None]:
     """Keep other runs away from ``out_path`` in this block.

@@ -27,7 +27,7 @@ from typing import NamedTuple, NoReturn
 from run_video import exchange_flags
 from tqdm import tqdm
 
-from ike_data.claim import NO_LOCKS, claim
+from ike_data.claim import NO_LOCKS, claim, inherited
 from ike_data.command_line import PROJECT_CONFIG, path_argument, prepare_out_path, run_command
 from ike_data.config import read_config
 from ike_data.errors import InputError
@@ -234,7 +234,7 @@ class Runs:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 env=variables,
-                pass_fds=[] if lock == NO_LOCKS else [lock],
+                pass_fds=inherited(lock),
             )
             self._going_on.add(process)
         status = process.wait()

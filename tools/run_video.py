@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ike_data.atomic import atomic_file, remove_leftovers
-from ike_data.claim import NO_LOCKS, claim
+from ike_data.claim import NO_LOCKS, claim, inherited
 from ike_data.command_line import (
     PROJECT_CONFIG,
     path_argument,
@@ -377,7 +377,7 @@ class Steps:
         self._busy = True
         self._child = subprocess.Popen(
             [sys.executable, str(PROJECT_CONFIG.parent / script), *flags],
-            pass_fds=[] if self._lock == NO_LOCKS else [self._lock],
+            pass_fds=inherited(self._lock),
         )
         if self._stopped_by:
             self._child.terminate()
