@@ -14,7 +14,6 @@ them has missed, or has too much of, is judged by the others.
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import NamedTuple
 
 import cv2
@@ -40,13 +39,18 @@ _TO_MIDDLE = 0.5
 
 
 class _Moments(NamedTuple):
-    """Sums over the sampled pixels of a frame, z their random features and y their labels."""
+    """Sums over the sampled pixels of a frame, z their random features and y their labels.
+
+    Of the frames around a frame they are one tensor for each sum, with a slot, the first dimension,
+    for each frame: small tensors that stay, among large ones that come and go, would leave the
+    allocator with holes as large as these.
+    """
 
     gram: torch.Tensor  # of z z^T, [N_FOURIER, N_FOURIER]
     objects: torch.Tensor  # of z y, [N_FOURIER]
     features: torch.Tensor  # of z, [N_FOURIER]
-    n_objects: torch.Tensor  # of y
-    n_all: torch.Tensor  # of 1
+    n_objects: torch.Tensor  # of y, []
+    n_all: torch.Tensor  # of 1, []
 
 
 def appearance_masks(
@@ -76,27 +80,41 @@ def appearance_masks(
     step = min(max(round(math.sqrt(size[0] * size[1] / _N_SAMPLED)), 1), *size)
     sampled = slice(step // 2, None, step)
 
-    def fourier(descriptors: torch.Tensor) -> torch.Tensor:
-        """[K, 5] -> z, [K, N_FOURIER]."""
-        return torch.addmm(phases, descriptors, frequencies).cos_()
+    n_sampled = len(range(size[0])[sampled]) * len(range(size[1])[sampled])
+    n_rows = max(min(size[0] * size[1], PIXELS_AT_ONCE), n_sampled)
+    room = masks.new_empty(n_rows, N_FOURIER)
 
-    def moments(idx: int) -> _Moments:
+    def fourier(descriptors: torch.Tensor) -> torch.Tensor:
+        """[K, 5] -> z, [K, N_FOURIER], until it is called again."""
+        return torch.addmm(phases, descriptors, frequencies, out=room[: len(descriptors)]).cos_()
+
+    n_slots = min(2 * reach + 1, n_frames)
+    shapes = (N_FOURIER, N_FOURIER), (N_FOURIER,), (N_FOURIER,), (), ()
+    window = _Moments(*(masks.new_zeros(n_slots, *shape) for shape in shapes))
+
+    def read(idx: int) -> None:
+        """Put the moments of a frame in the place of those that are not needed any more."""
         z = fourier(_descriptors(video[idx], size)[sampled, sampled].flatten(0, 1).to(masks))
         label = (masks[idx] >= HARD_THRESHOLD).to(masks.dtype)
         label = F.interpolate(label[None, None], size=size, mode="area")[0, 0]  # [h, w]
         y = label[sampled, sampled].flatten()
-        return _Moments(z.T @ z, y @ z, z.sum(0), y.sum(), y.new_tensor(len(y)))
+        slot = _Moments(*(sums[idx % n_slots] for sums in window))
+        torch.mm(z.T, z, out=slot.gram)
+        torch.mv(z.T, y, out=slot.objects)
+        torch.sum(z, 0, out=slot.features)
+        slot.n_objects.copy_(y.sum())
+        slot.n_all.fill_(len(y))
 
-    window: deque[tuple[int, _Moments]] = deque()
     predicted = torch.empty_like(masks)
     n_read = 0
     for idx in tqdm(range(n_frames), "appearance", unit="frame"):
         while n_read < min(idx + reach + 1, n_frames):
-            window.append((n_read, moments(n_read)))
+            read(n_read)
             n_read += 1
-        if idx > reach:
-            window.popleft()
-        weights, cut = _fit(_weighted_sum(window, idx, sigma))
+        temporal_weights = masks.new_zeros(n_slots)
+        for other in range(max(idx - reach, 0), n_read):
+            temporal_weights[other % n_slots] = temporal_weight(other - idx, sigma)
+        weights, cut = _fit(_Moments(*(_weighted_sum(temporal_weights, sums) for sums in window)))
         descriptors = _descriptors(video[idx], size).flatten(0, 1).to(masks)  # [h w, 5]
         values = [fourier(some) @ weights for some in descriptors.split(PIXELS_AT_ONCE)]
         # Half of the range was taken off: without a bias, 0 is what nothing speaks for.
@@ -107,13 +125,9 @@ def appearance_masks(
     return predicted
 
 
-def _weighted_sum(window: deque[tuple[int, _Moments]], idx: int, sigma: float) -> _Moments:
-    total = _Moments(*(torch.zeros_like(term) for term in window[0][1]))
-    for other, moments in window:
-        weight = temporal_weight(other - idx, sigma)
-        for sum_, term in zip(total, moments, strict=True):
-            sum_.add_(term, alpha=weight)
-    return total
+def _weighted_sum(weights: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
+    """Over the slots: [R], [R, ...] -> [...]."""
+    return (weights @ sums.view(len(weights), -1)).view(sums.shape[1:])
 
 
 def _fit(sums: _Moments) -> tuple[torch.Tensor, torch.Tensor]:

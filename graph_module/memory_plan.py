@@ -13,7 +13,7 @@ _VIDEO = 3  # bytes of a pixel
 # What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter,
 # random Fourier features of some pixels, and their moments in a window of frames.
 _APPEARANCE_NODE = 400
-_APPEARANCE = 4 * N_FOURIER * (2 * PIXELS_AT_ONCE + N_FOURIER * (2 * REACH + 6))
+_APPEARANCE = 4 * N_FOURIER * (PIXELS_AT_ONCE + N_FOURIER * (2 * REACH + 8))
 _GRAMS = 3 * 8  # Gram matrices, with lambda, and their factors, in float64
 _MASK_COPIES = 4  # x, M x, x before it for the mean change, and what is being written
 

@@ -22,14 +22,12 @@ from result_masks import (
     sequences_without_annotation,
 )
 from score_table import SequenceScore, format_comparison, format_table, table_rows, write_csv
-from thresholds import best_threshold, harden, otsu_threshold
+from thresholds import BEST, OTSU, best_threshold, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
 from ike_data.atomic import atomic_folder
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
-
-OTSU, BEST = "otsu", "best"
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -63,7 +61,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--threshold",
-        type=threshold_rule,
+        type=threshold_or(OTSU, BEST),
         default=0.5,
         help="object is where the soft mask is at least this: a number in [0, 1]; otsu: chosen for "
         "each video from its own soft masks alone; best: an oracle, chosen with the annotations "
@@ -87,21 +85,6 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="score the first and the last frame of a sequence too; DAVIS-2016 does not",
     )
     return parser
-
-
-def threshold_rule(text: str) -> str | float:
-    """A threshold in [0, 1], or the name of a rule."""
-    if text in (OTSU, BEST):
-        return text
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = float("nan")
-    if not 0 <= threshold <= 1:
-        raise argparse.ArgumentTypeError(
-            f"expected a number in [0, 1], {OTSU} or {BEST}, got {text!r}"
-        )
-    return threshold
 
 
 def main() -> None:

@@ -16,14 +16,13 @@ import numpy as np
 from PIL import Image
 from result_masks import read_soft_mask
 from stages import mask_files
-from thresholds import harden, otsu_threshold
+from thresholds import OTSU, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
 from ike_data.atomic import atomic_folder
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.frames import open_frames
 from ike_data.soft_masks import mask_name
-from visualize import threshold_rule
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -40,7 +39,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=path_argument, required=True, help="folder for the masks")
     parser.add_argument(
         "--threshold",
-        type=threshold_rule,
+        type=threshold_or(OTSU),
         default=0.5,
         help="object is where the soft mask is at least this: a number in [0, 1], or otsu "
         "(default: 0.5)",
@@ -58,7 +57,7 @@ def main() -> None:
 
     prepare_out_path(args.out.parent)
     threshold = args.threshold
-    if threshold is None:
+    if threshold == OTSU:
         threshold = otsu_threshold(map(soft_mask, files))
     with atomic_folder(args.out) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):

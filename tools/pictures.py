@@ -110,9 +110,9 @@ def _flows(video: Video, flow: Path) -> Iterator[np.ndarray]:
         yield read_flow(flow / FORWARD / flow_name(idx), frames.height, frames.width)
 
 
-def choose_thresholds(video: Video, threshold: float | None) -> list[float]:
-    """The threshold of each stage: the one given, or else Otsu's for all of its soft masks."""
-    if threshold is not None:
+def choose_thresholds(video: Video, threshold: float | str) -> list[float]:
+    """The threshold of each stage: the one given, or for `OTSU` that of all its soft masks."""
+    if not isinstance(threshold, str):
         return [threshold] * len(video.stages)
     height, width = video.frames.height, video.frames.width
     return [

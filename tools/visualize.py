@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 from inputs import Video, is_data_set, open_video, sequence_names
+from thresholds import OTSU, threshold_or
 
 from ike_data.atomic import atomic_file
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
 from ike_data.frames import describe_frames
 
-OTSU = "otsu"
 REPORT = "report.html"
 SHOWN_OF_VIDEO, SHOWN_OF_SEQUENCE = 100, 12  # frames in a report, at most
 FOLDER_FPS = 24.0  # of frames that come without a rate
@@ -65,7 +65,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=path_argument, required=True, help="folder; made if needed")
     parser.add_argument(
         "--threshold",
-        type=threshold_rule,
+        type=threshold_or(OTSU),
         default=0.5,
         help="object is where the soft mask is at least this: a number in [0, 1], or otsu: chosen "
         "for each stage and video from its own soft masks (default: 0.5)",
@@ -84,28 +84,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def threshold_rule(text: str) -> float | None:
-    """A threshold in [0, 1], or None for ``otsu``."""
-    if text == OTSU:
-        return None
-    threshold = _number(text)
-    if not 0 <= threshold <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number in [0, 1] or {OTSU}, got {text!r}")
-    return threshold
-
-
 def frame_rate(text: str) -> float:
-    rate = _number(text)
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = float("nan")
     if not 0.1 <= rate <= 1000:
         raise argparse.ArgumentTypeError(f"expected a number from 0.1 to 1000, got {text!r}")
     return rate
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def main() -> None:
