@@ -58,6 +58,15 @@ def test_only_frames_in_the_window_count():
     assert not torch.equal(before[4], after[4])
 
 
+def test_a_frame_is_judged_as_if_the_video_were_the_frames_around_it():
+    video, masks = red_square_on_green()
+    found = appearance_masks(video, masks, reach=1)
+    for idx in range(N_FRAMES):
+        around = slice(max(idx - 1, 0), idx + 2)
+        alone = appearance_masks(video[around], masks[around], reach=1)[min(idx, 1)]
+        torch.testing.assert_close(found[idx], alone, atol=2e-3, rtol=0)
+
+
 @pytest.mark.parametrize("shrink", [1, 2, 3])
 def test_the_size_that_it_is_looked_at_matters_little(shrink):
     video, masks = red_square_on_green()
