@@ -2,7 +2,9 @@
 
 A moving camera gives flow to the background too. What it gives is smooth: a quadratic polynomial of
 the position is the flow of a plane under any motion, up to perspective, and close to that of most
-backgrounds. What departs from it moves by itself.
+backgrounds. What departs from it moves by itself, or is nearer to a travelling camera than the
+rest: parallax, which has still things go the way of the rest, but faster. A camera follows its
+object, which so goes slower than the rest, or another way.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ N_ROWS = 56  # of the grid of pixels that a fit looks at
 # Residuals below this count as noise of the flow: multiples of their median, and a share of the
 # frame's height.
 NOISE_MEDIANS, NOISE_HEIGHT = 3.0, 1 / 448
+# This much of a residual that points where the dominant motion goes is taken for parallax; less
+# where that is not far above this share of the residual, and so has no certain direction.
+PARALLAX, PARALLAX_SHARE = 0.5, 0.1
 LEAST_WEIGHT = 0.02  # of a direction; where both are inconsistent they count alike
 PEAK_QUANTILE, PEAK_SHARE = 0.99, 0.6
 _QUANTILE_STEP = 7  # every 7th pixel tells a frame's quantile
 
 
 def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
-    """r^2 / (r^2 + t^2), r the `residual_motion`, the mean of both directions of flow.
+    """r^2 / (r^2 + t^2), the mean of both directions of flow.
+
+    r is the length of the `residual_motion`, what may be parallax counted less.
 
     The direction whose flow is the more consistent (`flow_consistency`) counts for more: what is
     occluded in the next frame is often seen in the last.
@@ -42,8 +49,7 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     if n_pairs == 0:
         return fwd_flow.new_zeros(1, height, width)
     fwd, bwd = (
-        torch.stack([_saturated(residual_motion(flow[None])[0]) for flow in flows])
-        for flows in (fwd_flow, bwd_flow)
+        torch.stack([_own_motion(flow) for flow in flows]) for flows in (fwd_flow, bwd_flow)
     )
     fwd_weights = flow_consistency(fwd_flow, bwd_flow) + LEAST_WEIGHT
     bwd_weights = flow_consistency(bwd_flow, fwd_flow) + LEAST_WEIGHT
@@ -54,15 +60,24 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     return weighted / weights
 
 
-def _saturated(residual: torch.Tensor) -> torch.Tensor:
-    sample = residual.flatten()[::_QUANTILE_STEP]
-    noise = NOISE_MEDIANS * sample.median() + NOISE_HEIGHT * len(residual)
-    scale = torch.maximum(noise, PEAK_SHARE * sample.quantile(PEAK_QUANTILE))
-    return residual**2 / (residual**2 + scale**2)
+def _own_motion(flow: torch.Tensor) -> torch.Tensor:
+    """r^2 / (r^2 + t^2) of one flow field; [2, H, W] -> [H, W]."""
+    residual = residual_motion(flow[None])[0]
+    dominant = flow - residual
+    length = residual.norm(dim=0)  # [H, W]
+    dominant_length = torch.hypot(dominant.norm(dim=0), PARALLAX_SHARE * length)
+    along = (residual * dominant).sum(dim=0).clamp_(min=0)
+    cosine = along / (length * dominant_length).clamp_(min=1e-6)
+    own = length * (1 - PARALLAX * cosine**2)
+    sample = slice(None, None, _QUANTILE_STEP)
+    noise = NOISE_MEDIANS * length.flatten()[sample].median() + NOISE_HEIGHT * len(length)
+    peak = own.flatten()[sample].quantile(PEAK_QUANTILE)
+    scale = torch.maximum(noise, PEAK_SHARE * peak)
+    return own**2 / (own**2 + scale**2)
 
 
 def residual_motion(flow: torch.Tensor) -> torch.Tensor:
-    """|flow - dominant motion|, the dominant motion a robust quadratic fit of u and v.
+    """The flow less the dominant motion, a robust quadratic fit of u and v.
 
     Weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
     median residual on the frame's border; the first half of the fits sees the border only.
@@ -71,7 +86,7 @@ def residual_motion(flow: torch.Tensor) -> torch.Tensor:
         flow: [m, 2, H, W], pixels.
 
     Returns:
-        [m, H, W], pixels.
+        [m, 2, H, W], channels (u, v) in pixels.
     """
     height, width = flow.shape[2:]
     grid_y = torch.linspace(-1, 1, height, dtype=torch.float64, device=flow.device)
@@ -100,4 +115,4 @@ def residual_motion(flow: torch.Tensor) -> torch.Tensor:
         if fit < N_FITS // 2:
             weights *= on_border
     dominant = (basis.float() @ motion.float().unsqueeze(1)).permute(0, 3, 1, 2)  # [m, 2, H, W]
-    return (flow - dominant).norm(dim=1)
+    return flow - dominant

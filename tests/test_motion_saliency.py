@@ -28,7 +28,7 @@ def with_object(flow: torch.Tensor, u: float, v: float) -> torch.Tensor:
 
 
 def test_what_is_left_is_the_objects_own_motion():
-    residual = residual_motion(with_object(camera_flow(2), 3.0, 4.0))
+    residual = residual_motion(with_object(camera_flow(2), 3.0, 4.0)).norm(dim=1)
     expected = torch.zeros(2, HEIGHT, WIDTH)
     expected[(..., *OBJECT)] = 5
     # Robust weights fall with the residual but are never 0: the object pulls a little.
@@ -39,7 +39,7 @@ def test_an_object_larger_than_the_background_is_still_the_object():
     """It fills two thirds of the frame, but its border belongs to the background."""
     flow = camera_flow(1)
     flow[..., 10:55, 12:88] += torch.tensor([8.0, 0.0]).view(2, 1, 1)
-    residual = residual_motion(flow)[0]
+    residual = residual_motion(flow)[0].norm(dim=0)
     assert residual[20:50, 20:80].min() > 4
     assert residual[:8].max() < 1
 
@@ -47,7 +47,7 @@ def test_an_object_larger_than_the_background_is_still_the_object():
 @pytest.mark.parametrize("speed", [2.0, 30.0])
 def test_slow_and_fast_objects_count_alike(speed):
     saliency = motion_saliency(
-        with_object(camera_flow(3), speed, 0), with_object(-camera_flow(3), -speed, 0)
+        with_object(camera_flow(3), -speed, 0), with_object(-camera_flow(3), speed, 0)
     )
     assert saliency.shape == (4, HEIGHT, WIDTH)
     # r^2 / (r^2 + (0.6 r)^2), where the noise is far below that.
@@ -56,8 +56,21 @@ def test_slow_and_fast_objects_count_alike(speed):
     assert saliency[:, :15].max() < 0.01
 
 
+@pytest.mark.parametrize(("pan", "counted"), [(4.0, 1 - 0.5 * 16 / 16.09), (0.0, 1.0)])
+def test_what_goes_with_the_rest_but_faster_may_be_parallax(pan, counted):
+    """It counts as so much of its residual, 3 pixels; the same the other way counts in full."""
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0] = pan
+    flow[..., 0, 15:45, 20:40] -= 3
+    flow[..., 0, 15:45, 60:80] += 3
+    saliency = motion_saliency(flow, -flow)[0]
+    r, scale = 3 * counted, 0.6 * 3
+    assert saliency[30, 30] == pytest.approx(1 / 1.36, abs=0.02)
+    assert saliency[30, 70] == pytest.approx(r**2 / (r**2 + scale**2), abs=0.02)
+
+
 def test_both_directions_count_half():
-    saliency = motion_saliency(with_object(camera_flow(2), 5, 0), -camera_flow(2))
+    saliency = motion_saliency(with_object(camera_flow(2), -5, 0), -camera_flow(2))
     expected = torch.tensor([1.0, 0.5, 0.0]) / 1.36  # first frame forward, last frame backward
     torch.testing.assert_close(saliency[:, 30, 45], expected, atol=0.02, rtol=0)
 
