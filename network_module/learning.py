@@ -89,7 +89,9 @@ def learn_video(
     video = read_working_frames(frames, height, width)
     if settings.prior_bias:
         start_from_prior(model, hard_labels(soft_masks).mean().item())
-    half_size_epochs = math.floor(settings.half_size_share * n_epochs + 1e-9)
+    n_passes = n_epochs * settings.passes_per_epoch
+    half_size_passes = math.floor(settings.half_size_share * n_passes + 1e-9)
+    half_size_epochs = half_size_passes // settings.passes_per_epoch
     if min(to_save) <= half_size_epochs:
         print(
             f"warning: up to epoch {half_size_epochs} the network learns at half size "
@@ -119,7 +121,7 @@ def learn_video(
         soft_labels=settings.soft_labels,
         confidence_weights=settings.confidence_weights,
         flips=settings.flips,
-        half_size_epochs=half_size_epochs,
+        half_size_passes=half_size_passes,
         light=settings.light,
         weight_average=settings.weight_average,
     )

@@ -18,6 +18,10 @@ from network_module.losses import confidence, cross_entropy, dice, hard_labels
 from network_module.precision import half_precision
 
 
+# More of it undoes what was learnt at half the size; see docs/quality.md.
+FULL_SIZE_RATE = 0.25
+
+
 class EpochLoss(NamedTuple):
     """Losses of an epoch, the means over its frames, taken while the weights changed."""
 
@@ -47,7 +51,7 @@ class Training:
         half: bool = False,
         passes_per_epoch: int = 1,
         decay_epochs: int = 0,
-        half_size_epochs: int = 0,
+        half_size_passes: int = 0,
         soft_labels: bool = False,
         confidence_weights: bool = False,
         flips: bool = False,
@@ -64,9 +68,9 @@ class Training:
             passes_per_epoch: passes over the frames that are one epoch.
             decay_epochs: the learning rate falls along half a cosine from ``learning_rate`` at the
                 start to 0 after this many epochs; 0: it stays.
-            half_size_epochs: so many epochs, the first, learn from frames and masks of half their
+            half_size_passes: so many passes, the first, learn from frames and masks of half their
                 size, in a quarter of the time. With ``decay_epochs`` the learning rate falls to 0
-                over these, and again, from half of it, over the others.
+                over these, and again, from `FULL_SIZE_RATE` of it, over the others.
             soft_labels: cross-entropy takes the soft masks as they are, too.
             confidence_weights: dice takes the labels of cross-entropy, and in both a pixel weighs
                 as much as its soft mask is sure (`confidence`).
@@ -79,7 +83,7 @@ class Training:
         self._batch_size, self._learning_rate, self._device = batch_size, learning_rate, device
         self._half = half
         self._passes_per_epoch, self._decay_epochs = passes_per_epoch, decay_epochs
-        self._half_size_epochs = half_size_epochs
+        self._half_size_passes = half_size_passes
         self._soft_labels, self._confidence_weights = soft_labels, confidence_weights
         self._flips, self._light = flips, light
         self._mean: AveragedModel | None = None
@@ -102,19 +106,21 @@ class Training:
         """
         self.epoch += 1
         sums = torch.zeros(2)
+        first_pass = (self.epoch - 1) * self._passes_per_epoch
         batches = [
-            batch
-            for _ in range(self._passes_per_epoch)
+            (first_pass + n, batch)
+            for n in range(self._passes_per_epoch)
             for batch in shuffled_batches(len(self._frames), self._batch_size, self._shuffling)
         ]
+        batches_per_pass = len(batches) // self._passes_per_epoch
         bar = tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False)
-        for idx, batch in enumerate(bar):
+        for idx, (n_passes_done, batch) in enumerate(bar):
             if self._decay_epochs:
-                rate = self._decayed(self.epoch - 1 + idx / len(batches))
+                rate = self._decayed(first_pass + idx / batches_per_pass)
                 self._optimiser.param_groups[0]["lr"] = rate
             frames = to_unit_range(self._frames[batch], self._device)
             masks = self._soft_masks[batch].to(self._device)
-            if self.epoch <= self._half_size_epochs:
+            if n_passes_done < self._half_size_passes:
                 frames, masks = F.avg_pool2d(frames, 2), F.avg_pool2d(masks, 2)
             if self._flips:
                 frames, masks = flip_some(frames, masks, self._shuffling)
@@ -141,14 +147,15 @@ class Training:
         means = sums / (self._passes_per_epoch * len(self._frames))
         return EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
 
-    def _decayed(self, n_epochs_done: float) -> float:
-        """The learning rate after so many epochs and parts of one."""
-        rate, start, end = self._learning_rate, 0, self._decay_epochs
-        if n_epochs_done < self._half_size_epochs:
-            end = self._half_size_epochs
-        elif self._half_size_epochs:
-            rate, start = rate / 2, self._half_size_epochs
-        return rate * (1 + math.cos(math.pi * (n_epochs_done - start) / (end - start))) / 2
+    def _decayed(self, n_passes_done: float) -> float:
+        """The learning rate after so many passes and parts of one."""
+        rate, start = self._learning_rate, 0
+        end = self._decay_epochs * self._passes_per_epoch
+        if n_passes_done < self._half_size_passes:
+            end = self._half_size_passes
+        elif self._half_size_passes:
+            rate, start = FULL_SIZE_RATE * rate, self._half_size_passes
+        return rate * (1 + math.cos(math.pi * (n_passes_done - start) / (end - start))) / 2
 
     def state(self) -> dict[str, Any]:
         """Tensors and plain values that ``torch.load(weights_only=True)`` reads."""

@@ -302,7 +302,7 @@ def test_an_epoch_of_several_passes_is_several_epochs():
 ALL_CHANGES = dict(
     passes_per_epoch=2,
     decay_epochs=3,
-    half_size_epochs=1,
+    half_size_passes=3,
     soft_labels=True,
     confidence_weights=True,
     flips=True,
@@ -311,11 +311,11 @@ ALL_CHANGES = dict(
 )
 
 
-def test_half_size_epochs_learn_from_means_of_four_pixels():
+def test_half_size_passes_learn_from_means_of_four_pixels():
     frames, masks = square_tensors(4)  # even sizes
     settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
     models = [seeded_unet(2, seed=0) for _ in range(2)]
-    at_half_size = Training(models[0], frames, masks, **settings, half_size_epochs=1).run_epoch()
+    at_half_size = Training(models[0], frames, masks, **settings, half_size_passes=1).run_epoch()
     blocks = [t.float().unflatten(-2, (-1, 2)).unflatten(-1, (-1, 2)) for t in (frames, masks)]
     small = [t.mean(dim=(-3, -1)) for t in blocks]
     assert at_half_size == pytest.approx(
@@ -323,40 +323,43 @@ def test_half_size_epochs_learn_from_means_of_four_pixels():
     )
 
 
-def test_the_last_epochs_learn_at_full_size():
+def test_the_last_passes_learn_at_full_size():
     sizes = []
     model = seeded_unet(1, seed=0)
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
     frames, masks = square_tensors(2)
     settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
-    training = Training(model, frames, masks, **settings, half_size_epochs=1)
+    training = Training(model, frames, masks, **settings, passes_per_epoch=2, half_size_passes=3)
     for _ in range(3):
         training.run_epoch()
     height, width = frames.shape[-2:]
-    assert sizes == [(height // 2, width // 2), (height, width), (height, width)]
+    assert sizes == [(height // 2, width // 2)] * 3 + [(height, width)] * 3
 
 
 @pytest.mark.parametrize(
-    ("share", "n_epochs", "expected"), [(0, 5, 0), (0.8, 5, 4), (0.8, 1, 0), (0.29, 100, 29)]
+    ("share", "n_epochs", "passes_per_epoch", "expected"),
+    [(0, 5, 1, 0), (0.8, 5, 1, 4), (0.8, 1, 1, 0), (0.29, 100, 1, 29), (0.9, 5, 8, 36)],
 )
 def test_the_commands_settings_reach_the_training(
-    share, n_epochs, expected, workplace, monkeypatch, capsys
+    share, n_epochs, passes_per_epoch, expected, workplace, monkeypatch, capsys
 ):
     found = {}
 
-    def spy(model, *_, half_size_epochs, **settings):
-        found.update(half_size_epochs=half_size_epochs, bias=model.last.bias.tolist(), **settings)
+    def spy(model, *_, half_size_passes, **settings):
+        found.update(half_size_passes=half_size_passes, bias=model.last.bias.tolist(), **settings)
         raise InputError("stop")
 
     monkeypatch.setattr(learning, "Training", spy)
     workplace.configure(
-        half_size_share=share, n_epochs=n_epochs, to_save_epochs=1, prior_bias="yes"
+        **dict(half_size_share=share, n_epochs=n_epochs, passes_per_epoch=passes_per_epoch),
+        **dict(to_save_epochs=1, prior_bias="yes"),
     )
     with pytest.raises(InputError, match="stop"):
         workplace.run()
-    assert found["half_size_epochs"] == expected
-    said = f"up to epoch {expected} the network" in capsys.readouterr().err
-    assert said == (expected >= 1)
+    assert found["half_size_passes"] == expected
+    n_half_size_epochs = expected // passes_per_epoch
+    said = f"up to epoch {n_half_size_epochs} the network" in capsys.readouterr().err
+    assert said == (n_half_size_epochs >= 1)
     masks = read_pseudo_labels(workplace.masks, 4, 32, 48)
     logit = math.log((masks >= 0.5).sum() / (masks < 0.5).sum())
     assert found["bias"] == pytest.approx([-logit / 2, logit / 2], abs=1e-4)
@@ -374,20 +377,20 @@ def test_masks_along_edges_are_those_of_the_guided_filter():
 
 
 def test_learning_rates_of_both_sizes():
-    """4 epochs of 2 batches, 2 of them at half size: two half cosines."""
+    """6 passes of 2 batches, 3 of them at half size: two half cosines."""
     rates = []
     training = Training(
         *(seeded_unet(1, seed=0), *square_tensors(2)),
         **dict(batch_size=1, learning_rate=0.01, seed=0, device=CPU),
-        **dict(decay_epochs=4, half_size_epochs=2),
+        **dict(decay_epochs=3, passes_per_epoch=2, half_size_passes=3),
     )
     training._optimiser.register_step_pre_hook(
         lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
     )
-    for _ in range(4):
+    for _ in range(3):
         training.run_epoch()
-    falling = [(1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
-    assert rates == pytest.approx([0.01 * f for f in falling] + [0.005 * f for f in falling])
+    falling = [(1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)]
+    assert rates == pytest.approx([0.01 * f for f in falling] + [0.0025 * f for f in falling])
 
 
 def test_the_first_masks_are_the_share_of_the_object():
@@ -582,7 +585,9 @@ def test_files_of_the_saved_epochs(workplace, capsys):
 
 
 def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
-    workplace.configure(n_epochs=1, to_save_epochs="")
+    # At half of this size there is nothing to learn, and all masks are 0.
+    settings = dict(n_epochs=1, to_save_epochs="", half_size_share=0)
+    workplace.configure(**settings)
     workplace.run()
     first = workplace.out / "results_pt" / "epoch_00001"
     kept = torch.load(first / "00002.pt", weights_only=True)
@@ -590,7 +595,7 @@ def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
     assert torch.equal(torch.load(first / "00002.pt", weights_only=True), kept)
 
     workplace.masks, workplace.out = first, workplace.out.parent / "cycle_2"
-    workplace.configure(n_epochs=1, to_save_epochs="", seed=1)
+    workplace.configure(**settings, seed=1)
     workplace.run()
     assert len(list((workplace.out / "results_pt" / "epoch_00001").iterdir())) == 4
     other = torch.load(workplace.out / "results_pt" / "epoch_00001" / "00002.pt", weights_only=True)
