@@ -163,9 +163,9 @@ def check_out(video: Video, out: Path) -> None:
             )
 
 
-def explain(threshold: float | None, video: Video, thresholds: list[float]) -> str:
+def explain(threshold: float | str, video: Video, thresholds: list[float]) -> str:
     """How hard masks were made, in a sentence."""
-    if threshold is not None:
+    if not isinstance(threshold, str):
         return f"Object is where the soft mask is at least {threshold:g}."
     each = ", ".join(
         f"{chosen:.3f} for {stage.name}"
