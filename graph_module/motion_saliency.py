@@ -31,7 +31,7 @@ _QUANTILE_STEP = 7  # every 7th pixel tells a frame's quantile
 def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
     """r^2 / (r^2 + t^2), the mean of both directions of flow.
 
-    r is the length of the `residual_motion`, what may be parallax counted less.
+    r is the length of the flow less the `dominant_motion`, what may be parallax counted less.
 
     The direction whose flow is the more consistent (`flow_consistency`) counts for more: what is
     occluded in the next frame is often seen in the last.
@@ -49,7 +49,7 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     if n_pairs == 0:
         return fwd_flow.new_zeros(1, height, width)
     fwd, bwd = (
-        torch.stack([_own_motion(flow) for flow in flows]) for flows in (fwd_flow, bwd_flow)
+        torch.stack([_saliency_of(flow) for flow in flows]) for flows in (fwd_flow, bwd_flow)
     )
     fwd_weights = flow_consistency(fwd_flow, bwd_flow) + LEAST_WEIGHT
     bwd_weights = flow_consistency(bwd_flow, fwd_flow) + LEAST_WEIGHT
@@ -60,24 +60,24 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     return weighted / weights
 
 
-def _own_motion(flow: torch.Tensor) -> torch.Tensor:
+def _saliency_of(flow: torch.Tensor) -> torch.Tensor:
     """r^2 / (r^2 + t^2) of one flow field; [2, H, W] -> [H, W]."""
-    residual = residual_motion(flow[None])[0]
-    dominant = flow - residual
+    dominant = dominant_motion(flow[None])[0]
+    residual = flow - dominant
     length = residual.norm(dim=0)  # [H, W]
     dominant_length = torch.hypot(dominant.norm(dim=0), PARALLAX_SHARE * length)
     along = (residual * dominant).sum(dim=0).clamp_(min=0)
     cosine = along / (length * dominant_length).clamp_(min=1e-6)
     own = length * (1 - PARALLAX * cosine**2)
-    sample = slice(None, None, _QUANTILE_STEP)
-    noise = NOISE_MEDIANS * length.flatten()[sample].median() + NOISE_HEIGHT * len(length)
-    peak = own.flatten()[sample].quantile(PEAK_QUANTILE)
+    median = length.flatten()[::_QUANTILE_STEP].median()
+    peak = own.flatten()[::_QUANTILE_STEP].quantile(PEAK_QUANTILE)
+    noise = NOISE_MEDIANS * median + NOISE_HEIGHT * len(length)
     scale = torch.maximum(noise, PEAK_SHARE * peak)
     return own**2 / (own**2 + scale**2)
 
 
-def residual_motion(flow: torch.Tensor) -> torch.Tensor:
-    """The flow less the dominant motion, a robust quadratic fit of u and v.
+def dominant_motion(flow: torch.Tensor) -> torch.Tensor:
+    """The dominant motion of a flow field: a robust quadratic fit of u and v.
 
     Weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
     median residual on the frame's border; the first half of the fits sees the border only.
@@ -114,5 +114,4 @@ def residual_motion(flow: torch.Tensor) -> torch.Tensor:
         weights = 1 / (1 + (residual / scale) ** 2) ** 2
         if fit < N_FITS // 2:
             weights *= on_border
-    dominant = (basis.float() @ motion.float().unsqueeze(1)).permute(0, 3, 1, 2)  # [m, 2, H, W]
-    return flow - dominant
+    return (basis.float() @ motion.float().unsqueeze(1)).permute(0, 3, 1, 2)  # [m, 2, H, W]

@@ -17,7 +17,6 @@ from network_module.dataset import shuffled_batches, to_unit_range
 from network_module.losses import confidence, cross_entropy, dice, hard_labels
 from network_module.precision import half_precision
 
-
 # More of it undoes what was learnt at half the size; see docs/quality.md.
 FULL_SIZE_RATE = 0.25
 
@@ -108,16 +107,16 @@ class Training:
         sums = torch.zeros(2)
         first_pass = (self.epoch - 1) * self._passes_per_epoch
         batches = [
-            (first_pass + n, batch)
-            for n in range(self._passes_per_epoch)
+            batch
+            for _ in range(self._passes_per_epoch)
             for batch in shuffled_batches(len(self._frames), self._batch_size, self._shuffling)
         ]
         batches_per_pass = len(batches) // self._passes_per_epoch
         bar = tqdm(batches, desc=f"epoch {self.epoch}", unit="batch", leave=False)
-        for idx, (n_passes_done, batch) in enumerate(bar):
+        for idx, batch in enumerate(bar):
+            n_passes_done = first_pass + idx / batches_per_pass
             if self._decay_epochs:
-                rate = self._decayed(first_pass + idx / batches_per_pass)
-                self._optimiser.param_groups[0]["lr"] = rate
+                self._optimiser.param_groups[0]["lr"] = self._decayed(n_passes_done)
             frames = to_unit_range(self._frames[batch], self._device)
             masks = self._soft_masks[batch].to(self._device)
             if n_passes_done < self._half_size_passes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graph_module.motion_saliency import motion_saliency, residual_motion
+from graph_module.motion_saliency import dominant_motion, motion_saliency
 
 HEIGHT, WIDTH = 60, 100
 OBJECT = (slice(20, 45), slice(30, 60))
@@ -28,7 +28,8 @@ def with_object(flow: torch.Tensor, u: float, v: float) -> torch.Tensor:
 
 
 def test_what_is_left_is_the_objects_own_motion():
-    residual = residual_motion(with_object(camera_flow(2), 3.0, 4.0)).norm(dim=1)
+    flow = with_object(camera_flow(2), 3.0, 4.0)
+    residual = (flow - dominant_motion(flow)).norm(dim=1)
     expected = torch.zeros(2, HEIGHT, WIDTH)
     expected[(..., *OBJECT)] = 5
     # Robust weights fall with the residual but are never 0: the object pulls a little.
@@ -39,7 +40,7 @@ def test_an_object_larger_than_the_background_is_still_the_object():
     """It fills two thirds of the frame, but its border belongs to the background."""
     flow = camera_flow(1)
     flow[..., 10:55, 12:88] += torch.tensor([8.0, 0.0]).view(2, 1, 1)
-    residual = residual_motion(flow)[0].norm(dim=0)
+    residual = (flow - dominant_motion(flow))[0].norm(dim=0)
     assert residual[20:50, 20:80].min() > 4
     assert residual[:8].max() < 1
 
