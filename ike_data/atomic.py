@@ -6,9 +6,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ike_data.errors import InputError
 
 # tempfile adds eight characters.
 _PARTIAL = re.compile(r"\.partial-[a-z0-9_]{8}(\..*)?")
@@ -59,14 +61,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         with naming(path):
             yield partial
         partial.chmod(0o777 & ~_umask())
-        if path.exists():
+        if os.path.lexists(path):
             # A folder cannot be renamed over a full one: move the old one aside first.
             old = Path(tempfile.mkdtemp(prefix=".old-", dir=path.parent))
             try:
                 path.replace(old / path.name)
                 partial.replace(path)
             except BaseException:
-                if not path.exists():
+                if not os.path.lexists(path):
                     (old / path.name).replace(path)
                 raise
             finally:
@@ -76,6 +78,30 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def check_replaceable(
+    flag: str, path: Path, names: re.Pattern[str], inputs: Iterable[Path]
+) -> None:
+    """Raise InputError unless ``path``, which is replaced as a whole, is new or a result like it.
+
+    Args:
+        flag: that gave ``path``.
+        names: what each file of such a result is called.
+        inputs: folders that are read.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise InputError(f"{flag} {path}: is a file; give a folder")
+    if any(source.exists() and source.samefile(path) for source in inputs):
+        raise InputError(f"{flag} {path}: is a folder of the input; give a new folder")
+    others = sorted(file.name for file in path.iterdir() if not names.fullmatch(file.name))
+    if others:
+        raise InputError(
+            f"{flag} {path}: holds {others[0]}, and is replaced as a whole; give a new folder, or "
+            "one that holds an earlier result only"
+        )
 
 
 def remove_leftovers(folder: Path) -> None:

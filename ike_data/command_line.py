@@ -40,6 +40,7 @@ def run_command(
         memory_remedy: what to change where the memory does not suffice.
     """
     end_on_ctrl_c()
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path that the terminal's encoding cannot show must not end a run.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -47,6 +48,13 @@ def run_command(
         main()
     except InputError as error:
         _fail(str(error))
+    except BrokenPipeError:
+        # What is still to be flushed when Python ends has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail(
+            "the reader of the output has closed it; finished files are complete, run the same "
+            "command again, with > FILE in place of the pipe"
+        )
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
@@ -57,6 +65,22 @@ def run_command(
         if not cpu_is_full(error):
             raise
         _fail(f"the memory does not suffice; {memory_remedy}")
+
+
+def _open_closed_streams() -> None:
+    """Open those of stdin, stdout and stderr that are closed, as a daemon's may be: on nothing.
+
+    A progress bar could not be shown without stderr, and a result that is opened as its file would
+    get what a library writes there.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _fail(message: str) -> NoReturn:
@@ -70,6 +94,8 @@ def _fail(message: str) -> NoReturn:
 
 def path_argument(text: str) -> Path:
     """A path on the command line; the shell leaves the ~ of ``--out_path=~/x`` as it is."""
+    if not text:  # of a variable that is not set; as a path it would be the current folder
+        raise argparse.ArgumentTypeError("is empty; give a path")
     return Path(os.path.expanduser(text))
 
 
@@ -132,7 +158,7 @@ def announce(
             settings
         ):
             for path in results:
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
                 else:
                     path.unlink(missing_ok=True)
@@ -172,7 +198,8 @@ def prepare_out_path(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
+        reason = "not a folder" if isinstance(error, FileExistsError) else error.strerror
         raise InputError(
-            f"out_path {path}: cannot be written ({error.strerror}); choose another out_path"
+            f"out_path {path}: cannot be written ({reason}); choose another out_path"
         ) from error
     return path

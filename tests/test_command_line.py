@@ -250,7 +250,7 @@ def test_prepare_out_path(tmp_path):
         with pytest.raises(InputError) as caught:
             prepare_out_path(wrong)
         assert re.fullmatch(
-            rf"out_path {re.escape(str(wrong))}: cannot be written \((File exists|Not a directory)"
+            rf"out_path {re.escape(str(wrong))}: cannot be written \((not a folder|Not a directory)"
             r"\); choose another out_path",
             str(caught.value),
         )

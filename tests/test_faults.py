@@ -17,6 +17,7 @@ from pathlib import Path
 
 import av
 import evaluate
+import export_masks
 import extract_optical_flow
 import main as network
 import numpy as np
@@ -480,3 +481,89 @@ def test_who_saved_a_config_is_known_wherever_the_project_lies(tmp_path):
     check_saved_config(tmp_path, "main.py")
     with pytest.raises(InputError, match=r"holds the results of main\.py"):
         check_saved_config(tmp_path, "run_graph_module.py")
+
+
+# ------------------------------------------------------------------ folders and streams of the user
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [
+        ("frames", "is a folder of the input"),
+        ("graph/iter_2", "is a folder of the input"),
+        ("graph", "holds config.ini, and is replaced as a whole"),
+        ("small.ini", "is a file"),
+    ],
+)
+def test_hard_masks_replace_nothing_but_hard_masks(out, why, work, fails):
+    before = contents(work)
+    masks = f"--results={work / 'graph/iter_2'}"
+    error = fails(export_masks, f"--frames={work / 'frames'}", masks, f"--out={work / out}")
+    assert f"--out {work / out}: {why}" in error
+    assert contents(work) == before
+
+
+def test_hard_masks_replace_earlier_ones(work):
+    out = work / "masks"
+    out.mkdir()
+    (out / "00099.png").touch()
+    masks = f"--results={work / 'graph/iter_2'}"
+    start(export_masks, f"--frames={work / 'frames'}", masks, f"--out={out}")
+    assert sorted(path.name for path in out.iterdir()) == [f"{i:05d}.png" for i in range(N_FRAMES)]
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_results_that_are_links_make_way_and_what_they_name_stays(dangling, work):
+    masks, moved = work / "graph/iter_2", work / "moved"
+    masks.rename(moved)
+    masks.symlink_to(work / "nothing" if dangling else moved)
+    before = contents(moved)
+    config = work / "small.ini"
+    config.write_text(config.read_text().replace("lambda = 100", "lambda = 10"))
+    start(graph, *flags(work, "graph", work / "graph"))
+    assert masks.is_dir() and not masks.is_symlink()
+    assert contents(masks).keys() == before.keys() and contents(masks) != before
+    assert contents(moved) == before
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_closed_streams_are_none_of_its_business(module, made, tmp_path):
+    arguments = flags(made, module, tmp_path / "out")
+    script = str(ROOT / f"{COMMANDS[module].__name__}.py")
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    done = subprocess.run([*closed, sys.executable, script, *arguments], timeout=300)
+    assert done.returncode == 0
+    assert results(contents(tmp_path / "out")) == results(contents(made / module))
+
+
+def test_a_reader_that_has_gone_is_said_to_have_gone(made, tmp_path):
+    arguments = flags(made, "flow", tmp_path / "out")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "extract_optical_flow.py"), *arguments],
+        stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=300,
+    )  # fmt: skip
+    os.close(write_end)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: the reader of the output has closed it")
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_pipe_under_the_name_of_an_annotation_is_not_waited_for(work, fails):
+    path = work / "annotations/00002.png"
+    path.unlink()
+    os.mkfifo(path)
+    masks = f"--results={work / 'graph/iter_2'}"
+    error = fails(evaluate, masks, f"--annotations={path.parent}", f"--out={work / 'scores.csv'}")
+    assert f"{path}: is not a file" in error
+
+
+def test_an_empty_path_is_not_the_current_folder(made, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        start(extract_optical_flow, f"--frames_path={made / 'frames'}", "--out_path=")
+    assert caught.value.code == 2
+    assert "argument --out_path: is empty; give a path" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

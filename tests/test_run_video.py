@@ -454,3 +454,13 @@ def test_odd_names_through_the_shell(shell, stub, odd, tmp_path):
     assert stub.names() == ALL
     assert (tmp_path / f"{odd} set" / odd / "final" / "report.html").exists()
     assert not (tmp_path / "x").exists()
+
+
+def test_frames_where_the_result_is_written_are_refused_at_once(tmp_path):
+    make_video(tmp_path / "final")
+    done = run("--method=dis", tmp_path / "final/frames", tmp_path)
+    assert done.returncode == 2
+    frames = tmp_path / "final/frames"
+    error = f"error: {frames}: lies where the result is written; choose another OUT\n"
+    assert done.stderr == error
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before the other imports, which take a while
     end_on_ctrl_c()
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,19 @@ from stages import mask_files
 from thresholds import OTSU, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
-from ike_data.atomic import atomic_folder
+from ike_data.atomic import atomic_folder, check_replaceable
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.frames import open_frames
 from ike_data.soft_masks import mask_name
 
 
+MASK_NAME = re.compile(r"\d{5,}\.png")
+
+
 def get_args_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description="Write the hard masks of a video: OUT/%05d.png, 0 and 255, at the size of "
-        "the frames. OUT is replaced as a whole."
+        "the frames. OUT is new, or holds such masks only; it is replaced as a whole."
     )
     parser.add_argument(
         "--frames", type=path_argument, required=True, help="folder of frames, or a video file"
@@ -55,6 +59,7 @@ def main() -> None:
     def soft_mask(path: Path) -> np.ndarray:
         return read_soft_mask(path, frames.height, frames.width)
 
+    check_replaceable("--out", args.out, MASK_NAME, [args.frames, args.results])
     prepare_out_path(args.out.parent)
     threshold = args.threshold
     if threshold == OTSU:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ike_data.atomic import check_replaceable
 from ike_data.command_line import (
     PROJECT_CONFIG,
     choose_device,
@@ -101,7 +102,7 @@ def main() -> None:
     config = read_config(args.config)
     size = config.general.working_h, config.general.working_w
     out_path = Path(os.path.abspath(args.out_path))
-    check_out_path(out_path)
+    check_replaceable("--out_path", out_path, _MAP_NAME, [args.frames_path])
     frames = open_frames(args.frames_path)
     print(describe_frames(frames))
 
@@ -154,20 +155,6 @@ def main() -> None:
         f"python run_graph_module.py {shlex.quote(f'--frames_path={args.frames_path}')} "
         f"--of_path=FLOW --out_path=OUT {shlex.quote(f'--config={args.config}')}"
     )
-
-
-def check_out_path(path: Path) -> None:
-    """Raises InputError unless ``path``, which is replaced whole, is new or holds maps only."""
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise InputError(f"--out_path {path}: is a file; give a folder")
-    others = sorted(file.name for file in path.iterdir() if not _MAP_NAME.fullmatch(file.name))
-    if others:
-        raise InputError(
-            f"--out_path {path}: holds {others[0]}, and is replaced as a whole; give a new folder, "
-            "or one that holds maps only"
-        )
 
 
 def check_model(

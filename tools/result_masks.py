@@ -215,6 +215,8 @@ def read_soft_mask(path: Path, height: int, width: int) -> np.ndarray:
 
 
 def _open_png(path: Path) -> Image.Image:
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: is not a file; make it again")
     try:
         image = Image.open(path, formats=("PNG",))
         check_pixels(image)

@@ -125,6 +125,9 @@ def main() -> None:
     method = args.method or config.optical_flow.method
     models = (args.models or config.optical_flow.models) if method == "raft" else None
     out = Path(os.path.abspath(prepare_out_path(args.out)))
+    for given in (frames, annotations):
+        if given and given.resolve().is_relative_to((out / "final").resolve()):
+            raise InputError(f"{given}: lies where the result is written; choose another OUT")
     iteration, epoch = last_saved(args.config, config)
     lock = args.lock or claim(out)
     if lock is None:
