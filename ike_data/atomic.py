@@ -118,10 +118,15 @@ def remove_leftovers(folder: Path) -> None:
                     result.replace(folder / result.name)
         elif not _PARTIAL.fullmatch(path.name):
             continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all it holds, or a link and not what it names; or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _umask() -> int:

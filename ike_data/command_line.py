@@ -9,13 +9,13 @@ import argparse
 import io
 import os
 import shlex
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ike_data.atomic import remove
 from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, format_config, save_config
 from ike_data.errors import InputError
 from ike_data.interrupt import end_on_ctrl_c
@@ -158,10 +158,7 @@ def announce(
             settings
         ):
             for path in results:
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
+                remove(path)
         save_config(config, out_path, notes, without)
 
     return record

@@ -25,8 +25,7 @@ from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.frames import open_frames
 from ike_data.soft_masks import mask_name
 
-
-MASK_NAME = re.compile(r"\d{5,}\.png")
+_MASK_NAME = re.compile(r"\d{5,}\.png")
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -59,7 +58,7 @@ def main() -> None:
     def soft_mask(path: Path) -> np.ndarray:
         return read_soft_mask(path, frames.height, frames.width)
 
-    check_replaceable("--out", args.out, MASK_NAME, [args.frames, args.results])
+    check_replaceable("--out", args.out, _MASK_NAME, [args.frames, args.results])
     prepare_out_path(args.out.parent)
     threshold = args.threshold
     if threshold == OTSU:
