@@ -1,0 +1,243 @@
+"""Hard videos with known masks, made from annotated ones: objects that pause, large and small ones.
+
+A handful of sequences shows few of the ways in which a method can fail. Made of the same files:
+
+- pause-A: the first frames of A, then the last of them again and again under a camera that pans,
+  so that flow no longer tells where the object is;
+- large-A-on-B, small-A-on-B: the object of A, larger or smaller, in front of B without its own.
+  What B's object hid is taken from the other frames, by homographies between the backgrounds.
+"""
+
+from __future__ import annotations
+
+import project_root  # noqa: F401
+
+if __name__ == "__main__":  # before the other imports, which take a while
+    from ike_data.interrupt import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from inputs import annotation_files
+from PIL import Image
+from tqdm import tqdm
+
+from ike_data.atomic import atomic_folder
+from ike_data.command_line import path_argument, prepare_out_path, run_command
+from ike_data.errors import InputError
+from ike_data.frames import open_frames
+
+# Below a data set and below out_path, as in DAVIS.
+FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")
+JPEG_QUALITY = 95
+
+N_FRAMES = 32  # of a video, at most
+N_MOVING = 16  # of them before a pause
+PAN = 0.06  # the way of the panning camera, as a share of the frame's sides
+NOISE = 2.0  # standard deviation of the noise of each frame, or equal frames would be compared
+LARGE, SMALL = 1.8, 0.5  # scales of an object
+# Where an object covers more of a frame, too little is seen of what is behind it.
+MOST_HIDDEN = 0.2
+MARGIN = 10  # pixels around an object that are filled as well: shadows, blur
+N_KEYPOINTS = 3000
+FEWEST_MATCHES = 12
+REPROJECTION = 3.0  # pixels
+
+# uint8 RGB [n, height, width, 3], bool [n, height, width]
+Annotated = tuple[np.ndarray, np.ndarray]
+
+
+def get_args_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Make hard videos with known masks from the annotated ones of a data set: "
+        "pauses, and large and small objects in front of other videos. OUT has the layout of "
+        "DAVIS, so that run_dataset.sh and evaluate.py take it."
+    )
+    parser.add_argument(
+        "--data",
+        type=path_argument,
+        required=True,
+        help=f"a data set: {FRAMES}/SEQUENCE/00000.jpg ..., {ANNOTATIONS}/SEQUENCE/00000.png ...",
+    )
+    parser.add_argument("--out_path", type=path_argument, required=True, help="folder for videos")
+    return parser
+
+
+def main() -> None:
+    args = get_args_parser().parse_args()
+    folder = args.data / FRAMES
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names:
+        raise InputError(f"--data {args.data}: has no {FRAMES} with a folder for each sequence")
+    sequences = {name: read_sequence(args.data, name) for name in names}
+    prepare_out_path(args.out_path)
+    n_videos = 0
+    for name, (frames, masks) in tqdm(hard_videos(sequences), "videos", unit="video"):
+        _write(args.out_path, name, frames, masks)
+        n_videos += 1
+    print(f"{n_videos} videos written to {args.out_path}")
+
+
+def read_sequence(data: Path, name: str) -> Annotated:
+    """The first N_FRAMES frames of a sequence, and where its object is.
+
+    Raises:
+        InputError: a frame or an annotation is missing or cannot be used.
+    """
+    frames = open_frames(data / FRAMES / name)
+    files = annotation_files(data / ANNOTATIONS / name, frames.count)[:N_FRAMES]
+    masks = np.stack([np.asarray(Image.open(path)) > 0 for path in files])
+    if masks.shape[1:] != (frames.height, frames.width):
+        height, width = masks.shape[1:3]
+        raise InputError(
+            f"{files[0].parent}: annotations are {width} x {height}, the frames are "
+            f"{frames.width} x {frames.height}; give annotations of the frames' size"
+        )
+    return np.stack(list(itertools.islice(frames, N_FRAMES))), masks
+
+
+def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotated]]:
+    """Name, frames and masks of each video that can be made of the sequences."""
+    for name, sequence in sequences.items():
+        yield f"pause-{name}", pause(*sequence)
+    behind = [
+        name
+        for name, (_, masks) in sequences.items()
+        if masks.mean(axis=(1, 2)).max() < MOST_HIDDEN
+    ]
+    backgrounds = {name: without_object(*sequences[name]) for name in behind}
+    for number, (name, sequence) in enumerate(sequences.items()):
+        others = [other for other in behind if other != name]
+        for offset, (size, scale) in enumerate((("large", LARGE), ("small", SMALL))):
+            if others:
+                other = others[(number + offset) % len(others)]
+                yield f"{size}-{name}-on-{other}", paste(*sequence, backgrounds[other], scale)
+
+
+def pause(frames: np.ndarray, masks: np.ndarray) -> Annotated:
+    """N_MOVING frames, then the last of them, under a camera that pans; see `Annotated`."""
+    height, width = masks.shape[1:]
+    reach_y, reach_x = (max(round(PAN * side), 1) for side in (height, width))
+    rng = np.random.default_rng(0)
+    n_moving = min(N_MOVING, len(frames))
+    seen_frames, seen_masks = [], []
+    for idx in range(n_moving + N_FRAMES - N_MOVING):
+        shown, time = min(idx, n_moving - 1), max(idx - n_moving + 1, 0)
+        top = round(reach_y / 2 * (1 + np.sin(0.2 * time)))
+        left = round(reach_x / 2 * (1 + np.sin(0.35 * time)))
+        window = np.s_[top : height - reach_y + top, left : width - reach_x + left]
+        noisy = frames[shown][window] + rng.normal(0, NOISE, frames[shown][window].shape)
+        seen_frames.append(np.rint(noisy).clip(0, 255).astype(np.uint8))
+        seen_masks.append(masks[shown][window])
+    return np.stack(seen_frames), np.stack(seen_masks)
+
+
+def without_object(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """What is behind the object, from the frames before and after, the nearest first.
+
+    What no frame shows is painted over.
+
+    Args:
+        frames, masks: see `Annotated`.
+
+    Returns:
+        uint8 RGB [n, height, width, 3].
+    """
+    n_frames, height, width = masks.shape
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MARGIN + 1, 2 * MARGIN + 1))
+    hidden = np.stack([cv2.dilate(mask.astype(np.uint8), around) for mask in masks]) > 0
+    to_next = [
+        _background_homography(frames[idx : idx + 2], hidden[idx : idx + 2])
+        for idx in range(n_frames - 1)
+    ]
+
+    def brought(image: np.ndarray, to_other: np.ndarray, flags: int) -> np.ndarray:
+        flags |= cv2.WARP_INVERSE_MAP
+        return cv2.warpPerspective(image, to_other, (width, height), flags=flags)
+
+    filled = []
+    for idx in range(n_frames):
+        frame, hole = frames[idx].copy(), hidden[idx].copy()
+        ahead, behind = np.eye(3), np.eye(3)  # from this frame to the other
+        for distance in range(1, n_frames):
+            for other in (idx + distance, idx - distance):
+                if not 0 <= other < n_frames:
+                    continue
+                if other > idx:
+                    to_other = ahead = to_next[other - 1] @ ahead
+                else:
+                    to_other = behind = np.linalg.inv(to_next[other]) @ behind
+                seen = brought((~hidden[other]).astype(np.uint8), to_other, cv2.INTER_NEAREST) > 0
+                taken = hole & seen
+                frame[taken] = brought(frames[other], to_other, cv2.INTER_LINEAR)[taken]
+                hole &= ~seen
+            if not hole.any():
+                break
+        filled.append(cv2.inpaint(frame, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA))
+    return np.stack(filled)
+
+
+def _background_homography(frames: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """From the first of two frames to the second, [3, 3]; the identity where too little matches."""
+    orb = cv2.ORB.create(N_KEYPOINTS, fastThreshold=5)
+    (points, of_first), (other_points, of_second) = (
+        orb.detectAndCompute(
+            cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), (~mask).astype(np.uint8) * 255
+        )
+        for frame, mask in zip(frames, hidden, strict=True)
+    )
+    if of_first is None or of_second is None:
+        return np.eye(3)
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(of_first, of_second)
+    if len(matches) < FEWEST_MATCHES:
+        return np.eye(3)
+    start = np.array([points[match.queryIdx].pt for match in matches], np.float32)
+    end = np.array([other_points[match.trainIdx].pt for match in matches], np.float32)
+    cv2.setRNGSeed(0)
+    homography, _ = cv2.findHomography(start, end, cv2.RANSAC, REPROJECTION)
+    return np.eye(3) if homography is None else homography
+
+
+def paste(frames: np.ndarray, masks: np.ndarray, background: np.ndarray, scale: float) -> Annotated:
+    """An object, scaled around its mean position, which comes to the middle of the frame.
+
+    Args:
+        frames, masks: see `Annotated`.
+        background: uint8 RGB [m, height, width, 3]; of the frames' size or brought to it.
+    """
+    n_frames, height, width = min(len(frames), len(background)), *masks.shape[1:]
+    places = [np.argwhere(mask).mean(axis=0) for mask in masks if mask.any()]
+    y, x = np.mean(places, axis=0) if places else (height / 2, width / 2)
+    pose = np.array([[scale, 0, width / 2 - scale * x], [0, scale, height / 2 - scale * y]])
+    blur = 0.4 / scale if scale < 1 else 0.0  # against aliasing
+    pasted_frames, pasted_masks = [], []
+    for idx in range(n_frames):
+        frame = cv2.GaussianBlur(frames[idx], (0, 0), blur) if blur else frames[idx]
+        soft = cv2.GaussianBlur(masks[idx].astype(np.float32), (0, 0), 1.0)
+        alpha = cv2.warpAffine(soft, pose, (width, height))[..., None]
+        moved = cv2.warpAffine(frame, pose, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        behind = cv2.resize(background[idx], (width, height), interpolation=cv2.INTER_AREA)
+        pasted_frames.append(np.rint(behind + alpha * (moved.astype(float) - behind)))
+        pasted_masks.append(alpha[..., 0] > 0.5)
+    return np.stack(pasted_frames).astype(np.uint8), np.stack(pasted_masks)
+
+
+def _write(out_path: Path, name: str, frames: np.ndarray, masks: np.ndarray) -> None:
+    for parent in (FRAMES, ANNOTATIONS):
+        (out_path / parent).mkdir(parents=True, exist_ok=True)
+    with atomic_folder(out_path / FRAMES / name) as folder:
+        for idx, frame in enumerate(frames):
+            Image.fromarray(frame).save(folder / f"{idx:05d}.jpg", quality=JPEG_QUALITY)
+    with atomic_folder(out_path / ANNOTATIONS / name) as folder:
+        for idx, mask in enumerate(masks):
+            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{idx:05d}.png")
+
+
+if __name__ == "__main__":
+    run_command(main)
