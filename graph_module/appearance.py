@@ -8,7 +8,8 @@ Kernel Machines", NIPS 2007) of a pixel's colour and position d: the kernel of z
     mask = w . z + 0.5, moved so that it is 0.5 where it is cut
 
 The sums run over the frames around a frame, weighed by a Gaussian g over time, so that what one of
-them has missed, or has too much of, is judged by the others.
+them has missed, or has too much of, is judged by the others; and by how far the masks of each of
+them can be trusted, so that where an object pauses, what it looked like before is what counts.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def appearance_masks(
     masks: torch.Tensor,
     *,
     shrink: int = 1,
+    trust: torch.Tensor | None = None,
     sigma: float = SIGMA,
     reach: int = REACH,
 ) -> torch.Tensor:
@@ -67,12 +69,16 @@ def appearance_masks(
         video: uint8 RGB [n, 3, H, W], on the CPU.
         masks: [n, H, W] in [0, 1].
         shrink: masks and frames are looked at in their size divided by this, for speed; at least 1.
+        trust: how much the masks of a frame count beside those of the others, [n], > 0; None: all
+            alike.
         sigma, reach: of the temporal Gaussian, frames.
 
     Returns:
         [n, H, W] in [0, 1], on the device of ``masks``.
     """
     n_frames, height, width = masks.shape
+    if trust is None:
+        trust = masks.new_ones(n_frames)
     size = max(height // shrink, 1), max(width // shrink, 1)
     generator = torch.Generator().manual_seed(0)
     frequencies = torch.randn(5, N_FOURIER, generator=generator).to(masks)
@@ -111,10 +117,14 @@ def appearance_masks(
         while n_read < min(idx + reach + 1, n_frames):
             read(n_read)
             n_read += 1
-        temporal_weights = masks.new_zeros(n_slots)
+        temporal_weights, trusted = masks.new_zeros(2, n_slots)
         for other in range(max(idx - reach, 0), n_read):
             temporal_weights[other % n_slots] = temporal_weight(other - idx, sigma)
-        weights, cut = _fit(_Moments(*(_weighted_sum(temporal_weights, sums) for sums in window)))
+            trusted[other % n_slots] = trust[other]
+        trusted *= temporal_weights
+        # In all as much as without it, for RIDGE does not change either.
+        trusted *= temporal_weights.sum() / trusted.sum()
+        weights, cut = _fit(_Moments(*(_weighted_sum(trusted, sums) for sums in window)))
         descriptors = _descriptors(video[idx], size).flatten(0, 1).to(masks)  # [h w, 5]
         values = [fourier(some) @ weights for some in descriptors.split(PIXELS_AT_ONCE)]
         # Half of the range was taken off: without a bias, 0 is what nothing speaks for.

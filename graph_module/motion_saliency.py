@@ -24,8 +24,15 @@ NOISE_MEDIANS, NOISE_HEIGHT = 3.0, 1 / 448
 # where that is not far above this share of the residual, and so has no certain direction.
 PARALLAX, PARALLAX_SHARE = 0.5, 0.1
 LEAST_WEIGHT = 0.02  # of a direction; where both are inconsistent they count alike
-PEAK_QUANTILE, PEAK_SHARE = 0.99, 0.6
-_QUANTILE_STEP = 7  # every 7th pixel tells a frame's quantile
+SCALE_SHARE = 0.8  # of the mean residual of what is salient
+N_SCALES = 10  # steps to it
+# At the frame's edge, where a pixel's match is often outside and an object seldom ends, saliency
+# counts this much, and in full from this share of the frame's height inwards.
+EDGE, EDGE_REACH = 0.5, 0.1
+# A frame shows its object where the mean saliency of what is salient is above this; DIS flow of
+# still things gives 0 to 0.15, of moving ones 0.2 to 0.6.
+EVIDENCE, EVIDENCE_POWER, LEAST_EVIDENCE = 0.2, 8, 1e-6
+_SAMPLE_STEP = 7  # every 7th pixel tells a frame's scale
 
 
 def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
@@ -36,8 +43,11 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     The direction whose flow is the more consistent (`flow_consistency`) counts for more: what is
     occluded in the next frame is often seen in the last.
 
-    t is a share of the frame's nearly largest residual, so that slow and fast objects count alike,
-    but above the noise, so that a frame in which nothing moves by itself stays dark.
+    t is a share of the mean residual of what is salient, itself a mean with r^2 / (r^2 + t^2) as
+    its weights, as in Ridler and Calvard's threshold ("Picture Thresholding Using an Iterative
+    Selection Method", 1978): slow and fast objects count alike, and of one whose limbs are faster
+    than its body both do. It stays above the noise, so that a frame in which nothing moves by
+    itself stays dark.
 
     Args:
         fwd_flow, bwd_flow: [n - 1, 2, H, W], pixels.
@@ -57,7 +67,31 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     # The last frame has no flow forward, the first none backward.
     weighted = F.pad(fwd * fwd_weights, after) + F.pad(bwd * bwd_weights, before)
     weights = F.pad(fwd_weights, after) + F.pad(bwd_weights, before)
-    return weighted / weights
+    return weighted / weights * _less_at_edges(height, width).to(weights)
+
+
+def motion_evidence(saliency: torch.Tensor) -> torch.Tensor:
+    """How far the motion of each frame tells where the object is; near 0 where nothing moves.
+
+    Args:
+        saliency: [n, H, W] in [0, 1], see `motion_saliency`.
+
+    Returns:
+        [n] in (0, 1).
+    """
+    flat = saliency.flatten(1)
+    mean = (flat**2).sum(dim=1) / flat.sum(dim=1).clamp(min=1e-6)  # [n]
+    share = mean**EVIDENCE_POWER / (mean**EVIDENCE_POWER + EVIDENCE**EVIDENCE_POWER)
+    return share.clamp_(min=LEAST_EVIDENCE)
+
+
+def _less_at_edges(height: int, width: int) -> torch.Tensor:
+    """From EDGE at the frame's edge to 1, [H, W]."""
+    to_edge = [
+        torch.minimum(torch.arange(n) + 0.5, n - 0.5 - torch.arange(n)) for n in (height, width)
+    ]
+    distance = torch.minimum(to_edge[0][:, None], to_edge[1]) / (EDGE_REACH * height)
+    return torch.lerp(torch.tensor(EDGE), torch.tensor(1.0), distance.clamp_(max=1))
 
 
 def _saliency_of(flow: torch.Tensor) -> torch.Tensor:
@@ -69,10 +103,13 @@ def _saliency_of(flow: torch.Tensor) -> torch.Tensor:
     along = (residual * dominant).sum(dim=0).clamp_(min=0)
     cosine = along / (length * dominant_length).clamp_(min=1e-6)
     own = length * (1 - PARALLAX * cosine**2)
-    median = length.flatten()[::_QUANTILE_STEP].median()
-    peak = own.flatten()[::_QUANTILE_STEP].quantile(PEAK_QUANTILE)
+    median = length.flatten()[::_SAMPLE_STEP].median()
     noise = NOISE_MEDIANS * median + NOISE_HEIGHT * len(length)
-    scale = torch.maximum(noise, PEAK_SHARE * peak)
+    sampled, scale = own.flatten()[::_SAMPLE_STEP], noise
+    for _ in range(N_SCALES):
+        salient = sampled**2 / (sampled**2 + scale**2)
+        mean = (salient * sampled).sum() / salient.sum().clamp(min=1e-6)
+        scale = torch.maximum(noise, SCALE_SHARE * mean)
     return own**2 / (own**2 + scale**2)
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
 from graph_module.memory_plan import GraphSize, MemoryPlan, plan_memory
-from graph_module.motion_saliency import motion_saliency
+from graph_module.motion_saliency import motion_evidence, motion_saliency
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
 from graph_module.space_time_graph import SpaceTimeGraph, build_graph, count_features
@@ -107,6 +107,7 @@ def segment_video(
         n_features=n_features,
         n_channels=n_channels,
         uses_video=uses_video,
+        even_links=settings.even_links,
         on_gpu=device.type == "cuda",
     )
     plan = _choose_plan(size, settings.links_memory * GB, device, use_compiled)
@@ -139,8 +140,13 @@ def segment_video(
 
     # One group: the channels of all folders side by side.
     known_maps = [torch.cat(feature_maps, dim=1).contiguous().to(device)] if feature_maps else []
+    trust = None
     if settings.motion_saliency and uses_maps:
-        known_maps.append(motion_saliency(fwd_flow, bwd_flow)[:, None])  # [n, 1, H, W]
+        saliency = motion_saliency(fwd_flow, bwd_flow)
+        known_maps.append(saliency[:, None])  # [n, 1, H, W]
+        # A network's masks do not need motion in their frame.
+        trust = None if has_masks else motion_evidence(saliency)
+        del saliency
     learnt_maps: list[torch.Tensor] = []
     motion = None
     for n_left in reversed(range(n_drafts + 1)):
@@ -162,7 +168,7 @@ def segment_video(
             drafts = deque(_iterate(graph, masks, settings, DRAFT_TOLERANCE), maxlen=1)
             masks = drafts.pop()[-1]
             del graph
-            learnt = appearance_masks(video, masks, shrink=DRAFT_SHRINK)
+            learnt = appearance_masks(video, masks, shrink=DRAFT_SHRINK, trust=trust)
             learnt_maps = [follow_edges(video, learnt)[:, None]]
     del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps
 
@@ -170,7 +176,7 @@ def segment_video(
         video = None  # the drafts have used the frames
 
     def finish(masks: torch.Tensor) -> torch.Tensor:
-        return masks if video is None else _refined(video, masks)
+        return masks if video is None else _refined(video, masks, trust)
 
     tolerance = settings.tolerance
     if settings.propagation == "fast":
@@ -202,9 +208,9 @@ def segment_video(
     print(f"soft masks written to {out_path}")
 
 
-def _refined(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+def _refined(video: torch.Tensor, masks: torch.Tensor, trust: torch.Tensor | None) -> torch.Tensor:
     """What colour and position explain of masks, along the edges; the masks if that is nothing."""
-    refined = follow_edges(video, appearance_masks(video, masks))
+    refined = follow_edges(video, appearance_masks(video, masks, trust=trust))
     if refined.max() < HARD_THRESHOLD <= masks.max():
         print(
             "warning: refinement leaves no object, perhaps as it is very small; the masks are "
@@ -220,7 +226,11 @@ def _iterate(
 ) -> Iterator[tuple[int, float, torch.Tensor]]:
     """Iteration, mean change and masks, until the change falls under ``tolerance``."""
     iterations = power_iteration(
-        graph, masks, ridge=settings.ridge, n_iterations=settings.n_iterations
+        graph,
+        masks,
+        ridge=settings.ridge,
+        n_iterations=settings.n_iterations,
+        even_links=settings.even_links,
     )
     with tqdm(iterations, "power iteration", settings.n_iterations, unit="iteration") as bar:
         for idx, new_masks in enumerate(bar):

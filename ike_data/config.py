@@ -101,6 +101,7 @@ class GraphModule:
     links_memory: float = _key("float", 4.0, low=0)  # GB
     # Not the paper's; a file without them gives the paper's method.
     motion_saliency: bool = _key("bool", False)
+    even_links: bool = _key("bool", False)
     appearance_passes: int = _key("int", 0, low=0, high=100)
     refinement: bool = _key("bool", False)
 

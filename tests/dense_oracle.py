@@ -112,8 +112,11 @@ def normalised(values):
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
 
-def iterate(M, F, x, ridge, n_iterations):
+def iterate(M, F, x, ridge, n_iterations, even_links=False):
     """x after ``n_iterations``, [n, N]; F None: no projection."""
+    if even_links:
+        row_sums = M.sum(axis=1)
+        M = M / (row_sums + 2 * row_sums.mean())[:, None]
     for _ in range(n_iterations):
         x = (M @ x.reshape(-1)).reshape(x.shape)
         x = np.stack([normalised(frame) for frame in x])

@@ -49,6 +49,25 @@ def test_a_mask_that_spills_over_is_cut_at_the_colours_edge():
     assert overlap(appearance_masks(video, given)[2], masks[2]) > 0.9
 
 
+def test_frames_whose_masks_cannot_be_trusted_learn_from_the_others():
+    video, masks = red_square_on_green()
+    given = masks.clone()
+    given[3:] = torch.rand(masks[3:].shape, generator=torch.Generator().manual_seed(1))
+    trust = torch.tensor([1.0, 1.0, 1.0, 1e-3, 1e-3, 1e-3, 1e-3])
+    found = appearance_masks(video, given, trust=trust)
+    assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
+    without = appearance_masks(video, given)
+    assert overlap(without[6], masks[6]) < 0.5
+
+
+def test_trust_counts_by_its_ratio_alone():
+    video, masks = red_square_on_green()
+    expected = appearance_masks(video, masks)
+    for alike in (1.0, 1e-6):
+        found = appearance_masks(video, masks, trust=torch.full((N_FRAMES,), alike))
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
 def test_only_frames_in_the_window_count():
     video, masks = red_square_on_green()
     changed = masks.clone()

@@ -130,6 +130,23 @@ def test_twenty_iterations_of_the_whole_method(seed, h, c, half_window, ridge, w
             np.testing.assert_allclose(masks.flatten(1).numpy(), expected, atol=2e-4)
 
 
+@WAYS
+def test_links_that_count_more_alike(way):
+    fwd, bwd = tiny_flows(3)
+    rng = np.random.default_rng(3)
+    maps = rng.random((N_FRAMES, 1, HEIGHT, WIDTH)).astype(np.float32)
+    x = rng.random((N_FRAMES, HEIGHT, WIDTH)).astype(np.float32)
+    M = dense_oracle.motion_matrix(fwd, bwd, 15, sigma=4)
+    F = dense_oracle.node_features(fwd, bwd, -1, maps, 1)
+    graph = graph_of(fwd, bwd, maps, h=-1, way=way)
+    seed = torch.from_numpy(x)
+    *_, masks = power_iteration(graph, seed, ridge=100.0, n_iterations=3, even_links=True)
+    flat = x.reshape(N_FRAMES, -1)
+    expected = dense_oracle.iterate(M, F, flat, 100.0, 3, even_links=True)
+    np.testing.assert_allclose(masks.flatten(1).numpy(), expected, atol=2e-4)
+    assert np.abs(expected - dense_oracle.iterate(M, F, flat, 100.0, 3)).max() > 0.02
+
+
 def test_without_features_it_is_a_power_iteration_of_m_alone():
     fwd, bwd = tiny_flows(2)
     M = dense_oracle.motion_matrix(fwd, bwd, 15, sigma=4)

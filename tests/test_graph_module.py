@@ -18,6 +18,7 @@ from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
 from graph_module.features import ike_range
 from graph_module.motion_matrix import corner_sums, link_cells, spread_to_corners
+from graph_module.motion_saliency import motion_evidence, motion_saliency
 from graph_module.normalisation import min_max_
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
@@ -350,21 +351,28 @@ def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys
     assert f"working_h = {HEIGHT}" in printed
 
 
+@pytest.mark.parametrize("saliency", ["no", "yes"])
 def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
-    monkeypatch, video, flags, project_config_text
+    saliency, monkeypatch, video, flags, project_config_text
 ):
-    run(monkeypatch, *as_list(flags))
-    settings = dict(n_iterations=3, to_save_iterations="-1, 2", refinement="yes")
-    config = config_with(project_config_text, video, **settings)
-    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "refined"}))
+    """What is learnt of a frame counts by the evidence of its motion, where that is looked for."""
+    settings = dict(n_iterations=3, to_save_iterations="-1, 2", motion_saliency=saliency)
+    for folder, refinement in (("out", "no"), ("refined", "yes")):
+        config = config_with(project_config_text, video, refinement=refinement, **settings)
+        run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / folder}))
     size = 5, HEIGHT, WIDTH
+    flows = (
+        read_flows(video / "of" / folder, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
+        for folder in ("fwd_of", "bwd_of")
+    )
+    trust = motion_evidence(motion_saliency(*flows)) if saliency == "yes" else None
     for name in ("iter_-1", "iter_2"):
         without, refined = (
             read_soft_masks(video / folder / name, *size) for folder in ("out", "refined")
         )
         if name == "iter_2":
             small = read_working_frames(open_frames(video / "frames"), HEIGHT, WIDTH)
-            without = follow_edges(small, appearance_masks(small, without))
+            without = follow_edges(small, appearance_masks(small, without, trust=trust))
         assert torch.equal(refined, without)
 
 
@@ -374,7 +382,7 @@ def test_refinement_that_leaves_no_object_is_left_out(
 ):
     """As of an object of a few pixels: what is learnt of it stays below 0.5 everywhere."""
     monkeypatch.setattr(
-        segmentation, "appearance_masks", lambda _, masks, shrink=1: torch.full_like(masks, level)
+        segmentation, "appearance_masks", lambda _, masks, **ways: torch.full_like(masks, level)
     )
     settings = dict(n_iterations=3, to_save_iterations=2, refinement="yes")
     config = config_with(project_config_text, video, **settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graph_module.motion_saliency import dominant_motion, motion_saliency
+from graph_module.motion_saliency import dominant_motion, motion_evidence, motion_saliency
 
 HEIGHT, WIDTH = 60, 100
 OBJECT = (slice(20, 45), slice(30, 60))
@@ -25,6 +25,15 @@ def with_object(flow: torch.Tensor, u: float, v: float) -> torch.Tensor:
     flow = flow.clone()
     flow[(..., *OBJECT)] += torch.tensor([u, v]).view(2, 1, 1)
     return flow
+
+
+def salient_parts(residuals, sizes):
+    """Saliency of parts of a frame, and its scale, where scale = 0.8 of the salient mean."""
+    scale = residuals.max()
+    for _ in range(200):
+        salient = residuals**2 / (residuals**2 + scale**2)
+        scale = 0.8 * (sizes * salient * residuals).sum() / (sizes * salient).sum()
+    return residuals**2 / (residuals**2 + scale**2), scale
 
 
 def test_what_is_left_is_the_objects_own_motion():
@@ -51,9 +60,9 @@ def test_slow_and_fast_objects_count_alike(speed):
         with_object(camera_flow(3), -speed, 0), with_object(-camera_flow(3), speed, 0)
     )
     assert saliency.shape == (4, HEIGHT, WIDTH)
-    # r^2 / (r^2 + (0.6 r)^2), where the noise is far below that.
+    # r^2 / (r^2 + (0.8 r)^2), where the noise is far below that.
     inside = saliency[(..., *OBJECT)]
-    torch.testing.assert_close(inside, torch.full_like(inside, 1 / 1.36), atol=0.02, rtol=0)
+    torch.testing.assert_close(inside, torch.full_like(inside, 1 / 1.64), atol=0.02, rtol=0)
     assert saliency[:, :15].max() < 0.01
 
 
@@ -65,14 +74,49 @@ def test_what_goes_with_the_rest_but_faster_may_be_parallax(pan, counted):
     flow[..., 0, 15:45, 20:40] -= 3
     flow[..., 0, 15:45, 60:80] += 3
     saliency = motion_saliency(flow, -flow)[0]
-    r, scale = 3 * counted, 0.6 * 3
-    assert saliency[30, 30] == pytest.approx(1 / 1.36, abs=0.02)
-    assert saliency[30, 70] == pytest.approx(r**2 / (r**2 + scale**2), abs=0.02)
+    residuals = torch.tensor([3.0, 3 * counted])  # of as many pixels each
+    expected, scale = salient_parts(residuals, torch.tensor([1.0, 1.0]))
+    assert scale > 1  # above the noise
+    found = torch.stack([saliency[30, 30], saliency[30, 70]])
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+
+
+def test_a_body_that_is_slower_than_its_limbs_is_salient():
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 1, 15:35, 30:70] = 3  # the body
+    flow[:, 1, 35:45, 30:40] = 10  # a leg of an eighth of its size
+    saliency = motion_saliency(flow, -flow)[0]
+    expected, _ = salient_parts(torch.tensor([3.0, 10.0]), torch.tensor([8.0, 1.0]))
+    found = torch.stack([saliency[25, 50], saliency[40, 35]])
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
+    assert saliency[25, 50] > 0.3
+
+
+def test_at_the_edge_of_the_frame_it_counts_half():
+    flow = torch.zeros(1, 2, HEIGHT, WIDTH)
+    flow[:, 0, 25:35] = 4  # from the left edge to the right
+    saliency = motion_saliency(flow, -flow)[0, 30]
+    reach = 0.1 * HEIGHT
+    share = 0.5 + 0.5 * ((torch.arange(WIDTH // 2) + 0.5) / reach).clamp(max=1)
+    torch.testing.assert_close(saliency[: WIDTH // 2], share * saliency[WIDTH // 2])
+    torch.testing.assert_close(saliency, saliency.flip(0))
+
+
+def test_evidence_is_of_frames_in_which_something_moves_by_itself():
+    noise = 0.05 * torch.randn(4, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    fwd, bwd = camera_flow(4) + noise, noise - camera_flow(4)
+    fwd[:2], bwd[:2] = with_object(fwd[:2], -5, 0), with_object(bwd[:2], 5, 0)
+    evidence = motion_evidence(motion_saliency(fwd, bwd))
+    assert evidence.shape == (5,)
+    assert evidence[:2].min() > 0.95  # frame 2 has it behind and not ahead
+    assert evidence[3:].max() < 0.1
+    nothing = motion_evidence(torch.zeros(3, HEIGHT, WIDTH))
+    assert (nothing > 0).all() and (nothing == nothing[0]).all()
 
 
 def test_both_directions_count_half():
     saliency = motion_saliency(with_object(camera_flow(2), -5, 0), -camera_flow(2))
-    expected = torch.tensor([1.0, 0.5, 0.0]) / 1.36  # first frame forward, last frame backward
+    expected = torch.tensor([1.0, 0.5, 0.0]) / 1.64  # first frame forward, last frame backward
     torch.testing.assert_close(saliency[:, 30, 45], expected, atol=0.02, rtol=0)
 
 
@@ -83,10 +127,10 @@ def test_a_consistent_direction_counts_for_more():
     bwd[1, 0, 20:45, 35:65] = -5  # and back, from where it then is
     bwd[(0, 1, *OBJECT)] = 40  # from frame 1 to 0 it is wrong
     saliency = motion_saliency(fwd, bwd)
-    assert saliency[1, 30, 45] > 0.95 / 1.36
+    assert saliency[1, 30, 45] > 0.95 / 1.64
     backward_only = motion_saliency(torch.zeros_like(fwd), bwd)
     # Both are inconsistent: they count alike.
-    assert backward_only[1, 30, 45] == pytest.approx(0.5 / 1.36, abs=0.02)
+    assert backward_only[1, 30, 45] == pytest.approx(0.5 / 1.64, abs=0.02)
 
 
 def test_noise_alone_stays_dark():

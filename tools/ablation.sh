@@ -34,7 +34,8 @@ variant appearance appearance_passes=2
 variant saliency_appearance_1 "${saliency[@]}" appearance_passes=1
 variant saliency_appearance_2 "${saliency[@]}" appearance_passes=2
 variant refinement refinement=yes
-variant all "${saliency[@]}" appearance_passes=2 refinement=yes
+variant even_links "${saliency[@]}" appearance_passes=2 even_links=yes
+variant all "${saliency[@]}" appearance_passes=2 even_links=yes refinement=yes
 
 for frames in "$davis"/JPEGImages/480p/*/; do
   sequence=$(basename "$frames")
