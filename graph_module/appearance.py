@@ -9,7 +9,8 @@ Kernel Machines", NIPS 2007) of a pixel's colour and position d: the kernel of z
 
 The sums run over the frames around a frame, weighed by a Gaussian g over time, so that what one of
 them has missed, or has too much of, is judged by the others; and by how far the masks of each of
-them can be trusted, so that where an object pauses, what it looked like before is what counts.
+them can be trusted, so that where an object pauses for less than REACH frames, what it looked like
+before is what counts.
 """
 
 from __future__ import annotations

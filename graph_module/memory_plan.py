@@ -29,7 +29,7 @@ class GraphSize:
     n_features: int  # with the bias
     n_channels: int  # of the feature maps
     uses_video: bool = False  # the frames are kept, and the masks' appearance is learnt from them
-    even_links: bool = False  # the sums of the links are kept beside the masks
+    even_links: bool = False  # the sums of the links, and these as divisors
     on_gpu: bool = False  # many frames are worked on at once
 
 
@@ -68,7 +68,7 @@ def _peak(
         graph += _INT16 * nodes * size.n_features
     graph += _GRAMS * size.n_frames * size.n_features**2
     flows, maps = _FLOAT * nodes * 4, _FLOAT * nodes * size.n_channels
-    masks = _FLOAT * nodes * (_MASK_COPIES + size.even_links)
+    masks = _FLOAT * nodes * (_MASK_COPIES + 2 * size.even_links)
     # A core's block of frames with those that their links reach: sums of masks, and where links
     # are followed anew the planes of cells that are read and written as well.
     touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT

@@ -27,16 +27,17 @@ LEAST_WEIGHT = 0.02  # of a direction; where both are inconsistent they count al
 SCALE_SHARE = 0.8  # of the mean residual of what is salient
 N_SCALES = 10  # steps to it
 # At the frame's edge, where a pixel's match is often outside and an object seldom ends, saliency
-# counts this much, and in full from this share of the frame's height inwards.
+# counts this much, and in full from this share of the frame's shorter side inwards.
 EDGE, EDGE_REACH = 0.5, 0.1
 # A frame shows its object where the mean saliency of what is salient is above this; DIS flow of
-# still things gives 0 to 0.15, of moving ones 0.2 to 0.6.
+# still things gives 0 to 0.15, of moving ones 0.2 to 0.6. The power is high, and the least value
+# below appearance's temporal weight at its reach, lest still frames outvote a moving one far off.
 EVIDENCE, EVIDENCE_POWER, LEAST_EVIDENCE = 0.2, 8, 1e-6
 _SAMPLE_STEP = 7  # every 7th pixel tells a frame's scale
 
 
 def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
-    """r^2 / (r^2 + t^2), the mean of both directions of flow.
+    """r^2 / (r^2 + t^2), the mean of both directions of flow; less at the frame's edges.
 
     r is the length of the flow less the `dominant_motion`, what may be parallax counted less.
 
@@ -46,8 +47,8 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     t is a share of the mean residual of what is salient, itself a mean with r^2 / (r^2 + t^2) as
     its weights, as in Ridler and Calvard's threshold ("Picture Thresholding Using an Iterative
     Selection Method", 1978): slow and fast objects count alike, and of one whose limbs are faster
-    than its body both do. It stays above the noise, so that a frame in which nothing moves by
-    itself stays dark.
+    than its body both do. It is looked for from the noise upwards, and so stays above it: a frame
+    in which nothing moves by itself stays dark.
 
     Args:
         fwd_flow, bwd_flow: [n - 1, 2, H, W], pixels.
@@ -67,7 +68,7 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     # The last frame has no flow forward, the first none backward.
     weighted = F.pad(fwd * fwd_weights, after) + F.pad(bwd * bwd_weights, before)
     weights = F.pad(fwd_weights, after) + F.pad(bwd_weights, before)
-    return weighted / weights * _less_at_edges(height, width).to(weights)
+    return weighted.div_(weights).mul_(_less_at_edges(height, width).to(weights))
 
 
 def motion_evidence(saliency: torch.Tensor) -> torch.Tensor:
@@ -90,7 +91,7 @@ def _less_at_edges(height: int, width: int) -> torch.Tensor:
     to_edge = [
         torch.minimum(torch.arange(n) + 0.5, n - 0.5 - torch.arange(n)) for n in (height, width)
     ]
-    distance = torch.minimum(to_edge[0][:, None], to_edge[1]) / (EDGE_REACH * height)
+    distance = torch.minimum(to_edge[0][:, None], to_edge[1]) / (EDGE_REACH * min(height, width))
     return torch.lerp(torch.tensor(EDGE), torch.tensor(1.0), distance.clamp_(max=1))
 
 

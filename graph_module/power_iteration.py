@@ -15,8 +15,8 @@ from graph_module.space_time_graph import SpaceTimeGraph
 
 # The most that the features of the frames which are projected together may take as float32.
 CHUNK_BYTES = 1 << 29
-# Nodes of few links, at the frame's edges, are not brought up to the others in full: their sums are
-# of little evidence. A multiple of the mean over all nodes.
+# Added to each node's links, as a multiple of their mean: what a node of few links receives, as at
+# the frame's edges, is of little evidence, and would be amplified.
 _EVEN_OUT = 2.0
 
 
@@ -26,21 +26,22 @@ def power_iteration(
     *,
     ridge: float,
     n_iterations: int,
-    even_links: bool = False,
+    link_sums: torch.Tensor | None = None,
 ) -> Iterator[torch.Tensor]:
     """Iterate x <- P M x, propagation by motion and projection onto the features.
 
-    With ``even_links``, not in the paper, M x is divided by M 1 + 2 mean(M 1): links gather where
-    flow converges and go astray where it fails, mostly on what moves, so that the background has
-    more of them.
+    With ``link_sums``, not in the paper, M x is divided by M 1 + 2 mean(M 1): where flow converges
+    links gather, and where it fails, mostly on what moves, they go astray, so that the background
+    has more of them.
 
     Without any feature P would be a projection onto the bias alone and wipe the masks out; it is
-    left out then, and the result is the principal eigenvector of M.
+    left out then, and the result is the principal eigenvector of M (or of M so
+    divided).
 
     Args:
         masks: the seed x, [n, H, W].
         ridge: lambda of the ridge regression.
-        even_links: whether nodes of many links and of few count more alike.
+        link_sums: M 1, [n, H, W]; None: M x is left as it is.
 
     Yields:
         x after each of ``n_iterations``, [n, H, W], each frame min-max normalised to [0, 1].
@@ -66,13 +67,11 @@ def power_iteration(
         gram_factors = factor_gram(gram, ridge)
 
     masks = masks.contiguous()  # the seed is one mask, expanded; compiled loops want it written out
-    if even_links:
-        n_links = propagate(graph.motion, torch.ones_like(masks))
-        n_links += _EVEN_OUT * n_links.mean()
+    divisor = None if link_sums is None else link_sums + _EVEN_OUT * link_sums.mean()
     for _ in range(n_iterations):
         propagated = propagate(graph.motion, masks)
-        if even_links:
-            propagated /= n_links
+        if divisor is not None:
+            propagated /= divisor
 
         def finish(chunk: slice, propagated: torch.Tensor = propagated) -> None:
             """Normalise and project a chunk of frames, in place."""

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from graph_module.appearance import appearance_masks
 from graph_module.compiled import AVAILABLE
 from graph_module.memory_plan import GraphSize, MemoryPlan, plan_memory
+from graph_module.motion_matrix import propagate
 from graph_module.motion_saliency import motion_evidence, motion_saliency
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
@@ -148,7 +149,7 @@ def segment_video(
         trust = None if has_masks else motion_evidence(saliency)
         del saliency
     learnt_maps: list[torch.Tensor] = []
-    motion = None
+    motion = link_sums = None
     for n_left in reversed(range(n_drafts + 1)):
         graph = build_graph(
             fwd_flow,
@@ -163,9 +164,11 @@ def segment_video(
             use_compiled=use_compiled,
         )
         motion = graph.motion
+        if settings.even_links and link_sums is None:
+            link_sums = propagate(motion, torch.ones_like(masks))
         if n_left and video is not None:
             # All but the last are let go at once.
-            drafts = deque(_iterate(graph, masks, settings, DRAFT_TOLERANCE), maxlen=1)
+            drafts = deque(_iterate(graph, masks, link_sums, settings, DRAFT_TOLERANCE), maxlen=1)
             masks = drafts.pop()[-1]
             del graph
             learnt = appearance_masks(video, masks, shrink=DRAFT_SHRINK, trust=trust)
@@ -182,7 +185,7 @@ def segment_video(
     if settings.propagation == "fast":
         tolerance = max(tolerance, FAST_TOLERANCE)
     with step_log(out_path, "iteration", "mean_change", start=start) as log:
-        for idx, mean_change, result in _iterate(graph, masks, settings, tolerance):
+        for idx, mean_change, result in _iterate(graph, masks, link_sums, settings, tolerance):
             if idx in to_save:
                 save(idx, finish(result))
             log(idx, mean_change)
@@ -222,7 +225,11 @@ def _refined(video: torch.Tensor, masks: torch.Tensor, trust: torch.Tensor | Non
 
 
 def _iterate(
-    graph: SpaceTimeGraph, masks: torch.Tensor, settings: GraphModule, tolerance: float
+    graph: SpaceTimeGraph,
+    masks: torch.Tensor,
+    link_sums: torch.Tensor | None,
+    settings: GraphModule,
+    tolerance: float,
 ) -> Iterator[tuple[int, float, torch.Tensor]]:
     """Iteration, mean change and masks, until the change falls under ``tolerance``."""
     iterations = power_iteration(
@@ -230,7 +237,7 @@ def _iterate(
         masks,
         ridge=settings.ridge,
         n_iterations=settings.n_iterations,
-        even_links=settings.even_links,
+        link_sums=link_sums,
     )
     with tqdm(iterations, "power iteration", settings.n_iterations, unit="iteration") as bar:
         for idx, new_masks in enumerate(bar):

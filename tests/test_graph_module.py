@@ -376,6 +376,38 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
         assert torch.equal(refined, without)
 
 
+def test_frames_without_motion_count_little_in_what_is_learnt_of_colour(
+    monkeypatch, video, flags, project_config_text
+):
+    """In drafts and result; but not where a network's masks are known, which need no motion."""
+    for name in ("fwd_of", "bwd_of"):
+        for idx in (2, 3):
+            still = np.zeros((2 * HEIGHT, 2 * WIDTH, 2), np.float32)
+            write_flow(video / "of" / name / flow_name(idx), still)
+    trusts = []
+
+    def learn(video, masks, trust=None, **ways):
+        trusts.append(trust)
+        return masks
+
+    monkeypatch.setattr(segmentation, "appearance_masks", learn)
+    settings = dict(n_iterations=3, to_save_iterations=2, appearance_passes=1)
+    config = config_with(project_config_text, video, **settings)
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    draft, result = trusts
+    assert draft[:2].min() > 0.9
+    assert draft[3:].max() < 1e-3
+    assert torch.equal(draft, result)
+    trusts.clear()
+    config = config_with(
+        project_config_text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2"),
+        video,
+        **settings,
+    )
+    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
+    assert trusts == [None]
+
+
 @pytest.mark.parametrize("level", [0.3, 0.9])
 def test_refinement_that_leaves_no_object_is_left_out(
     level, monkeypatch, video, flags, project_config_text, capsys

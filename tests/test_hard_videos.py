@@ -117,11 +117,59 @@ def test_command_writes_a_data_set(monkeypatch, tmp_path):
     assert set(np.unique(annotation)) == {0, 255}
 
 
-def test_a_folder_that_is_no_data_set(monkeypatch, tmp_path):
+def test_stray_files_and_palettes(monkeypatch, tmp_path):
+    write_data_set(tmp_path / "data", "cat")
+    (tmp_path / "data/JPEGImages/480p/.DS_Store").write_bytes(b"x")
+    path = tmp_path / "data/Annotations/480p/cat/00001.png"
+    palette = Image.fromarray(np.asarray(Image.open(path)) * 5, "P")
+    palette.putpalette([0, 0, 0] * 256)
+    palette.save(path)
+    run(monkeypatch, tmp_path / "data", tmp_path / "out")
+    videos = sorted(path.name for path in (tmp_path / "out/Annotations/480p").iterdir())
+    assert videos == ["pause-cat"]  # there is no other sequence to paste the cat on
+    annotation = Image.open(tmp_path / "out/Annotations/480p/pause-cat/00001.png")
+    assert np.asarray(annotation).any()
+
+
+def without_annotation(folder):
+    (folder / "Annotations/480p/cat/00001.png").unlink()
+
+
+def damaged(folder):
+    path = folder / "Annotations/480p/cat/00001.png"
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def other_size(folder):
+    Image.new("L", (7, 5)).save(folder / "Annotations/480p/cat/00001.png")
+
+
+def no_object(folder):
+    for path in (folder / "Annotations/480p/cat").iterdir():
+        Image.new("L", (WIDTH, HEIGHT)).save(path)
+
+
+def two_frames(folder):
+    for path in ("JPEGImages/480p/cat/00002.jpg", "Annotations/480p/cat/00002.png"):
+        (folder / path).unlink()
+
+
+@pytest.mark.parametrize("harm", [without_annotation, damaged, other_size, no_object, two_frames])
+def test_sequences_that_cannot_be_used(harm, monkeypatch, tmp_path):
+    write_data_set(tmp_path / "data", "cat")
+    harm(tmp_path / "data")
+    with pytest.raises(InputError, match="480p/cat"):
+        run(monkeypatch, tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_that_cannot_be_used(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="JPEGImages"):
         run(monkeypatch, tmp_path, tmp_path / "out")
-    write_data_set(tmp_path, "cat")
-    (tmp_path / "Annotations/480p/cat/00001.png").unlink()
-    with pytest.raises(InputError, match=r"480p/cat"):
-        run(monkeypatch, tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    write_data_set(tmp_path / "data", "cat")
+    for out in ("data", "data/JPEGImages", "data/Annotations/480p/more"):
+        with pytest.raises(InputError, match="in the data set"):
+            run(monkeypatch, tmp_path / "data", tmp_path / out)
+    (tmp_path / "out/JPEGImages/480p").mkdir(parents=True)
+    with pytest.raises(InputError, match="exists"):
+        run(monkeypatch, tmp_path / "data", tmp_path / "out")

@@ -31,7 +31,7 @@ def test_bytes_of_a_frame_by_hand():
     anew = (plan(3000).n_bytes - plan(2000).n_bytes) / 1000
     assert anew == NODES * (21 * 2 + 4 * 4 + 4 * 4) + grams
     even = plan_memory(replace(size(300), even_links=True), 4 * GB, 24 * GB, 2)
-    assert even.n_bytes - plan(300).n_bytes == 300 * NODES * 4
+    assert even.n_bytes - plan(300).n_bytes == 2 * 300 * NODES * 4
 
 
 def test_bytes_of_a_frame_with_appearance_by_hand():

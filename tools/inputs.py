@@ -30,10 +30,10 @@ def is_data_set(frames: Path) -> bool:
     """Whether ``frames`` is a folder of sequences: it has folders, and no image of its own."""
     inside = list(frames.iterdir()) if frames.is_dir() else []
     has_image = any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside)
-    return not has_image and any(map(_is_sequence, inside))
+    return not has_image and any(map(is_sequence, inside))
 
 
-def _is_sequence(path: Path) -> bool:
+def is_sequence(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 
 
@@ -43,7 +43,7 @@ def sequence_names(frames: Path, results: list[Path]) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    all_names = sorted(path.name for path in frames.iterdir() if _is_sequence(path))
+    all_names = sorted(path.name for path in frames.iterdir() if is_sequence(path))
     names = [name for name in all_names if all((folder / name).is_dir() for folder in results)]
     if not names:
         raise InputError(

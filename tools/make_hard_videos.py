@@ -18,14 +18,16 @@ if __name__ == "__main__":  # before the other imports, which take a while
     end_on_ctrl_c()
 
 import argparse
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
-from inputs import annotation_files
+from inputs import annotation_files, is_sequence
 from PIL import Image
+from result_masks import read_annotation
 from tqdm import tqdm
 
 from ike_data.atomic import atomic_folder
@@ -34,10 +36,11 @@ from ike_data.errors import InputError
 from ike_data.frames import open_frames
 
 # Below a data set and below out_path, as in DAVIS.
-FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")
+PARTS = FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")
 JPEG_QUALITY = 95
 
 N_FRAMES = 32  # of a video, at most
+FEWEST_FRAMES = 3  # that evaluate.py scores
 N_MOVING = 16  # of them before a pause
 PAN = 0.06  # the way of the panning camera, as a share of the frame's sides
 NOISE = 2.0  # standard deviation of the noise of each frame, or equal frames would be compared
@@ -72,9 +75,11 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     folder = args.data / FRAMES
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    inside = folder.iterdir() if folder.is_dir() else ()
+    names = sorted(path.name for path in inside if is_sequence(path))
     if not names:
         raise InputError(f"--data {args.data}: has no {FRAMES} with a folder for each sequence")
+    _check_out_path(args.out_path, args.data)
     sequences = {name: read_sequence(args.data, name) for name in names}
     prepare_out_path(args.out_path)
     n_videos = 0
@@ -84,22 +89,37 @@ def main() -> None:
     print(f"{n_videos} videos written to {args.out_path}")
 
 
+def _check_out_path(out_path: Path, data: Path) -> None:
+    """Raises InputError where the videos would be taken for sequences of the data set."""
+    out, inside = out_path.resolve(), [(data / part.parent).resolve() for part in PARTS]
+    if out == data.resolve() or any(part == out or part in out.parents for part in inside):
+        raise InputError(f"--out_path {out_path}: is in the data set; give a new folder")
+    for part in PARTS:
+        if (out_path / part).exists():
+            raise InputError(f"{out_path / part}: exists; give another --out_path, or remove it")
+
+
 def read_sequence(data: Path, name: str) -> Annotated:
     """The first N_FRAMES frames of a sequence, and where its object is.
 
     Raises:
-        InputError: a frame or an annotation is missing or cannot be used.
+        InputError: a frame or an annotation is missing or cannot be used, or there is too little.
     """
     frames = open_frames(data / FRAMES / name)
     files = annotation_files(data / ANNOTATIONS / name, frames.count)[:N_FRAMES]
-    masks = np.stack([np.asarray(Image.open(path)) > 0 for path in files])
-    if masks.shape[1:] != (frames.height, frames.width):
-        height, width = masks.shape[1:3]
+    masks = [read_annotation(path) for path in files]
+    for path, mask in zip(files, masks, strict=True):
+        if mask.shape != (frames.height, frames.width):
+            raise InputError(
+                f"{path}: is {mask.shape[1]} x {mask.shape[0]}, the frames are {frames.width} x "
+                f"{frames.height}; give annotations of the frames' size"
+            )
+    if len(masks) < FEWEST_FRAMES or not any(mask.any() for mask in masks):
         raise InputError(
-            f"{files[0].parent}: annotations are {width} x {height}, the frames are "
-            f"{frames.width} x {frames.height}; give annotations of the frames' size"
+            f"{files[0].parent}: has less than {FEWEST_FRAMES} frames, or no object in the first "
+            f"{N_FRAMES}; leave this sequence out"
         )
-    return np.stack(list(itertools.islice(frames, N_FRAMES))), masks
+    return np.stack(list(itertools.islice(frames, N_FRAMES))), np.stack(masks)
 
 
 def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotated]]:
@@ -111,13 +131,17 @@ def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotate
         for name, (_, masks) in sequences.items()
         if masks.mean(axis=(1, 2)).max() < MOST_HIDDEN
     ]
-    backgrounds = {name: without_object(*sequences[name]) for name in behind}
+
+    @functools.lru_cache(maxsize=2)
+    def background(name: str) -> np.ndarray:
+        return without_object(*sequences[name])
+
     for number, (name, sequence) in enumerate(sequences.items()):
         others = [other for other in behind if other != name]
         for offset, (size, scale) in enumerate((("large", LARGE), ("small", SMALL))):
             if others:
                 other = others[(number + offset) % len(others)]
-                yield f"{size}-{name}-on-{other}", paste(*sequence, backgrounds[other], scale)
+                yield f"{size}-{name}-on-{other}", paste(*sequence, background(other), scale)
 
 
 def pause(frames: np.ndarray, masks: np.ndarray) -> Annotated:
@@ -200,8 +224,11 @@ def _background_homography(frames: np.ndarray, hidden: np.ndarray) -> np.ndarray
     start = np.array([points[match.queryIdx].pt for match in matches], np.float32)
     end = np.array([other_points[match.trainIdx].pt for match in matches], np.float32)
     cv2.setRNGSeed(0)
-    homography, _ = cv2.findHomography(start, end, cv2.RANSAC, REPROJECTION)
-    return np.eye(3) if homography is None else homography
+    homography, agree = cv2.findHomography(start, end, cv2.RANSAC, REPROJECTION)
+    # None, or one that nearly no match agrees with, which may have no inverse.
+    if homography is None or agree.sum() < FEWEST_MATCHES or np.linalg.det(homography) < 0.1:
+        return np.eye(3)
+    return homography
 
 
 def paste(frames: np.ndarray, masks: np.ndarray, background: np.ndarray, scale: float) -> Annotated:
@@ -223,20 +250,22 @@ def paste(frames: np.ndarray, masks: np.ndarray, background: np.ndarray, scale: 
         alpha = cv2.warpAffine(soft, pose, (width, height))[..., None]
         moved = cv2.warpAffine(frame, pose, (width, height), borderMode=cv2.BORDER_REPLICATE)
         behind = cv2.resize(background[idx], (width, height), interpolation=cv2.INTER_AREA)
-        pasted_frames.append(np.rint(behind + alpha * (moved.astype(float) - behind)))
+        pasted = behind + alpha * (moved.astype(float) - behind)
+        pasted_frames.append(np.rint(pasted).astype(np.uint8))
         pasted_masks.append(alpha[..., 0] > 0.5)
-    return np.stack(pasted_frames).astype(np.uint8), np.stack(pasted_masks)
+    return np.stack(pasted_frames), np.stack(pasted_masks)
 
 
 def _write(out_path: Path, name: str, frames: np.ndarray, masks: np.ndarray) -> None:
-    for parent in (FRAMES, ANNOTATIONS):
-        (out_path / parent).mkdir(parents=True, exist_ok=True)
-    with atomic_folder(out_path / FRAMES / name) as folder:
-        for idx, frame in enumerate(frames):
-            Image.fromarray(frame).save(folder / f"{idx:05d}.jpg", quality=JPEG_QUALITY)
+    for part in PARTS:
+        (out_path / part).mkdir(parents=True, exist_ok=True)
+    # Annotations first: without them a video would be run, and not scored.
     with atomic_folder(out_path / ANNOTATIONS / name) as folder:
         for idx, mask in enumerate(masks):
             Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{idx:05d}.png")
+    with atomic_folder(out_path / FRAMES / name) as folder:
+        for idx, frame in enumerate(frames):
+            Image.fromarray(frame).save(folder / f"{idx:05d}.jpg", quality=JPEG_QUALITY)
 
 
 if __name__ == "__main__":
