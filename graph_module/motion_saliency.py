@@ -30,9 +30,9 @@ N_SCALES = 10  # steps to it
 # counts this much, and in full from this share of the frame's shorter side inwards.
 EDGE, EDGE_REACH = 0.5, 0.1
 # A frame shows its object where the mean saliency of what is salient is above this; DIS flow of
-# still things gives 0 to 0.15, of moving ones 0.2 to 0.6. The power is high, and the least value
+# still things gives 0 to 0.3, of moving ones 0.3 to 0.6. The power is high, and the least value
 # below appearance's temporal weight at its reach, lest still frames outvote a moving one far off.
-EVIDENCE, EVIDENCE_POWER, LEAST_EVIDENCE = 0.2, 8, 1e-6
+EVIDENCE, EVIDENCE_POWER, LEAST_EVIDENCE = 0.35, 8, 1e-6
 _SAMPLE_STEP = 7  # every 7th pixel tells a frame's scale
 
 
