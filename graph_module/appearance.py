@@ -118,11 +118,12 @@ def appearance_masks(
         while n_read < min(idx + reach + 1, n_frames):
             read(n_read)
             n_read += 1
-        temporal_weights, trusted = masks.new_zeros(2, n_slots)
-        for other in range(max(idx - reach, 0), n_read):
+        temporal_weights = masks.new_zeros(n_slots)
+        first = max(idx - reach, 0)
+        for other in range(first, n_read):
             temporal_weights[other % n_slots] = temporal_weight(other - idx, sigma)
-            trusted[other % n_slots] = trust[other]
-        trusted *= temporal_weights
+        trusted = temporal_weights.clone()
+        trusted[torch.arange(first, n_read, device=trust.device) % n_slots] *= trust[first:n_read]
         # In all as much as without it, for RIDGE does not change either.
         trusted *= temporal_weights.sum() / trusted.sum()
         weights, cut = _fit(_Moments(*(_weighted_sum(trusted, sums) for sums in window)))

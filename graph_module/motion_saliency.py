@@ -82,8 +82,12 @@ def motion_evidence(saliency: torch.Tensor) -> torch.Tensor:
     """
     flat = saliency.flatten(1)
     mean = (flat**2).sum(dim=1) / flat.sum(dim=1).clamp(min=1e-6)  # [n]
-    share = mean**EVIDENCE_POWER / (mean**EVIDENCE_POWER + EVIDENCE**EVIDENCE_POWER)
-    return share.clamp_(min=LEAST_EVIDENCE)
+    return _saturating(mean, EVIDENCE, EVIDENCE_POWER).clamp_(min=LEAST_EVIDENCE)
+
+
+def _saturating(values: torch.Tensor, middle: torch.Tensor | float, power: int = 2) -> torch.Tensor:
+    """v^p / (v^p + middle^p), in [0, 1)."""
+    return values**power / (values**power + middle**power)
 
 
 def _less_at_edges(height: int, width: int) -> torch.Tensor:
@@ -108,10 +112,10 @@ def _saliency_of(flow: torch.Tensor) -> torch.Tensor:
     noise = NOISE_MEDIANS * median + NOISE_HEIGHT * len(length)
     sampled, scale = own.flatten()[::_SAMPLE_STEP], noise
     for _ in range(N_SCALES):
-        salient = sampled**2 / (sampled**2 + scale**2)
+        salient = _saturating(sampled, scale)
         mean = (salient * sampled).sum() / salient.sum().clamp(min=1e-6)
         scale = torch.maximum(noise, SCALE_SHARE * mean)
-    return own**2 / (own**2 + scale**2)
+    return _saturating(own, scale)
 
 
 def dominant_motion(flow: torch.Tensor) -> torch.Tensor:

@@ -35,8 +35,7 @@ def power_iteration(
     has more of them.
 
     Without any feature P would be a projection onto the bias alone and wipe the masks out; it is
-    left out then, and the result is the principal eigenvector of M (or of M so
-    divided).
+    left out then, and the result is the principal eigenvector of M, or of M so divided.
 
     Args:
         masks: the seed x, [n, H, W].

@@ -25,19 +25,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from annotated_video import check_new, write_annotated_video
 from inputs import annotation_files, is_sequence
-from PIL import Image
 from result_masks import read_annotation
 from tqdm import tqdm
 
-from ike_data.atomic import atomic_folder
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
 from ike_data.frames import open_frames
 
 # Below a data set and below out_path, as in DAVIS.
 PARTS = FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")
-JPEG_QUALITY = 95
 
 N_FRAMES = 32  # of a video, at most
 FEWEST_FRAMES = 3  # that evaluate.py scores
@@ -84,7 +82,11 @@ def main() -> None:
     prepare_out_path(args.out_path)
     n_videos = 0
     for name, (frames, masks) in tqdm(hard_videos(sequences), "videos", unit="video"):
-        _write(args.out_path, name, frames, masks)
+        write_annotated_video(
+            args.out_path / FRAMES / name,
+            args.out_path / ANNOTATIONS / name,
+            zip(frames, masks.astype(np.uint8) * 255, strict=True),
+        )
         n_videos += 1
     print(f"{n_videos} videos written to {args.out_path}")
 
@@ -92,11 +94,9 @@ def main() -> None:
 def _check_out_path(out_path: Path, data: Path) -> None:
     """Raises InputError where the videos would be taken for sequences of the data set."""
     out, inside = out_path.resolve(), [(data / part.parent).resolve() for part in PARTS]
-    if out == data.resolve() or any(part == out or part in out.parents for part in inside):
+    if out == data.resolve() or any(map(out.is_relative_to, inside)):
         raise InputError(f"--out_path {out_path}: is in the data set; give a new folder")
-    for part in PARTS:
-        if (out_path / part).exists():
-            raise InputError(f"{out_path / part}: exists; give another --out_path, or remove it")
+    check_new(*(out_path / part for part in PARTS))
 
 
 def read_sequence(data: Path, name: str) -> Annotated:
@@ -138,10 +138,11 @@ def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotate
 
     for number, (name, sequence) in enumerate(sequences.items()):
         others = [other for other in behind if other != name]
+        if not others:
+            continue
         for offset, (size, scale) in enumerate((("large", LARGE), ("small", SMALL))):
-            if others:
-                other = others[(number + offset) % len(others)]
-                yield f"{size}-{name}-on-{other}", paste(*sequence, background(other), scale)
+            other = others[(number + offset) % len(others)]
+            yield f"{size}-{name}-on-{other}", paste(*sequence, background(other), scale)
 
 
 def pause(frames: np.ndarray, masks: np.ndarray) -> Annotated:
@@ -156,7 +157,8 @@ def pause(frames: np.ndarray, masks: np.ndarray) -> Annotated:
         top = round(reach_y / 2 * (1 + np.sin(0.2 * time)))
         left = round(reach_x / 2 * (1 + np.sin(0.35 * time)))
         window = np.s_[top : height - reach_y + top, left : width - reach_x + left]
-        noisy = frames[shown][window] + rng.normal(0, NOISE, frames[shown][window].shape)
+        seen = frames[shown][window]
+        noisy = seen + rng.normal(0, NOISE, seen.shape)
         seen_frames.append(np.rint(noisy).clip(0, 255).astype(np.uint8))
         seen_masks.append(masks[shown][window])
     return np.stack(seen_frames), np.stack(seen_masks)
@@ -235,12 +237,11 @@ def paste(frames: np.ndarray, masks: np.ndarray, background: np.ndarray, scale: 
     """An object, scaled around its mean position, which comes to the middle of the frame.
 
     Args:
-        frames, masks: see `Annotated`.
+        frames, masks: see `Annotated`; at least one mask has an object.
         background: uint8 RGB [m, height, width, 3]; of the frames' size or brought to it.
     """
     n_frames, height, width = min(len(frames), len(background)), *masks.shape[1:]
-    places = [np.argwhere(mask).mean(axis=0) for mask in masks if mask.any()]
-    y, x = np.mean(places, axis=0) if places else (height / 2, width / 2)
+    y, x = np.mean([np.argwhere(mask).mean(axis=0) for mask in masks if mask.any()], axis=0)
     pose = np.array([[scale, 0, width / 2 - scale * x], [0, scale, height / 2 - scale * y]])
     blur = 0.4 / scale if scale < 1 else 0.0  # against aliasing
     pasted_frames, pasted_masks = [], []
@@ -254,18 +255,6 @@ def paste(frames: np.ndarray, masks: np.ndarray, background: np.ndarray, scale: 
         pasted_frames.append(np.rint(pasted).astype(np.uint8))
         pasted_masks.append(alpha[..., 0] > 0.5)
     return np.stack(pasted_frames), np.stack(pasted_masks)
-
-
-def _write(out_path: Path, name: str, frames: np.ndarray, masks: np.ndarray) -> None:
-    for part in PARTS:
-        (out_path / part).mkdir(parents=True, exist_ok=True)
-    # Annotations first: without them a video would be run, and not scored.
-    with atomic_folder(out_path / ANNOTATIONS / name) as folder:
-        for idx, mask in enumerate(masks):
-            Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{idx:05d}.png")
-    with atomic_folder(out_path / FRAMES / name) as folder:
-        for idx, frame in enumerate(frames):
-            Image.fromarray(frame).save(folder / f"{idx:05d}.jpg", quality=JPEG_QUALITY)
 
 
 if __name__ == "__main__":

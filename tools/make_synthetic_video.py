@@ -19,16 +19,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from annotated_video import check_new, write_annotated_video
 from tqdm import tqdm
 
-from ike_data.atomic import atomic_folder
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.errors import InputError
 
 FRAMES, ANNOTATIONS = "frames", "annotations"
 MIN_SIZE = 32  # pixels a side; below, there is no room for an object
-JPEG_QUALITY = 95
 
 AREA = 0.10  # of the object, as a share of the frame
 MAX_RADIUS = 0.36  # of the object, as a share of the frame's shorter side
@@ -80,20 +78,14 @@ def main() -> None:
         if value < lowest:
             raise InputError(f"--{name} {value}: expected at least {lowest}")
     out_path = prepare_out_path(args.out_path)
-    for name in (FRAMES, ANNOTATIONS):
-        if (out_path / name).exists():
-            raise InputError(f"{out_path / name}: exists; give another --out_path, or remove it")
+    frames, annotations = out_path / FRAMES, out_path / ANNOTATIONS
+    check_new(frames, annotations)
     video = synthetic_video(args.n_frames, args.height, args.width, args.seed)
-    with (
-        atomic_folder(out_path / FRAMES) as frames,
-        atomic_folder(out_path / ANNOTATIONS) as annotations,
-    ):
-        for idx, frame in enumerate(tqdm(video, total=args.n_frames, unit="frame", delay=2)):
-            Image.fromarray(frame.image).save(frames / f"{idx:05d}.jpg", quality=JPEG_QUALITY)
-            Image.fromarray(frame.mask).save(annotations / f"{idx:05d}.png")
+    bar = tqdm(video, total=args.n_frames, unit="frame", delay=2)
+    write_annotated_video(frames, annotations, ((frame.image, frame.mask) for frame in bar))
     print(
-        f"{args.n_frames} frames of {args.width} x {args.height} pixels in {out_path / FRAMES}, "
-        f"their annotations in {out_path / ANNOTATIONS}"
+        f"{args.n_frames} frames of {args.width} x {args.height} pixels in {frames}, "
+        f"their annotations in {annotations}"
     )
 
 
