@@ -9,12 +9,14 @@ Kernel Machines", NIPS 2007) of a pixel's colour and position d: the kernel of z
 
 The sums run over the frames around a frame, weighed by a Gaussian g over time, so that what one of
 them has missed, or has too much of, is judged by the others; and by how far the masks of each of
-them can be trusted, so that where an object pauses for less than REACH frames, what it looked like
-before is what counts.
+them can be trusted. Frames whose masks cannot be trusted at all are passed over, and time stands
+still for them: where an object pauses, what it looked like before and after is what counts, however
+long it pauses.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from typing import NamedTuple
 
@@ -34,6 +36,7 @@ N_FOURIER = 1000  # random features
 LIGHTNESS, COLOUR, POSITION = 20.0, 10.0, 0.3
 RIDGE = 1.0
 PIXELS_AT_ONCE = 1 << 14
+LEAST_TRUST = 0.01  # frames of less are passed over
 _N_SAMPLED = 6000  # pixels of a frame that a fit looks at, about
 # Least squares cut at 0.5 favours the larger class, the background; the middle between the means
 # of both classes (Fisher's discriminant) favours none, and gives halos. This is the way to it.
@@ -70,9 +73,9 @@ def appearance_masks(
         video: uint8 RGB [n, 3, H, W], on the CPU.
         masks: [n, H, W] in [0, 1].
         shrink: masks and frames are looked at in their size divided by this, for speed; at least 1.
-        trust: how much the masks of a frame count beside those of the others, [n], > 0; None: all
-            alike.
-        sigma, reach: of the temporal Gaussian, frames.
+        trust: how much the masks of a frame count beside those of the others, [n] in [0, 1]; none
+            of less than `LEAST_TRUST` does, unless all have less. None: all alike.
+        sigma, reach: of the temporal Gaussian, frames, of those that count.
 
     Returns:
         [n, H, W] in [0, 1], on the device of ``masks``.
@@ -95,17 +98,22 @@ def appearance_masks(
         """[K, 5] -> z, [K, N_FOURIER], until it is called again."""
         return torch.addmm(phases, descriptors, frequencies, out=room[: len(descriptors)]).cos_()
 
-    n_slots = min(2 * reach + 1, n_frames)
+    # Frames to learn from, in their order, and where each frame stands among them.
+    teachers = [idx for idx, share in enumerate(trust.tolist()) if share >= LEAST_TRUST]
+    if not teachers:
+        teachers, trust = list(range(n_frames)), masks.new_ones(n_frames)
+    n_slots = min(2 * reach + 1, len(teachers))
     shapes = (N_FOURIER, N_FOURIER), (N_FOURIER,), (N_FOURIER,), (), ()
     window = _Moments(*(masks.new_zeros(n_slots, *shape) for shape in shapes))
 
-    def read(idx: int) -> None:
-        """Put the moments of a frame in the place of those that are not needed any more."""
+    def read(place: int) -> None:
+        """Put the moments of a frame to learn from where those of one not needed any more are."""
+        idx = teachers[place]
         z = fourier(_descriptors(video[idx], size)[sampled, sampled].flatten(0, 1).to(masks))
         label = (masks[idx] >= HARD_THRESHOLD).to(masks.dtype)
         label = F.interpolate(label[None, None], size=size, mode="area")[0, 0]  # [h, w]
         y = label[sampled, sampled].flatten()
-        slot = _Moments(*(sums[idx % n_slots] for sums in window))
+        slot = _Moments(*(sums[place % n_slots] for sums in window))
         torch.mm(z.T, z, out=slot.gram)
         torch.mv(z.T, y, out=slot.objects)
         torch.sum(z, 0, out=slot.features)
@@ -115,15 +123,20 @@ def appearance_masks(
     predicted = torch.empty_like(masks)
     n_read = 0
     for idx in tqdm(range(n_frames), "appearance", unit="frame"):
-        while n_read < min(idx + reach + 1, n_frames):
+        n_before = bisect.bisect_left(teachers, idx)
+        # A frame that is none of them stands half way between two.
+        place = n_before if idx in teachers[n_before : n_before + 1] else n_before - 0.5
+        first = max(math.ceil(place - reach), 0)
+        end = min(math.floor(place + reach) + 1, len(teachers))
+        while n_read < end:
             read(n_read)
             n_read += 1
         temporal_weights = masks.new_zeros(n_slots)
-        first = max(idx - reach, 0)
-        for other in range(first, n_read):
-            temporal_weights[other % n_slots] = temporal_weight(other - idx, sigma)
+        for other in range(first, end):
+            temporal_weights[other % n_slots] = temporal_weight(other - place, sigma)
         trusted = temporal_weights.clone()
-        trusted[torch.arange(first, n_read, device=trust.device) % n_slots] *= trust[first:n_read]
+        slots = torch.arange(first, end, device=trusted.device) % n_slots
+        trusted[slots] *= trust[teachers[first:end]]
         # In all as much as without it, for RIDGE does not change either.
         trusted *= temporal_weights.sum() / trusted.sum()
         weights, cut = _fit(_Moments(*(_weighted_sum(trusted, sums) for sums in window)))

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from graph_module.flow_consistency import flow_consistency
+from ike_data.soft_masks import HARD_THRESHOLD
 
 N_FITS = 15  # of reweighted least squares
 BORDER = 0.15  # of the frame's height: fits begin with it, for objects seldom fill it
@@ -30,9 +31,9 @@ N_SCALES = 10  # steps to it
 # counts this much, and in full from this share of the frame's shorter side inwards.
 EDGE, EDGE_REACH = 0.5, 0.1
 # A frame shows its object where the mean saliency of what is salient is above this; DIS flow of
-# still things gives 0 to 0.3, of moving ones 0.3 to 0.6. The power is high, and the least value
-# below appearance's temporal weight at its reach, lest still frames outvote a moving one far off.
-EVIDENCE, EVIDENCE_POWER, LEAST_EVIDENCE = 0.35, 8, 1e-6
+# still things gives 0 to 0.3, of moving ones 0.3 to 0.6. Its mask is not the opposite of the object
+# where saliency is above this share in it, of the sum of its means inside and outside.
+EVIDENCE, AGREEMENT, EVIDENCE_POWER = 0.35, 0.05, 8
 _SAMPLE_STEP = 7  # every 7th pixel tells a frame's scale
 
 
@@ -71,18 +72,28 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
     return weighted.div_(weights).mul_(_less_at_edges(height, width).to(weights))
 
 
-def motion_evidence(saliency: torch.Tensor) -> torch.Tensor:
-    """How far the motion of each frame tells where the object is; near 0 where nothing moves.
+def motion_evidence(saliency: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """How far motion tells that the mask of each frame is right.
+
+    Near 0 where nothing moves by itself, and where almost all that does is outside of the mask: of
+    a still object the graph makes the opposite of a few errors of the flow.
 
     Args:
         saliency: [n, H, W] in [0, 1], see `motion_saliency`.
+        masks: soft masks, [n, H, W].
 
     Returns:
-        [n] in (0, 1).
+        [n] in [0, 1); 0 for a mask of nothing or of everything.
     """
-    flat = saliency.flatten(1)
-    mean = (flat**2).sum(dim=1) / flat.sum(dim=1).clamp(min=1e-6)  # [n]
-    return _saturating(mean, EVIDENCE, EVIDENCE_POWER).clamp_(min=LEAST_EVIDENCE)
+    salient, inside = saliency.flatten(1), (masks >= HARD_THRESHOLD).flatten(1)
+    own = (salient**2).sum(dim=1) / salient.sum(dim=1).clamp(min=1e-6)  # [n]
+    mean_inside, mean_outside = (
+        (salient * where).sum(dim=1) / where.sum(dim=1).clamp(min=1) for where in (inside, ~inside)
+    )
+    agreement = mean_inside / (mean_inside + mean_outside).clamp(min=1e-6)
+    agreement *= ~inside.all(dim=1)
+    moves = _saturating(own, EVIDENCE, EVIDENCE_POWER)
+    return moves * _saturating(agreement, AGREEMENT, EVIDENCE_POWER)
 
 
 def _saturating(values: torch.Tensor, middle: torch.Tensor | float, power: int = 2) -> torch.Tensor:

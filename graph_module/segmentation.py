@@ -141,13 +141,10 @@ def segment_video(
 
     # One group: the channels of all folders side by side.
     known_maps = [torch.cat(feature_maps, dim=1).contiguous().to(device)] if feature_maps else []
-    trust = None
+    saliency = None
     if settings.motion_saliency and uses_maps:
         saliency = motion_saliency(fwd_flow, bwd_flow)
         known_maps.append(saliency[:, None])  # [n, 1, H, W]
-        # A network's masks do not need motion in their frame.
-        trust = None if has_masks else motion_evidence(saliency)
-        del saliency
     learnt_maps: list[torch.Tensor] = []
     motion = link_sums = None
     for n_left in reversed(range(n_drafts + 1)):
@@ -171,15 +168,16 @@ def segment_video(
             drafts = deque(_iterate(graph, masks, link_sums, settings, DRAFT_TOLERANCE), maxlen=1)
             masks = drafts.pop()[-1]
             del graph
-            learnt = appearance_masks(video, masks, shrink=DRAFT_SHRINK, trust=trust)
-            learnt_maps = [follow_edges(video, learnt)[:, None]]
+            learnt_maps = [_explained(video, masks, saliency, DRAFT_SHRINK)[:, None]]
     del fwd_flow, bwd_flow, feature_maps, known_maps, learnt_maps
 
     if not settings.refinement:
-        video = None  # the drafts have used the frames
+        video = saliency = None  # the drafts have used them
+    elif has_masks:
+        saliency = None  # a network's masks do not need motion in their frame
 
     def finish(masks: torch.Tensor) -> torch.Tensor:
-        return masks if video is None else _refined(video, masks, trust)
+        return masks if video is None else _refined(video, masks, saliency)
 
     tolerance = settings.tolerance
     if settings.propagation == "fast":
@@ -211,9 +209,19 @@ def segment_video(
     print(f"soft masks written to {out_path}")
 
 
-def _refined(video: torch.Tensor, masks: torch.Tensor, trust: torch.Tensor | None) -> torch.Tensor:
-    """What colour and position explain of masks, along the edges; the masks if that is nothing."""
-    refined = follow_edges(video, appearance_masks(video, masks, trust=trust))
+def _explained(
+    video: torch.Tensor, masks: torch.Tensor, saliency: torch.Tensor | None, shrink: int = 1
+) -> torch.Tensor:
+    """What colour and position explain of masks, along the edges; see `appearance_masks`."""
+    trust = None if saliency is None else motion_evidence(saliency, masks)
+    return follow_edges(video, appearance_masks(video, masks, shrink=shrink, trust=trust))
+
+
+def _refined(
+    video: torch.Tensor, masks: torch.Tensor, saliency: torch.Tensor | None
+) -> torch.Tensor:
+    """What `_explained` gives; the masks if that is nothing."""
+    refined = _explained(video, masks, saliency)
     if refined.max() < HARD_THRESHOLD <= masks.max():
         print(
             "warning: refinement leaves no object, perhaps as it is very small; the masks are "

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 
-def temporal_weight(distance: int, sigma: float) -> float:
+def temporal_weight(distance: float, sigma: float) -> float:
     """g(k) = exp(-k^2 / (2 sigma^2)), the weight of what is k frames away."""
     ratio = distance / sigma  # not its square at once: that would not fit for an extreme sigma
     return math.exp(-ratio * ratio / 2)

@@ -365,13 +365,14 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
         read_flows(video / "of" / folder, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
         for folder in ("fwd_of", "bwd_of")
     )
-    trust = motion_evidence(motion_saliency(*flows)) if saliency == "yes" else None
+    salient = motion_saliency(*flows)
     for name in ("iter_-1", "iter_2"):
         without, refined = (
             read_soft_masks(video / folder / name, *size) for folder in ("out", "refined")
         )
         if name == "iter_2":
             small = read_working_frames(open_frames(video / "frames"), HEIGHT, WIDTH)
+            trust = motion_evidence(salient, without) if saliency == "yes" else None
             without = follow_edges(small, appearance_masks(small, without, trust=trust))
         assert torch.equal(refined, without)
 
@@ -379,7 +380,10 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
 def test_frames_without_motion_count_little_in_what_is_learnt_of_colour(
     monkeypatch, video, flags, project_config_text
 ):
-    """In drafts and result; but not where a network's masks are known, which need no motion."""
+    """In drafts and result; but not where a network's masks are known, which need no motion.
+
+    What counts is motion inside of the masks that are learnt from.
+    """
     for name in ("fwd_of", "bwd_of"):
         for idx in (2, 3):
             still = np.zeros((2 * HEIGHT, 2 * WIDTH, 2), np.float32)

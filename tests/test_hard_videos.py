@@ -8,7 +8,7 @@ import cv2
 import make_hard_videos
 import numpy as np
 import pytest
-from make_hard_videos import N_FRAMES, N_MOVING, NOISE, paste, pause, without_object
+from make_hard_videos import N_MOVING, NOISE, paste, pause, without_object
 from PIL import Image
 
 from ike_data.errors import InputError
@@ -58,14 +58,16 @@ def test_an_object_in_front_of_another_video(scale):
     assert np.abs(pasted[2][pasted_masks[2]].astype(int) - 77).mean() > 20
 
 
-def test_a_pause_shows_one_frame_under_a_camera_that_pans():
+@pytest.mark.parametrize("n_still", [16, 24])
+def test_a_pause_shows_one_frame_under_a_camera_that_pans(n_still):
     frames, masks, _ = known_video(20)
-    seen, seen_masks = pause(frames, masks)
-    assert len(seen) == len(seen_masks) == N_FRAMES
+    seen, seen_masks = pause(frames, masks, n_still)
+    n_frames = N_MOVING + n_still
+    assert len(seen) == len(seen_masks) == n_frames
     assert seen.shape[1] < HEIGHT and seen.shape[2] < WIDTH
     last = frames[N_MOVING - 1].astype(float)
     places = []
-    for idx in range(N_MOVING - 1, N_FRAMES):
+    for idx in range(N_MOVING - 1, n_frames):
         difference = cv2.matchTemplate(
             last.astype(np.float32), seen[idx].astype(np.float32), cv2.TM_SQDIFF
         )
@@ -102,6 +104,8 @@ def test_command_writes_a_data_set(monkeypatch, tmp_path):
     expected = {
         "pause-cat": 19,
         "pause-dog": 20,
+        "long-pause-cat": 51,
+        "long-pause-dog": 52,
         "large-cat-on-dog": 3,
         "small-cat-on-dog": 3,
         "large-dog-on-cat": 3,
@@ -126,7 +130,7 @@ def test_stray_files_and_palettes(monkeypatch, tmp_path):
     palette.save(path)
     run(monkeypatch, tmp_path / "data", tmp_path / "out")
     videos = sorted(path.name for path in (tmp_path / "out/Annotations/480p").iterdir())
-    assert videos == ["pause-cat"]  # there is no other sequence to paste the cat on
+    assert videos == ["long-pause-cat", "pause-cat"]  # no other sequence to paste it on
     annotation = Image.open(tmp_path / "out/Annotations/480p/pause-cat/00001.png")
     assert np.asarray(annotation).any()
 

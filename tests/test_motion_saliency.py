@@ -106,12 +106,36 @@ def test_evidence_is_of_frames_in_which_something_moves_by_itself():
     noise = 0.05 * torch.randn(4, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     fwd, bwd = camera_flow(4) + noise, noise - camera_flow(4)
     fwd[:2], bwd[:2] = with_object(fwd[:2], -5, 0), with_object(bwd[:2], 5, 0)
-    evidence = motion_evidence(motion_saliency(fwd, bwd))
+    saliency = motion_saliency(fwd, bwd)
+    masks = torch.zeros(5, HEIGHT, WIDTH)
+    masks[(slice(None), *OBJECT)] = 1
+    evidence = motion_evidence(saliency, masks)
     assert evidence.shape == (5,)
     assert evidence[:2].min() > 0.95  # frame 2 has it behind and not ahead
     assert evidence[3:].max() < 0.1
-    nothing = motion_evidence(torch.zeros(3, HEIGHT, WIDTH))
-    assert (nothing > 0).all() and (nothing == nothing[0]).all()
+    saliency = motion_saliency(with_object(camera_flow(1), -5, 0), camera_flow(1))
+    assert motion_evidence(saliency, 1 - masks[:2])[0] < 0.01  # the opposite of what moves
+
+
+def test_evidence_is_of_what_is_salient_and_of_its_share_in_the_mask():
+    saliency = torch.tensor([[[0.6, 0.4, 0.03], [0.9, 0.0, 0.0]]])
+    masks = torch.tensor([[[0.49, 0.0, 0.5], [0.2, 0.8, 1.0]]])
+    own = (0.6**2 + 0.4**2 + 0.9**2 + 0.03**2) / (0.6 + 0.4 + 0.9 + 0.03)
+    share = 0.01 / (0.01 + (0.6 + 0.4 + 0.9) / 3)
+    for found, agreement in (
+        (motion_evidence(saliency, masks), share),
+        (motion_evidence(saliency, 1 - masks), 1 - share),
+    ):
+        factors = own**8 / (own**8 + 0.35**8), agreement**8 / (agreement**8 + 0.05**8)
+        torch.testing.assert_close(found, torch.tensor([factors[0] * factors[1]]))
+
+
+def test_a_mask_of_nothing_or_of_everything_is_no_evidence():
+    saliency = torch.full((2, HEIGHT, WIDTH), 0.6)
+    masks = torch.zeros(2, HEIGHT, WIDTH)
+    masks[1] = 1
+    assert motion_evidence(saliency, masks).tolist() == [0, 0]
+    assert motion_evidence(torch.zeros(2, HEIGHT, WIDTH), masks).tolist() == [0, 0]
 
 
 def test_both_directions_count_half():

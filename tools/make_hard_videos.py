@@ -2,8 +2,8 @@
 
 A handful of sequences shows few of the ways in which a method can fail. Made of the same files:
 
-- pause-A: the first frames of A, then the last of them again and again under a camera that pans,
-  so that flow no longer tells where the object is;
+- pause-A, long-pause-A: the first frames of A, then the last of them again and again under a camera
+  that pans, so that flow no longer tells where the object is;
 - large-A-on-B, small-A-on-B: the object of A, larger or smaller, in front of B without its own.
   What B's object hid is taken from the other frames, by homographies between the backgrounds.
 """
@@ -37,9 +37,10 @@ from ike_data.frames import open_frames
 # Below a data set and below out_path, as in DAVIS.
 PARTS = FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")
 
-N_FRAMES = 32  # of a video, at most
+N_FRAMES = 32  # that are looked at of a sequence, at most
 FEWEST_FRAMES = 3  # that evaluate.py scores
 N_MOVING = 16  # of them before a pause
+N_STILL, N_LONG_STILL = 16, 48  # frames of a pause
 PAN = 0.06  # the way of the panning camera, as a share of the frame's sides
 NOISE = 2.0  # standard deviation of the noise of each frame, or equal frames would be compared
 LARGE, SMALL = 1.8, 0.5  # scales of an object
@@ -125,7 +126,8 @@ def read_sequence(data: Path, name: str) -> Annotated:
 def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotated]]:
     """Name, frames and masks of each video that can be made of the sequences."""
     for name, sequence in sequences.items():
-        yield f"pause-{name}", pause(*sequence)
+        yield f"pause-{name}", pause(*sequence, N_STILL)
+        yield f"long-pause-{name}", pause(*sequence, N_LONG_STILL)
     behind = [
         name
         for name, (_, masks) in sequences.items()
@@ -145,14 +147,14 @@ def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotate
             yield f"{size}-{name}-on-{other}", paste(*sequence, background(other), scale)
 
 
-def pause(frames: np.ndarray, masks: np.ndarray) -> Annotated:
+def pause(frames: np.ndarray, masks: np.ndarray, n_still: int) -> Annotated:
     """N_MOVING frames, then the last of them, under a camera that pans; see `Annotated`."""
     height, width = masks.shape[1:]
     reach_y, reach_x = (max(round(PAN * side), 1) for side in (height, width))
     rng = np.random.default_rng(0)
     n_moving = min(N_MOVING, len(frames))
     seen_frames, seen_masks = [], []
-    for idx in range(n_moving + N_FRAMES - N_MOVING):
+    for idx in range(n_moving + n_still):
         shown, time = min(idx, n_moving - 1), max(idx - n_moving + 1, 0)
         top = round(reach_y / 2 * (1 + np.sin(0.2 * time)))
         left = round(reach_x / 2 * (1 + np.sin(0.35 * time)))
