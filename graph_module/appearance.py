@@ -10,13 +10,12 @@ Kernel Machines", NIPS 2007) of a pixel's colour and position d: the kernel of z
 The sums run over the frames around a frame, weighed by a Gaussian g over time, so that what one of
 them has missed, or has too much of, is judged by the others; and by how far the masks of each of
 them can be trusted. Frames whose masks cannot be trusted at all are passed over, and time stands
-still for them: where an object pauses, what it looked like before and after is what counts, however
-long it pauses.
+still for them: where an object pauses and flow shows nothing, what it looked like before and after
+is what counts, however long it pauses.
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ N_FOURIER = 1000  # random features
 LIGHTNESS, COLOUR, POSITION = 20.0, 10.0, 0.3
 RIDGE = 1.0
 PIXELS_AT_ONCE = 1 << 14
-LEAST_TRUST = 0.01  # frames of less are passed over
+LEAST_TRUST = 0.01  # of the most trusted frame's: frames of less are passed over
 _N_SAMPLED = 6000  # pixels of a frame that a fit looks at, about
 # Least squares cut at 0.5 favours the larger class, the background; the middle between the means
 # of both classes (Fisher's discriminant) favours none, and gives halos. This is the way to it.
@@ -73,15 +72,15 @@ def appearance_masks(
         video: uint8 RGB [n, 3, H, W], on the CPU.
         masks: [n, H, W] in [0, 1].
         shrink: masks and frames are looked at in their size divided by this, for speed; at least 1.
-        trust: how much the masks of a frame count beside those of the others, [n] in [0, 1]; none
-            of less than `LEAST_TRUST` does, unless all have less. None: all alike.
-        sigma, reach: of the temporal Gaussian, frames, of those that count.
+        trust: how much the masks of a frame count beside those of the others, [n], at least 0, on
+            the device of ``masks``; only ratios matter. None, or 0 for all frames: all alike.
+        sigma, reach: of the temporal Gaussian, frames that are not passed over; reach at least 1.
 
     Returns:
         [n, H, W] in [0, 1], on the device of ``masks``.
     """
     n_frames, height, width = masks.shape
-    if trust is None:
+    if trust is None or not trust.any():
         trust = masks.new_ones(n_frames)
     size = max(height // shrink, 1), max(width // shrink, 1)
     generator = torch.Generator().manual_seed(0)
@@ -98,10 +97,11 @@ def appearance_masks(
         """[K, 5] -> z, [K, N_FOURIER], until it is called again."""
         return torch.addmm(phases, descriptors, frequencies, out=room[: len(descriptors)]).cos_()
 
-    # Frames to learn from, in their order, and where each frame stands among them.
-    teachers = [idx for idx, share in enumerate(trust.tolist()) if share >= LEAST_TRUST]
-    if not teachers:
-        teachers, trust = list(range(n_frames)), masks.new_ones(n_frames)
+    # Frames to learn from, in their order, and where each frame stands among them: one that is
+    # passed over, half way between two.
+    teaches = trust >= LEAST_TRUST * trust.max()
+    teachers, trust = teaches.nonzero()[:, 0].tolist(), trust[teaches]
+    places = (teaches.cumsum(0) - torch.where(teaches, 1.0, 0.5)).tolist()
     n_slots = min(2 * reach + 1, len(teachers))
     shapes = (N_FOURIER, N_FOURIER), (N_FOURIER,), (N_FOURIER,), (), ()
     window = _Moments(*(masks.new_zeros(n_slots, *shape) for shape in shapes))
@@ -122,10 +122,7 @@ def appearance_masks(
 
     predicted = torch.empty_like(masks)
     n_read = 0
-    for idx in tqdm(range(n_frames), "appearance", unit="frame"):
-        n_before = bisect.bisect_left(teachers, idx)
-        # A frame that is none of them stands half way between two.
-        place = n_before if idx in teachers[n_before : n_before + 1] else n_before - 0.5
+    for idx, place in enumerate(tqdm(places, "appearance", unit="frame")):
         first = max(math.ceil(place - reach), 0)
         end = min(math.floor(place + reach) + 1, len(teachers))
         while n_read < end:
@@ -136,7 +133,7 @@ def appearance_masks(
             temporal_weights[other % n_slots] = temporal_weight(other - place, sigma)
         trusted = temporal_weights.clone()
         slots = torch.arange(first, end, device=trusted.device) % n_slots
-        trusted[slots] *= trust[teachers[first:end]]
+        trusted[slots] *= trust[first:end]
         # In all as much as without it, for RIDGE does not change either.
         trusted *= temporal_weights.sum() / trusted.sum()
         weights, cut = _fit(_Moments(*(_weighted_sum(trusted, sums) for sums in window)))

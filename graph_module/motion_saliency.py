@@ -30,9 +30,10 @@ N_SCALES = 10  # steps to it
 # At the frame's edge, where a pixel's match is often outside and an object seldom ends, saliency
 # counts this much, and in full from this share of the frame's shorter side inwards.
 EDGE, EDGE_REACH = 0.5, 0.1
-# A frame shows its object where the mean saliency of what is salient is above this; DIS flow of
-# still things gives 0 to 0.3, of moving ones 0.3 to 0.6. Its mask is not the opposite of the object
-# where saliency is above this share in it, of the sum of its means inside and outside.
+# A frame shows its object where the mean saliency of what is salient is above EVIDENCE; DIS flow of
+# still things gives 0 to 0.3, of moving ones 0.3 to 0.6. A mask is the opposite of its object where
+# its mean saliency, over the sum of the means inside and outside, is below AGREEMENT. The power is
+# high, so that both are nearly yes or no: many still frames must not outvote a moving one far off.
 EVIDENCE, AGREEMENT, EVIDENCE_POWER = 0.35, 0.05, 8
 _SAMPLE_STEP = 7  # every 7th pixel tells a frame's scale
 
@@ -73,9 +74,9 @@ def motion_saliency(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Ten
 
 
 def motion_evidence(saliency: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """How far motion tells that the mask of each frame is right.
+    """How far motion speaks for the mask of each frame.
 
-    Near 0 where nothing moves by itself, and where almost all that does is outside of the mask: of
+    Near 0 where nothing moves by itself, and where nearly all that does is outside of the mask: of
     a still object the graph makes the opposite of a few errors of the flow.
 
     Args:
@@ -85,15 +86,19 @@ def motion_evidence(saliency: torch.Tensor, masks: torch.Tensor) -> torch.Tensor
     Returns:
         [n] in [0, 1); 0 for a mask of nothing or of everything.
     """
-    salient, inside = saliency.flatten(1), (masks >= HARD_THRESHOLD).flatten(1)
-    own = (salient**2).sum(dim=1) / salient.sum(dim=1).clamp(min=1e-6)  # [n]
+    return torch.stack([_evidence_of(*frame) for frame in zip(saliency, masks, strict=True)])
+
+
+def _evidence_of(saliency: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Of one frame: [H, W], [H, W] -> []."""
+    mean_salient = (saliency**2).sum() / saliency.sum().clamp(min=1e-6)
+    inside = mask >= HARD_THRESHOLD
     mean_inside, mean_outside = (
-        (salient * where).sum(dim=1) / where.sum(dim=1).clamp(min=1) for where in (inside, ~inside)
+        (saliency * where).sum() / where.sum().clamp(min=1) for where in (inside, ~inside)
     )
     agreement = mean_inside / (mean_inside + mean_outside).clamp(min=1e-6)
-    agreement *= ~inside.all(dim=1)
-    moves = _saturating(own, EVIDENCE, EVIDENCE_POWER)
-    return moves * _saturating(agreement, AGREEMENT, EVIDENCE_POWER)
+    moves = _saturating(mean_salient, EVIDENCE, EVIDENCE_POWER)
+    return moves * _saturating(agreement * ~inside.all(), AGREEMENT, EVIDENCE_POWER)
 
 
 def _saturating(values: torch.Tensor, middle: torch.Tensor | float, power: int = 2) -> torch.Tensor:

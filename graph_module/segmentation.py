@@ -212,7 +212,8 @@ def segment_video(
 def _explained(
     video: torch.Tensor, masks: torch.Tensor, saliency: torch.Tensor | None, shrink: int = 1
 ) -> torch.Tensor:
-    """What colour and position explain of masks, along the edges; see `appearance_masks`."""
+    """What colour and position explain of masks, along the edges; without saliency all frames count
+    alike in it."""
     trust = None if saliency is None else motion_evidence(saliency, masks)
     return follow_edges(video, appearance_masks(video, masks, shrink=shrink, trust=trust))
 

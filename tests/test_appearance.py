@@ -63,9 +63,13 @@ def test_frames_whose_masks_cannot_be_trusted_learn_from_the_others():
 def test_trust_counts_by_its_ratio_alone():
     video, masks = red_square_on_green()
     expected = appearance_masks(video, masks)
-    for alike in (1.0, 2.0**-6):
-        found = appearance_masks(video, masks, trust=torch.full((N_FRAMES,), alike))
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    for trust in (torch.ones(N_FRAMES), torch.full((N_FRAMES,), 2.0**-20)):
+        torch.testing.assert_close(
+            appearance_masks(video, masks, trust=trust), expected, atol=1e-4, rtol=0
+        )
+    trust = torch.tensor([1.0, 1.0, 0.5, 1.0, 0.25, 0.0, 1.0])
+    found, other = (appearance_masks(video, masks, trust=t) for t in (trust, trust * 2.0**-20))
+    torch.testing.assert_close(found, other, atol=1e-4, rtol=0)
 
 
 def test_where_no_frame_can_be_trusted_all_count_alike():
@@ -84,7 +88,7 @@ def test_frames_that_cannot_be_trusted_are_as_if_they_were_left_out():
 
 
 def test_a_pause_longer_than_the_window_learns_from_before_and_after_it():
-    """Frames far from any other take it from the nearest ones that can be trusted."""
+    """A frame in it learns from the nearest ones that can be trusted, however far they are."""
     video, masks = red_square_on_green()
     still = 20 * [3]
     order = [0, 1, 2, *still, 4, 5, 6]
@@ -143,32 +147,38 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
 
 @pytest.mark.parametrize(
     ("trust", "idx", "distances"),
-    [((1, 1, 1, 1), 0, (0, 1, 2, 3)), ((1, 1, 0, 1, 1), 2, (-1.5, -0.5, 0.5, 1.5))],
+    [
+        ((1, 1, 1, 1), 0, (0, 1, 2, 3)),
+        ((1, 0.25, 0.5, 1), 0, (0, 1, 2, 3)),
+        ((1, 1, 0, 1, 1), 2, (-1.5, -0.5, 0.5, 1.5)),
+        ((0, 0, 1, 1, 1, 1), 0, (0.5, 1.5, 2.5, 3.5)),
+    ],
 )
 def test_near_frames_count_for_more(trust, idx, distances):
-    """The same frame with contradictory labels, twice each; those that count are e^(-k^2 / 2).
+    """The same frame with contradictory labels; those that count are e^(-k^2 / 2), times trust.
 
     A frame whose own labels cannot be trusted stands half way between those beside it.
     """
-    n_frames = len(trust)
+    n_frames, trust = len(trust), torch.tensor(trust).float()
     frame = red_square_on_green()[0][:1].expand(n_frames, -1, -1, -1)
     masks = torch.zeros(n_frames, HEIGHT, WIDTH)
-    masks[:2, 12:32, 15:39] = 1
-    found = appearance_masks(frame, masks, sigma=1.0, trust=torch.tensor(trust).float())[idx]
+    masks[: int(trust.nonzero()[0]) + 1, 12:32, 15:39] = 1  # up to the first that counts
+    found = appearance_masks(frame, masks, sigma=1.0, trust=trust)[idx]
     z = _fourier(frame[0])  # [H W, N_FOURIER]
     gaussian = torch.tensor([math.exp(-k * k / 2) for k in distances]).double()
+    weights = gaussian * trust[trust > 0]
+    weights *= gaussian.sum() / weights.sum()
     label = masks[0].flatten().double()
-    gram = gaussian.sum() * z.T @ z + torch.eye(N_FOURIER)
-    moments = gaussian[:2].sum() * z.T @ label - 0.5 * gaussian.sum() * z.sum(0)
+    gram = weights.sum() * z.T @ z + torch.eye(N_FOURIER)
+    moments = weights[0] * z.T @ label - 0.5 * weights.sum() * z.sum(0)
     value = z @ torch.linalg.solve(gram, moments) + 0.5
-    share = gaussian[:2].sum() / gaussian.sum()  # of the windows' labels that are object there
+    share = weights[0] / weights.sum()  # of the windows' labels that are object there
     object_mean = value[label == 1].mean()
     n_object, n_all = share * label.sum(), len(label)
     background_mean = (value.sum() - share * value[label == 1].sum()) / (n_all - n_object)
     cut = 0.25 + (object_mean + background_mean) / 4
     expected = (value + 0.5 - cut).clamp(0, 1).view(HEIGHT, WIDTH)
     torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
-    assert found[20, 20] > 0.45
 
 
 def _fourier(frame: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 A handful of sequences shows few of the ways in which a method can fail. Made of the same files:
 
-- pause-A, long-pause-A: the first frames of A, then the last of them again and again under a camera
-  that pans, so that flow no longer tells where the object is;
+- pause-A, long-pause-A: the first 16 frames of A, then the last of them 16 or 48 times more under a
+  camera that pans, so that flow no longer tells where the object is;
 - large-A-on-B, small-A-on-B: the object of A, larger or smaller, in front of B without its own.
   What B's object hid is taken from the other frames, by homographies between the backgrounds.
 """
@@ -148,7 +148,11 @@ def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotate
 
 
 def pause(frames: np.ndarray, masks: np.ndarray, n_still: int) -> Annotated:
-    """N_MOVING frames, then the last of them, under a camera that pans; see `Annotated`."""
+    """N_MOVING frames, then the last of them n_still times under a camera that pans.
+
+    Args:
+        frames, masks: see `Annotated`.
+    """
     height, width = masks.shape[1:]
     reach_y, reach_x = (max(round(PAN * side), 1) for side in (height, width))
     rng = np.random.default_rng(0)
