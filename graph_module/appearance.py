@@ -128,12 +128,12 @@ def appearance_masks(
         while n_read < end:
             read(n_read)
             n_read += 1
-        temporal_weights = masks.new_zeros(n_slots)
-        for other in range(first, end):
-            temporal_weights[other % n_slots] = temporal_weight(other - place, sigma)
-        trusted = temporal_weights.clone()
-        slots = torch.arange(first, end, device=trusted.device) % n_slots
-        trusted[slots] *= trust[first:end]
+        slots = torch.arange(first, end, device=masks.device) % n_slots
+        temporal_weights, trusted = masks.new_zeros(2, n_slots)
+        temporal_weights[slots] = masks.new_tensor(
+            [temporal_weight(other - place, sigma) for other in range(first, end)]
+        )
+        trusted[slots] = temporal_weights[slots] * trust[first:end]
         # In all as much as without it, for RIDGE does not change either.
         trusted *= temporal_weights.sum() / trusted.sum()
         weights, cut = _fit(_Moments(*(_weighted_sum(trusted, sums) for sums in window)))
