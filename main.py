@@ -42,8 +42,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--resume",
         action="store_true",
-        help="go on with a training in OUT_PATH that was interrupted, if its settings, frames and "
-        "pseudo-labels are the same; its state is saved once a minute at most",
+        help="go on with the training in OUT_PATH that was interrupted, of the same settings, "
+        "frames and pseudo-labels; its state is saved once a minute at most",
     )
     what.add_argument(
         "--predict_only",

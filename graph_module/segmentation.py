@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import re
 import sys
 import tempfile
 import time
@@ -49,6 +50,7 @@ FAST_TOLERANCE = 0.001
 # Enough for what appearance is learnt from.
 DRAFT_TOLERANCE = 0.001
 DRAFT_SHRINK = 2
+_ITERATION = re.compile(r"iter_-?\d+(_images)?")
 
 
 def segment_video(
@@ -72,7 +74,7 @@ def segment_video(
     Args:
         fwd_folder, bwd_folder: .flo files of the frames' own size.
         working_size: (H, W), pixels.
-        record: called with what will be written, when all input has been read.
+        record: called when all input has been read, with what an earlier run has left.
 
     Raises:
         InputError: a frame, flow file or feature map is missing or cannot be used.
@@ -119,10 +121,7 @@ def segment_video(
     to_save = settings.to_save_iterations
     if to_save is None:
         to_save = tuple(range(SEED_ITERATION, settings.n_iterations))
-    folders = [out_path / f"iter_{idx}" for idx in to_save]
-    # Other iterations that an earlier run saved go with it: they are not of these settings either.
-    folders += [path for path in out_path.glob("iter_*") if not path.name.endswith("_images")]
-    record([*folders, *(path.with_name(f"{path.name}_images") for path in folders)])
+    record([path for path in out_path.iterdir() if _ITERATION.fullmatch(path.name)])
     if feature_maps and not uses_maps:
         print("features_half_chain_size = -1: the maps of ike_features_paths are not used")
     elif has_masks and settings.appearance_passes:

@@ -131,9 +131,9 @@ def announce(
 
     Returns:
         What saves these as out_path/config.ini. To be called when all input has been read, so
-        that a command which fails leaves the record of an older result; and with the files and
-        folders that the run is going to write: older ones that were made with other settings are
-        removed, as an interrupted run must not leave them beside its own record.
+        that a command which fails leaves the record of an older result; and with the results that
+        are there: those made with other settings are removed, as they must not stand beside the
+        record of this run.
 
     Raises:
         InputError: see `check_saved_config`.
@@ -152,12 +152,12 @@ def announce(
     ]
     print(*notes, "", settings, sep="\n", flush=True)
 
-    def record(results: Iterable[Path]) -> None:
+    def record(earlier: Iterable[Path]) -> None:
         saved = out_path / "config.ini"
         if saved.exists() and not saved.read_text(encoding="utf-8", errors="replace").endswith(
             settings
         ):
-            for path in results:
+            for path in earlier:
                 remove(path)
         save_config(config, out_path, notes, without)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,36 +67,50 @@ def _expected_state(base_channels: int) -> dict[str, torch.Tensor]:
         return UNet(base_channels).state_dict()
 
 
-def save_training(path: Path, training: Training, data_mark: int) -> None:
+def save_training(
+    path: Path, training: Training, data_mark: int, settings: Mapping[str, object]
+) -> None:
     """Save what `load_training` needs to go on after the last finished epoch."""
-    _save(path, {**training.state(), "data": data_mark})
+    _save(path, {**training.state(), "data": data_mark, "settings": _words(settings)})
 
 
-def load_training(path: Path, training: Training, data_mark: int) -> bool:
-    """Go on from ``path``; False where there is nothing to go on from.
+def load_training(
+    path: Path, training: Training, data_mark: int, settings: Mapping[str, object]
+) -> None:
+    """Go on from ``path``.
 
     Args:
-        training: just made, with the settings of the one that was saved.
-        data_mark: see `mark_of_data`; a training on other data is not gone on with.
+        training: just made, of these ``settings``.
+        data_mark: see `mark_of_data`.
 
     Raises:
-        InputError: the file is damaged.
+        InputError: the file is damaged, or of a training with other settings or on other data.
     """
-    if not path.exists():
-        return False
     remedy = "delete it, or leave out --resume"
+    anew = "leave out --resume to train from the start"
     state = load_tensors(path, remedy)
+    held = state if isinstance(state, dict) else {}
+    before, now = held.get("settings"), _words(settings)
+    if not isinstance(before, dict) or not isinstance(held.get("data"), int):
+        raise InputError(f"{path}: is not the state of a training; {remedy}")
+    for name in now | before:
+        if now.get(name) != before.get(name):
+            raise InputError(
+                f"{path}: is of a training with {name} = {before.get(name)}, now it is "
+                f"{now.get(name)}; {anew}"
+            )
+    if held["data"] != data_mark:
+        raise InputError(f"{path}: is of a training on other frames or pseudo-labels; {anew}")
     try:
-        if not isinstance(state, dict) or not isinstance(state["data"], int):
-            raise TypeError("not what save_training saves")
-        if state["data"] != data_mark:
-            return False
-        training.load_state(state)
+        training.load_state(held)
     except Exception as error:  # what load_state_dict raises depends on what it is given
         if memory_is_full(error):
             raise
         raise InputError(f"{path}: is not the state of a training; {remedy}") from error
-    return True
+
+
+def _words(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in settings.items()}
 
 
 def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:

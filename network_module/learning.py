@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -38,6 +39,7 @@ from network_module.unet import UNet, seeded_unet, start_from_prior
 
 # The state of a training, twice the size of a checkpoint, is saved this often at most.
 SECONDS_BETWEEN_STATES = 60.0
+_EPOCH = re.compile(r"epoch_\d+(\.pth)?")
 
 
 def learn_video(
@@ -64,12 +66,13 @@ def learn_video(
     Args:
         pseudo_gt_path: folder of soft masks, one a frame, of the working size.
         working_size: (height, width), pixels.
-        resume: go on with a training of the same settings and data that was interrupted.
-        record: called with what will be written, when all input has been read.
+        resume: go on with the training in ``out_path`` that was interrupted, if there is one.
+        record: called when all input has been read, with what an earlier run has left.
 
     Raises:
-        InputError: a frame, pseudo-label or pretrained encoder cannot be used, or training
-            diverged; nothing is saved from an epoch with an output that is not finite.
+        InputError: a frame, pseudo-label or pretrained encoder cannot be used; a training to be
+            resumed had other settings or data; or training diverged, and nothing is saved from an
+            epoch with an output that is not finite.
     """
     height, width = working_size
     n_epochs, batch_size = settings.n_epochs, settings.batch_size
@@ -98,15 +101,6 @@ def learn_video(
             "(half_size_share); an epoch of these is saved, but its masks will not be good",
             file=sys.stderr,
         )
-    names = [f"epoch_{epoch:05d}" for epoch in to_save]
-    state_path = out_path / "models" / "training.pth"
-    record(
-        [out_path / folder / name for folder in ("results_pt", "results_images") for name in names]
-        + [out_path / "models" / f"{name}.pth" for name in names]
-        + [state_path]
-    )
-
-    print(f"convolutions in {'bfloat16' if half else 'float32'}")
     training = Training(
         model,
         video,
@@ -125,18 +119,24 @@ def learn_video(
         light=settings.light,
         weight_average=settings.weight_average,
     )
+    state_path = out_path / "models" / "training.pth"
     data_mark = mark_of_data(video, soft_masks)
-    if not resume:
-        state_path.unlink(missing_ok=True)
-    elif load_training(state_path, training, data_mark):
+    all_settings = {"working_h": height, "working_w": width, **vars(settings)}
+    if resume and state_path.exists():
+        load_training(state_path, training, data_mark, all_settings)
         if training.epoch >= n_epochs:  # a run of these settings saves none of its last epoch
             raise InputError(
                 f"{state_path}: is of epoch {training.epoch}, but n_epochs = {n_epochs}; delete "
                 "it, or leave out --resume"
             )
+        record([])  # what is there is this training's
         print(f"going on after epoch {training.epoch}")
     else:
-        print("nothing to go on with: training from the start")
+        if resume:
+            print("nothing to go on with: training from the start")
+        record([*_saved_epochs(out_path), state_path])
+        state_path.unlink(missing_ok=True)
+    print(f"convolutions in {'bfloat16' if half else 'float32'}")
     saved_at = time.monotonic()
     with (
         step_log(
@@ -174,9 +174,20 @@ def learn_video(
             log(epoch, *loss)
             print(report, flush=True)
             if epoch < n_epochs and time.monotonic() - saved_at >= SECONDS_BETWEEN_STATES:
-                save_training(state_path, training, data_mark)
+                save_training(state_path, training, data_mark, all_settings)
                 saved_at = time.monotonic()
     state_path.unlink(missing_ok=True)
+
+
+def _saved_epochs(out_path: Path) -> list[Path]:
+    """What there is of any epoch in the out_path of a training."""
+    folders = [out_path / name for name in ("models", "results_pt", "results_images")]
+    return [
+        path
+        for folder in folders
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if _EPOCH.fullmatch(path.name)
+    ]
 
 
 def apply_checkpoint(
@@ -196,8 +207,13 @@ def apply_checkpoint(
         working_size, record: see `learn_video`.
 
     Raises:
-        InputError: a frame or the checkpoint cannot be used.
+        InputError: a frame or the checkpoint cannot be used, or a training is in ``out_path``.
     """
+    if any(_EPOCH.fullmatch(path.name) for path in (out_path / "models").glob("*.pth")):
+        raise InputError(
+            f"out_path {out_path}: holds a training, whose record would be replaced; give "
+            "--predict_only an out_path of its own"
+        )
     model, epoch = load_checkpoint(checkpoint)
     half = use_half(settings.mixed_precision, device)
     size = _network_size(model, frames.count, working_size, settings.batch_size, half, device)

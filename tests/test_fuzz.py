@@ -394,6 +394,9 @@ def test_network_checkpoint(tmp_path):
     fuzz(".pth of the network", path, [whole], read_network)
 
 
+SETTINGS = {"seed": 0, "flips": True}
+
+
 def new_training() -> Training:
     frames = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     return Training(
@@ -410,16 +413,16 @@ def new_training() -> Training:
 
 def read_training(path: Path) -> None:
     training = new_training()
-    if load_training(path, training, 7):
-        assert isinstance(training.epoch, int) and training.epoch >= 1
-        training.run_epoch()
+    load_training(path, training, 7, SETTINGS)
+    assert isinstance(training.epoch, int) and training.epoch >= 1
+    training.run_epoch()
 
 
 def test_state_of_a_training(tmp_path):
     path = tmp_path / "training.pth"
     training = new_training()
     training.run_epoch()
-    save_training(path, training, 7)
+    save_training(path, training, 7, SETTINGS)
     whole = path.read_bytes()
     for data in as_records(whole):
         path.write_bytes(data)
@@ -484,7 +487,7 @@ def test_a_tensor_that_is_not_plain(tmp_path, odd, raft_files):
 
     training = new_training()
     training.run_epoch()
-    save_training(path, training, 7)
+    save_training(path, training, 7, SETTINGS)
     state = torch.load(path, weights_only=True)
     for place, key in (
         (state["model"], "weight"),

@@ -443,6 +443,23 @@ def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, fl
     assert again == first
 
 
+def test_iterations_of_other_settings_do_not_stay_beside_the_new_ones(
+    monkeypatch, video, flags, project_config_text
+):
+    """Or one of them would be taken for the result; what is the user's own stays."""
+    run(monkeypatch, *as_list(flags))
+    out = video / "out"
+    (out / "iter_2").rename(out / "iter_2_sigma4")
+    (out / "iter_notes.txt").write_text("mine")
+    config = config_with(
+        project_config_text, video, sigma=3, n_iterations=2, to_save_iterations=1, refinement="no"
+    )
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    assert sorted(path.name for path in out.glob("iter*")) == [
+        *("iter_1", "iter_1_images", "iter_2_sigma4", "iter_notes.txt"),
+    ]
+
+
 def test_a_result_can_be_the_next_feature(monkeypatch, video, flags, project_config_text):
     run(monkeypatch, *as_list(flags))
     text = project_config_text + "\n"

@@ -765,19 +765,68 @@ def test_a_resumed_training_ends_with_the_same_weights(workplace, interrupted, c
     assert not (workplace.out / "models" / "training.pth").exists()
 
 
-@pytest.mark.parametrize("change", ["settings", "masks", "no --resume"])
+def test_a_training_is_gone_on_with_on_another_device_name(workplace, interrupted, capsys):
+    """What was calculated is the same training's; its saved masks stay as well."""
+    first = workplace.out / "results_pt" / "epoch_00001" / "00000.pt"
+    before = first.read_bytes(), first.stat().st_mtime_ns
+    saved = workplace.out / "config.ini"
+    saved.write_text(saved.read_text().replace("device = cpu", "device = auto"))
+    workplace.run("--resume")
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert (first.read_bytes(), first.stat().st_mtime_ns) == before
+    assert weights_and_log(workplace.out)[1] == interrupted[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(learning_rate=0.02), r"of a training with learning_rate = 0\.\d+, now it is 0\.02;"),
+        ("size", r"of a training with working_h = 32, now it is 16;"),
+        ("masks", r"of a training on other frames or pseudo-labels;"),
+    ],
+)
 def test_a_training_of_other_settings_or_data_is_not_gone_on_with(
-    workplace, interrupted, capsys, change
+    workplace, interrupted, change, message
 ):
-    if change == "settings":
-        workplace.configure(learning_rate=0.02)
     if change == "masks":
         torch.save(torch.zeros(32, 48, 1), workplace.masks / "00000.pt")
-    workplace.run(*([] if change == "no --resume" else ["--resume"]))
-    assert "going on" not in capsys.readouterr().out
-    _, log = weights_and_log(workplace.out)
-    assert [row[0] for row in log] == ["epoch", "1", "2", "3"]
-    assert (log == interrupted[1]) == (change == "no --resume")
+    elif change == "size":
+        workplace.config.write_text(workplace.config.read_text().replace("h = 32", "h = 16"))
+        for path in workplace.masks.iterdir():
+            torch.save(torch.zeros(16, 48, 1), path)
+    else:
+        workplace.configure(**change)
+    before = {path: path.stat().st_mtime_ns for path in sorted(workplace.out.rglob("*"))}
+    with pytest.raises(InputError, match=rf"training\.pth: is {message} leave out --resume to"):
+        workplace.run("--resume")
+    assert {path: path.stat().st_mtime_ns for path in sorted(workplace.out.rglob("*"))} == before
+
+
+def test_without_resume_or_a_state_training_starts_anew(workplace, interrupted, capsys):
+    workplace.run()
+    assert weights_and_log(workplace.out)[1] == interrupted[1]
+    workplace.run("--resume")  # it is done: there is no state
+    said = capsys.readouterr().out
+    assert "going on" not in said
+    assert "nothing to go on with: training from the start" in said
+    assert weights_and_log(workplace.out)[1] == interrupted[1]
+
+
+def test_epochs_of_other_settings_do_not_stay_beside_the_new_ones(workplace):
+    """Or the last of them would be taken for the result; what is the user's own stays."""
+    workplace.configure(n_epochs=3, to_save_epochs="")
+    workplace.run()
+    own = workplace.out / "models" / "epoch_00003_best.pth"
+    own.write_bytes(b"mine")
+    workplace.configure(n_epochs=2, to_save_epochs="", learning_rate=0.02)
+    workplace.run()
+    names = ["epoch_00001", "epoch_00002"]
+    assert file_names(workplace.out / "models") == [
+        *(f"{name}.pth" for name in names),
+        own.name,
+    ]
+    for folder in ("results_pt", "results_images"):
+        assert sorted(path.name for path in (workplace.out / folder).iterdir()) == names
 
 
 def test_a_damaged_state_is_named(workplace, interrupted):
@@ -835,3 +884,12 @@ def test_predict_only_refuses_what_is_no_checkpoint(workplace):
         with pytest.raises(InputError, match=message):
             workplace.run(f"--predict_only={name}")
     assert not (workplace.out / "config.ini").exists()
+
+
+def test_predict_only_refuses_the_out_path_of_a_training(workplace):
+    """Its config.ini would say of the training what is true of the prediction."""
+    workplace.run()
+    record = (workplace.out / "config.ini").read_bytes()
+    with pytest.raises(InputError, match=r"holds a training.*an out_path of its own"):
+        workplace.run(f"--predict_only={workplace.out / 'models' / 'epoch_00003.pth'}")
+    assert (workplace.out / "config.ini").read_bytes() == record
