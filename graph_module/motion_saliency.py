@@ -117,7 +117,7 @@ def _less_at_edges(height: int, width: int) -> torch.Tensor:
 
 def _saliency_of(flow: torch.Tensor) -> torch.Tensor:
     """r^2 / (r^2 + t^2) of one flow field; [2, H, W] -> [H, W]."""
-    dominant = dominant_motion(flow[None])[0]
+    dominant = dominant_motion(flow)
     residual = flow - dominant
     length = residual.norm(dim=0)  # [H, W]
     dominant_length = torch.hypot(dominant.norm(dim=0), PARALLAX_SHARE * length)
@@ -141,12 +141,12 @@ def dominant_motion(flow: torch.Tensor) -> torch.Tensor:
     median residual on the frame's border; the first half of the fits sees the border only.
 
     Args:
-        flow: [m, 2, H, W], pixels.
+        flow: [2, H, W], pixels.
 
     Returns:
-        [m, 2, H, W], channels (u, v) in pixels.
+        [2, H, W], channels (u, v) in pixels.
     """
-    height, width = flow.shape[2:]
+    height, width = flow.shape[1:]
     grid_y = torch.linspace(-1, 1, height, dtype=torch.float64, device=flow.device)
     grid_x = torch.linspace(-1, 1, width, dtype=torch.float64, device=flow.device)
     y, x = torch.meshgrid(grid_y, grid_x, indexing="ij")
@@ -155,21 +155,21 @@ def dominant_motion(flow: torch.Tensor) -> torch.Tensor:
     step = max(min(height // N_ROWS, width), 1)  # a frame may be narrower than the grid is coarse
     sample = slice(step // 2, None, step)
     design = basis[sample, sample].flatten(0, 1)  # [K, 6]
-    target = flow[:, :, sample, sample].flatten(2).transpose(1, 2).double()  # [m, K, 2]
+    target = flow[:, sample, sample].flatten(1).T.double()  # [K, 2]
     reach = max(round(BORDER * height), 1)
     border = torch.ones(height, width, dtype=torch.bool, device=flow.device)
     border[reach:-reach, reach:-reach] = False
     on_border = border[sample, sample].flatten()  # [K]
+    on_border_indices = on_border.nonzero()[:, 0]  # once, for a GPU would be waited for
 
-    weights = on_border.double().expand(len(flow), -1)  # [m, K]
+    weights = on_border.double()  # [K]
     tiny = 1e-6 * torch.eye(6).to(design)
     for fit in range(N_FITS):
-        weighted = design * weights.unsqueeze(-1)  # [m, K, 6]
-        gram = weighted.transpose(1, 2) @ design + tiny
-        motion = torch.linalg.solve(gram, weighted.transpose(1, 2) @ target)  # [m, 6, 2]
-        residual = (target - design @ motion).norm(dim=-1)  # [m, K]
-        scale = 1.5 * residual[:, on_border].median(dim=1, keepdim=True).values.clamp(min=0.02)
+        weighted = design * weights[:, None]  # [K, 6]
+        motion = torch.linalg.solve(weighted.T @ design + tiny, weighted.T @ target)  # [6, 2]
+        residual = (target - design @ motion).norm(dim=1)  # [K]
+        scale = 1.5 * residual[on_border_indices].median().clamp(min=0.02)
         weights = 1 / (1 + (residual / scale) ** 2) ** 2
         if fit < N_FITS // 2:
             weights *= on_border
-    return (basis.float() @ motion.float().unsqueeze(1)).permute(0, 3, 1, 2)  # [m, 2, H, W]
+    return (basis.float() @ motion.float()).permute(2, 0, 1)  # [2, H, W]

@@ -104,7 +104,7 @@ class Training:
             InputError: the loss is not finite.
         """
         self.epoch += 1
-        sums = torch.zeros(2)
+        sums = torch.zeros(2, device=self._device)
         first_pass = (self.epoch - 1) * self._passes_per_epoch
         batches = [
             batch
@@ -135,15 +135,16 @@ class Training:
             else:
                 terms = cross_entropy(logits, labels), dice(logits, masks)
             losses = torch.stack(terms)
-            if not torch.isfinite(losses).all():
-                raise diverged(self.epoch, self._learning_rate)
             self._optimiser.zero_grad()
             losses.sum().backward()
             self._optimiser.step()
             if self._mean is not None:
                 self._mean.update_parameters(self._model)
-            sums += len(batch) * losses.detach().cpu()
-        means = sums / (self._passes_per_epoch * len(self._frames))
+            sums += len(batch) * losses.detach()
+        # At the end of the epoch only: a GPU would be waited for in each step.
+        means = sums.cpu() / (self._passes_per_epoch * len(self._frames))
+        if not torch.isfinite(means).all():
+            raise diverged(self.epoch, self._learning_rate)
         return EpochLoss(float(means.sum()), float(means[0]), float(means[1]))
 
     def _decayed(self, n_passes_done: float) -> float:
