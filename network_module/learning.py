@@ -39,6 +39,8 @@ from network_module.unet import UNet, seeded_unet, start_from_prior
 
 # The state of a training, twice the size of a checkpoint, is saved this often at most.
 SECONDS_BETWEEN_STATES = 60.0
+# Networks that learnt from less had worse masks; see docs/quality.md.
+LEAST_HALF_SIZE = 96  # pixels
 _EPOCH = re.compile(r"epoch_\d+(\.pth)?")
 
 
@@ -94,6 +96,12 @@ def learn_video(
         start_from_prior(model, hard_labels(soft_masks).mean().item())
     n_passes = n_epochs * settings.passes_per_epoch
     half_size_passes = math.floor(settings.half_size_share * n_passes + 1e-9)
+    if half_size_passes and min(working_size) < 2 * LEAST_HALF_SIZE:
+        half_size_passes = 0
+        print(
+            f"half_size_share is not used: half of {height} x {width} is less than "
+            f"{LEAST_HALF_SIZE} pixels, too little to learn from"
+        )
     half_size_epochs = half_size_passes // settings.passes_per_epoch
     if min(to_save) <= half_size_epochs:
         print(

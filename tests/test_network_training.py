@@ -337,12 +337,17 @@ def test_the_last_passes_learn_at_full_size():
 
 
 @pytest.mark.parametrize(
-    ("share", "n_epochs", "passes_per_epoch", "expected"),
-    [(0, 5, 1, 0), (0.8, 5, 1, 4), (0.8, 1, 1, 0), (0.29, 100, 1, 29), (0.9, 5, 8, 36)],
+    ("share", "n_epochs", "passes_per_epoch", "least", "expected"),
+    [
+        *((0, 5, 1, 16, 0), (0.8, 5, 1, 16, 4), (0.8, 1, 1, 16, 0)),
+        *((0.29, 100, 1, 16, 29), (0.9, 5, 8, 16, 36), (0.9, 5, 8, 17, 0)),
+    ],
 )
 def test_the_commands_settings_reach_the_training(
-    share, n_epochs, passes_per_epoch, expected, workplace, monkeypatch, capsys
+    share, n_epochs, passes_per_epoch, least, expected, workplace, monkeypatch, capsys
 ):
+    """Of 32 x 48; half of it is left out where that is less than ``least``."""
+    monkeypatch.setattr(learning, "LEAST_HALF_SIZE", least)
     found = {}
 
     def spy(model, *_, half_size_passes, **settings):
@@ -358,8 +363,9 @@ def test_the_commands_settings_reach_the_training(
         workplace.run()
     assert found["half_size_passes"] == expected
     n_half_size_epochs = expected // passes_per_epoch
-    said = f"up to epoch {n_half_size_epochs} the network" in capsys.readouterr().err
-    assert said == (n_half_size_epochs >= 1)
+    printed, warned = capsys.readouterr()
+    assert (f"up to epoch {n_half_size_epochs} the network" in warned) == (n_half_size_epochs >= 1)
+    assert ("half_size_share is not used: half of 32 x 48" in printed) == (least == 17)
     masks = read_pseudo_labels(workplace.masks, 4, 32, 48)
     logit = math.log((masks >= 0.5).sum() / (masks < 0.5).sum())
     assert found["bias"] == pytest.approx([-logit / 2, logit / 2], abs=1e-4)
@@ -585,8 +591,7 @@ def test_files_of_the_saved_epochs(workplace, capsys):
 
 
 def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
-    # At half of this size there is nothing to learn, and all masks are 0.
-    settings = dict(n_epochs=1, to_save_epochs="", half_size_share=0)
+    settings = dict(n_epochs=1, to_save_epochs="")
     workplace.configure(**settings)
     workplace.run()
     first = workplace.out / "results_pt" / "epoch_00001"
