@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from torchvision.models.optical_flow import (
 )
 
 from ike_data.errors import InputError
+from ike_data.published_weights import published_weights
 from ike_data.tensor_files import is_plain, load_tensors
 
 # From the authors' names to torchvision's, applied in this order; torchvision's own names match
@@ -56,7 +56,12 @@ def load_raft(path: Path | None, small: bool) -> RAFT:
         InputError: the file is missing, cannot be loaded safely, is not RAFT's or of the other
             size, or the published weights cannot be downloaded.
     """
-    path = path or published_weights(small)
+    if path is None:
+        url = (Raft_Small_Weights if small else Raft_Large_Weights).C_T_V1.value.url
+        path = published_weights(
+            url,
+            "give a RAFT checkpoint with --models, or use --method dis, which needs none",
+        )
     weights = translate_names(_read_checkpoint(path))
     model = raft_small() if small else raft_large()
     _check_weights(path, weights, model, small)
@@ -74,30 +79,6 @@ def translate_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
             name = re.sub(pattern, replacement, name)
         translated[name] = tensor
     return translated
-
-
-def published_weights(small: bool) -> Path:
-    """torchvision's published weights in torch.hub's cache; downloaded if they are not there.
-
-    Raises:
-        InputError: they cannot be downloaded.
-    """
-    url = (Raft_Small_Weights if small else Raft_Large_Weights).C_T_V1.value.url
-    name = url.rsplit("/", 1)[1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / name
-    if not path.exists():
-        print(f"downloading {url} to {path}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sha256_start = Path(name).stem.rsplit("-", 1)[1]
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start)
-        except (OSError, http.client.HTTPException, RuntimeError) as error:
-            # A RuntimeError is a wrong hash; URLError is an OSError.
-            raise InputError(
-                f"{url}: cannot be downloaded ({error}); put that file at {path}, or give a "
-                "RAFT checkpoint with --models, or use --method dis, which needs none"
-            ) from error
-    return path
 
 
 def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:

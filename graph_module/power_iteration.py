@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import torch
 
-from ike_data.cores import at_once, map_on_cores
 from graph_module.features import features_as_float
 from graph_module.motion_matrix import propagate
 from graph_module.normalisation import min_max_, min_max_each_
 from graph_module.regression import factor_gram, gram_matrix, project, project_levels
 from graph_module.space_time_graph import SpaceTimeGraph
+from ike_data.cores import at_once, map_on_cores
 
 # The most that the features of the frames which are projected together may take as float32.
 CHUNK_BYTES = 1 << 29

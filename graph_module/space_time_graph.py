@@ -9,7 +9,6 @@ import torch
 from tqdm import tqdm
 
 from graph_module.chains import ChainStep, follow_chains
-from ike_data.cores import map_on_cores
 from graph_module.features import (
     LEVELS,
     N_DIRECTION_BLOCKS,
@@ -20,6 +19,7 @@ from graph_module.features import (
     write_ike_features,
 )
 from graph_module.motion_matrix import MotionMatrix, empty_arrivals, link_cells
+from ike_data.cores import map_on_cores
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ike_data.atomic import atomic_folder
 from ike_data.cores import map_on_cores
 from ike_data.errors import InputError
-from ike_data.tensor_files import is_plain, load_tensors, save_tensors
+from ike_data.tensor_files import load_tensor, save_tensors
 
 HARD_THRESHOLD = 0.5  # where soft masks are cut into labels
 
@@ -142,18 +142,11 @@ def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> tor
 
 
 def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tensor:
-    frame_map = load_tensors(
+    frame_map = load_tensor(
         path,
         f"the video has {n_frames} frames, so its folder needs {mask_name(0)} to "
         f"{mask_name(n_frames - 1)}, a tensor [{height}, {width}, 1] each",
     )
-    if not isinstance(frame_map, torch.Tensor):
-        raise InputError(
-            f"{path}: holds a {type(frame_map).__name__}; it must hold one tensor "
-            f"[{height}, {width}, 1]"
-        )
-    if not is_plain(frame_map):
-        raise InputError(f"{path}: is not a dense real tensor; save it as float32")
     if frame_map.ndim == 2:
         frame_map = frame_map.unsqueeze(-1)
     if frame_map.ndim != 3 or frame_map.shape[:2] != (height, width):
@@ -161,7 +154,7 @@ def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tenso
             f"{path}: has shape {list(frame_map.shape)}, expected [{height}, {width}, channels] "
             "(working_h and working_w of config.ini); make both the same"
         )
-    frame_map = frame_map.detach().to(torch.float32)
+    frame_map = frame_map.to(torch.float32)
     if not torch.isfinite(frame_map).all():
         raise InputError(f"{path}: has values that are NaN or infinite; make it again")
     return frame_map

@@ -62,6 +62,20 @@ def load_tensors(path: Path, remedy: str) -> Any:
         ) from error
 
 
+def load_tensor(path: Path, remedy: str) -> torch.Tensor:
+    """The tensor, dense and of real numbers, that `load_tensors` reads from ``path``.
+
+    Raises:
+        InputError: as `load_tensors`, or it holds something else.
+    """
+    value = load_tensors(path, remedy)
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{path}: holds a {type(value).__name__}, not one tensor; {remedy}")
+    if not is_plain(value):
+        raise InputError(f"{path}: is not a dense real tensor; save it as float32")
+    return value.detach()
+
+
 def is_plain(value: object) -> bool:
     """Whether ``value`` is a dense tensor of real numbers, and the file held each of them.
 

@@ -22,7 +22,6 @@ from feature_networks import (
     normalised,
     object_probability,
     principal_components,
-    published_weights,
     scaled,
 )
 from small_run import N_FRAMES, WORKING, frame, make_run, make_video
@@ -380,7 +379,6 @@ def test_published_weights_put_in_their_place(monkeypatch, place, tmp_path):
     path = tmp_path / "hub" / "checkpoints" / name
     path.parent.mkdir(parents=True)
     path.write_bytes((place / "resnet18.pth").read_bytes())
-    assert published_weights("resnet18") == path
     loaded = load_network("resnet18", None).state_dict()
     torch.testing.assert_close(loaded["conv1.weight"], read_weights(path)["conv1.weight"])
     path.write_bytes(b"cut off")

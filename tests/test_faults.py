@@ -18,17 +18,17 @@ from pathlib import Path
 import av
 import evaluate
 import export_masks
-import extract_optical_flow
-import main as network
 import numpy as np
 import pytest
-import run_graph_module as graph
 import torch
 import visualize
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
 from test_run_video import ROOT
 
+import extract_optical_flow
+import main as network
+import run_graph_module as graph
 from ike_data.atomic import atomic_file, atomic_folder, remove_leftovers
 from ike_data.claim import claim, claimed
 from ike_data.command_line import run_command

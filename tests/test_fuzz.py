@@ -24,9 +24,9 @@ from typing import Any
 
 import av
 import feature_networks
+import mask_folder
 import numpy as np
 import pytest
-import result_masks
 import stages
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -340,7 +340,7 @@ def read_a_mask(path: Path) -> None:
 
 
 def read_a_mask_to_show(path: Path) -> None:
-    mask = result_masks.read_soft_mask(path, 2 * H, 3 * W)
+    mask = mask_folder.read_soft_mask(path, 2 * H, 3 * W)
     assert mask.shape == (2 * H, 3 * W) and mask.dtype == np.float32
     assert mask.min() >= 0 and mask.max() <= 1
 
@@ -666,12 +666,12 @@ def test_images(tmp_path, suffix):
 
 
 def read_an_annotation(path: Path) -> None:
-    annotation = result_masks.read_annotation(path)
+    annotation = mask_folder.read_annotation(path)
     assert annotation.dtype == bool and annotation.ndim == 2
 
 
 def read_a_grey_mask(path: Path) -> None:
-    mask = result_masks.read_soft_mask(path, 24, 20)
+    mask = mask_folder.read_soft_mask(path, 24, 20)
     assert mask.shape == (24, 20) and mask.min() >= 0 and mask.max() <= 1
 
 

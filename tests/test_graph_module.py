@@ -12,8 +12,8 @@ from PIL import Image
 
 import run_graph_module
 from graph_module import motion_matrix, segmentation
-from graph_module.appearance import appearance_masks
 from graph_module import power_iteration as power_iteration_module
+from graph_module.appearance import appearance_masks
 from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
 from graph_module.features import ike_range

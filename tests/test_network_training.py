@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import configparser
 import copy
-import math
 import csv
+import math
 import os
 import re
 import shutil
@@ -24,10 +24,10 @@ from ike_data.errors import InputError
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
 from ike_data.working_frames import read_working_frames
+from network_module import learning, precision
 from network_module.augmentation import change_light, flip_some
 from network_module.dataset import read_pseudo_labels, shuffled_batches
 from network_module.losses import cross_entropy, dice
-from network_module import learning, precision
 from network_module.precision import use_half
 from network_module.prediction import predict as predict_batches
 from network_module.training import EpochLoss, Training

@@ -137,7 +137,7 @@ BAD_CONTENT = {
     ),
     "below 0": (torch.linspace(-0.25, 1, H * W).view(H, W, 1), "has values from -0.25 to 1;"),
     "0 to 255": (torch.full((H, W, 1), 255, dtype=torch.uint8), "has values from 255 to 255;"),
-    "list": ([torch.zeros(H, W, 1)], "holds a list; it must hold one tensor [4, 6, 1]"),
+    "list": ([torch.zeros(H, W, 1)], "holds a list, not one tensor; the video has 3 frames"),
     "dict": ({"mask": torch.zeros(H, W, 1)}, "holds a dict"),
     "None": (None, "holds a NoneType"),
     "sparse": (torch.zeros(H, W, 1).to_sparse(), "is not a dense real tensor; save it as float32"),

@@ -18,6 +18,7 @@ import small_run
 import torch
 import visualize
 from inputs import open_video
+from mask_folder import masks_of_video
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
 from stages import (
@@ -25,7 +26,6 @@ from stages import (
     find_all_stages,
     find_flow,
     find_stages,
-    mask_files,
     read_log,
     read_settings,
 )
@@ -156,7 +156,8 @@ def test_nothing_found_says_what_was_expected(tmp_path, name):
     ("names", "message"),
     [
         (["00000.pt", "00001.pt"], "holds 2 masks, 00000.pt to 00001.pt; the video has 3 frames"),
-        (["00000.pt", "00001.pt", "00003.pt"], "without a gap"),
+        (["00000.pt", "00001.pt", "00003.pt"], "frame 2 is missing"),
+        ([], "holds no mask"),
         (["00000.pt", "00001.png", "00002.pt"], "both .pt and .png"),
     ],
 )
@@ -164,7 +165,7 @@ def test_masks_that_do_not_fit_the_frames(tmp_path, names, message):
     for name in names:
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=message):
-        mask_files(tmp_path, 3)
+        masks_of_video(tmp_path, 3)
 
 
 def test_settings_and_logs(run, tmp_path):

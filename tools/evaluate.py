@@ -13,9 +13,8 @@ import argparse
 import itertools
 from pathlib import Path
 
-import numpy as np
 from davis_metrics import boundary_measure, region_similarity
-from PIL import Image
+from mask_folder import write_hard_mask
 from result_masks import (
     AnnotatedSequence,
     annotated_sequences,
@@ -192,9 +191,7 @@ def export_masks(sequence: AnnotatedSequence, threshold: float, folder: Path) ->
     with atomic_folder(folder) as partial:
         for idx in _frames_bar(sequence, range(len(sequence)), "hard masks"):
             mask = harden(sequence.read(idx)[0], threshold)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(
-                partial / sequence.annotation_files[idx].name
-            )
+            write_hard_mask(partial / sequence.annotation_files[idx].name, mask)
 
 
 def _frames_bar(sequence: AnnotatedSequence, frames: range, what: str) -> tqdm[int]:

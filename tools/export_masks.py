@@ -14,9 +14,7 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from result_masks import read_soft_mask
-from stages import mask_files
+from mask_folder import masks_of_video, read_soft_mask, write_hard_mask
 from thresholds import OTSU, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
@@ -53,7 +51,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     frames = open_frames(args.frames)
-    files = mask_files(args.results, frames.count)
+    files = masks_of_video(args.results, frames.count)
 
     def soft_mask(path: Path) -> np.ndarray:
         return read_soft_mask(path, frames.height, frames.width)
@@ -66,7 +64,7 @@ def main() -> None:
     with atomic_folder(args.out) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
             mask = harden(soft_mask(path), threshold)
-            Image.fromarray(mask.astype(np.uint8) * 255).save(partial / mask_name(idx, ".png"))
+            write_hard_mask(partial / mask_name(idx, ".png"), mask)
     print(f"{len(files)} hard masks (soft mask >= {threshold:g}) written to {args.out}")
 
 

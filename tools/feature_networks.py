@@ -6,7 +6,6 @@ principal components of a layer's features over the video.
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.functional import normalize
 
 from ike_data.errors import InputError
+from ike_data.published_weights import published_weights
 from ike_data.tensor_files import is_plain, load_tensors
 
 SEGMENTATION = tuple(models.list_models(module=models.segmentation))
@@ -46,7 +46,9 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
             published weights cannot be downloaded.
     """
     if path is None:
-        path, otherwise = published_weights(name), "or delete it, and it is downloaded again"
+        url = models.get_model_weights(name).DEFAULT.url
+        path = published_weights(url, "give weights of your own with --weights")
+        otherwise = "or delete it, and it is downloaded again"
     else:
         otherwise = "or leave out --weights for torchvision's published ones"
     remedy = (
@@ -69,29 +71,6 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
     # float16 weights become float32. The network's own counts of batches stay.
     network.load_state_dict({**network.state_dict(), **weights}, strict=True)
     return network.eval()
-
-
-def published_weights(name: str) -> Path:
-    """torchvision's published weights of ``name`` in torch.hub's cache; downloaded if not there.
-
-    Raises:
-        InputError: they cannot be downloaded.
-    """
-    url = models.get_model_weights(name).DEFAULT.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    if not path.exists():
-        print(f"downloading {url} to {path}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sha256_start = path.stem.rsplit("-", 1)[1]
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=sha256_start)
-        except (OSError, http.client.HTTPException, RuntimeError) as error:
-            # A RuntimeError is a wrong hash; URLError is an OSError.
-            raise InputError(
-                f"{url}: cannot be downloaded ({error}); put that file at {path}, or give weights "
-                "of your own with --weights"
-            ) from error
-    return path
 
 
 def _read_weights(path: Path, remedy: str) -> dict[str, torch.Tensor]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import project_root  # noqa: F401
-from stages import Stage, find_all_stages, find_flow, mask_files, stages_without_masks
+from mask_folder import masks_of_video
+from stages import Stage, find_all_stages, find_flow, stages_without_masks
 
 from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, check_flow, flow_name
@@ -81,7 +82,7 @@ def open_video(
         if path.is_dir() and (unfinished := stages_without_masks(path)):
             print(f"{path}: left out, as they hold no masks yet: {', '.join(unfinished)}")
     stages = find_all_stages(results, sequence)
-    masks = [mask_files(stage.masks, frames.count) for stage in stages]
+    masks = [masks_of_video(stage.masks, frames.count) for stage in stages]
     annotations: list[Path] = []
     if annotations_path is not None:
         annotations = annotation_files(of_sequence(annotations_path), frames.count)

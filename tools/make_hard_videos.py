@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 from annotated_video import check_new, write_annotated_video
 from inputs import annotation_files, is_sequence
-from result_masks import read_annotation
+from mask_folder import read_annotation
 from tqdm import tqdm
 
 from ike_data.command_line import path_argument, prepare_out_path, run_command

@@ -11,9 +11,9 @@ import drawing
 import numpy as np
 import project_root  # noqa: F401
 from inputs import Video
+from mask_folder import read_annotation, read_soft_mask
 from mp4 import mp4_writer
 from PIL import Image
-from result_masks import read_annotation, read_soft_mask
 from stages import Stage
 from thresholds import harden, otsu_threshold
 from tqdm import tqdm

@@ -20,8 +20,8 @@ from davis_metrics import Statistics
 from drawing import NEUTRAL, Colour, stage_colour
 from findings import Findings, Panel
 from html_table import table
-from line_chart import Line, css_colour, line_chart
 from inputs import Video
+from line_chart import Line, css_colour, line_chart
 from score_table import OVER_FRAMES, OVER_SEQUENCES, Row, SequenceScore, table_rows
 from stages import GRAPH, NETWORK, cycle_before, read_log, read_settings
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import configparser
 import csv
-import math
 import itertools
+import math
 import os
 import re
 from collections import Counter
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import project_root  # noqa: F401
+from mask_folder import files_of
 
 from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD
-from ike_data.frames import frame_number
 from ike_data.step_log import LOG_NAME
 
 GRAPH, NETWORK = "graph", "net"
@@ -30,6 +30,7 @@ _RUN_FOLDER = re.compile(rf"({GRAPH}|{NETWORK})_(\d+)")
 _ITERATION = re.compile(r"iter_(-?\d+)")
 _EPOCH = re.compile(r"epoch_(\d+)")
 _RESULTS = "results_pt"
+_MASKS = ".pt", ".png"
 _NOTE = "# "  # of a config.ini that a command saved
 
 
@@ -132,24 +133,6 @@ def find_flow(path: Path) -> Path | None:
     return flow if (flow / FORWARD).is_dir() else None
 
 
-def mask_files(folder: Path, n_frames: int) -> list[Path]:
-    """The masks of a video, .pt or .png, by number.
-
-    Raises:
-        InputError: there is not one for each frame, or there are .pt and .png side by side.
-    """
-    files = sorted(_masks_in(folder), key=frame_number)
-    if len({path.suffix.lower() for path in files}) > 1:
-        raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
-    first = frame_number(files[0])
-    if [frame_number(path) for path in files] != list(range(first, first + n_frames)):
-        raise InputError(
-            f"{folder}: holds {len(files)} masks, {files[0].name} to {files[-1].name}; the video "
-            f"has {n_frames} frames and needs one for each, without a gap"
-        )
-    return files
-
-
 def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
     """The notes at the top of ``out_path/config.ini``, and its sections; empty without a file.
 
@@ -216,7 +199,7 @@ def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
         saved = [
             (int(match[1]), masks)
             for masks in (folder.iterdir() if folder.is_dir() else ())
-            if (match := pattern.fullmatch(masks.name)) and _masks_in(masks)
+            if (match := pattern.fullmatch(masks.name)) and files_of(masks, *_MASKS)
         ]
         if saved:
             _, sections = read_settings(out_path)
@@ -227,7 +210,7 @@ def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
 
 
 def _folder_of_masks(folder: Path, name: str | None) -> Stage | None:
-    if not _masks_in(folder):
+    if not files_of(folder, *_MASKS):
         return None
     for module, out_path, pattern in (
         (GRAPH, folder.parent, _ITERATION),
@@ -243,11 +226,3 @@ def _spoken(name: str) -> str:
     """graph_1 as "graph 1"; a name that a user chose stays as it is."""
     known = (_RUN_FOLDER, _ITERATION, _EPOCH)
     return name.replace("_", " ") if any(p.fullmatch(name) for p in known) else name
-
-
-def _masks_in(folder: Path) -> list[Path]:
-    return [
-        path
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.suffix.lower() in (".pt", ".png") and not path.name.startswith(".")
-    ]
