@@ -8,10 +8,7 @@ if __name__ == "__main__":  # before the other imports, which take a while
     end_on_ctrl_c()
 
 import argparse
-import dataclasses
-import functools
 import os
-import sys
 
 from ike_data.claim import claimed
 from ike_data.command_line import (
@@ -25,7 +22,7 @@ from ike_data.command_line import (
 from ike_data.config import fill_in, needed_path, read_config
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import describe_frames, open_frames
-from ike_data.out_of_memory import GRAPH_REMEDY, memory_is_full
+from ike_data.out_of_memory import GRAPH_REMEDY
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -68,29 +65,16 @@ def main() -> None:
 
     with claimed(out_path):
         record = announce(config, describe_frames(frames), device, out_path)
-        segment = functools.partial(
-            segment_video,
+        segment_video(
             frames,
             fwd_folder,
             bwd_folder,
             out_path,
             working_size=(general.working_h, general.working_w),
+            settings=settings,
             device=device,
             record=record,
         )
-        try:
-            segment(settings=settings)
-            return
-        except Exception as error:
-            if not memory_is_full(error) or settings.links_memory == 0:
-                raise
-        # Here, where the traceback does not hold its tensors any more.
-        print(
-            "warning: the memory did not suffice in spite of the plan: once more, with links "
-            "followed anew in each iteration (links_memory = 0)",
-            file=sys.stderr,
-        )
-        segment(settings=dataclasses.replace(settings, links_memory=0))
 
 
 if __name__ == "__main__":

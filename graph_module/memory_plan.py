@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from graph_module.appearance import N_FOURIER, PIXELS_AT_ONCE, REACH
 from graph_module.motion_matrix import FRAMES_PER_BLOCK
 from graph_module.power_iteration import CHUNK_BYTES
+from ike_data.cores import n_workers
+from ike_data.free_memory import free_memory
+from ike_data.memory_statement import state_memory
+from ike_data.out_of_memory import GRAPH_REMEDY
 
 _FLOAT, _INT32, _INT16 = 4, 4, 2
-_VIDEO = 3  # bytes of a pixel
 # What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter,
 # random Fourier features of some pixels, and their moments in a window of frames.
 _APPEARANCE_NODE = 400
@@ -28,7 +33,7 @@ class GraphSize:
     reach: int  # frames from the first to the last that a frame is linked with
     n_features: int  # with the bias
     n_channels: int  # of the feature maps
-    uses_video: bool = False  # the frames are kept, and the masks' appearance is learnt from them
+    uses_video: bool = False  # the masks' appearance is learnt from the frames, which are there
     even_links: bool = False  # the sums of the links, and these as divisors
     on_gpu: bool = False  # many frames are worked on at once
 
@@ -42,24 +47,40 @@ class MemoryPlan:
     n_bytes: int  # at its peak, beside what the process held before
 
 
-def plan_memory(size: GraphSize, links_limit: float, n_free: int, n_workers: int) -> MemoryPlan:
+def plan_memory(size: GraphSize, links_limit: float, n_free: int, n_cores: int) -> MemoryPlan:
     """The fastest way that fits, or the smallest where none does.
 
     Args:
         links_limit: the most that the links may take, bytes.
         n_free: bytes that are free on the device.
-        n_workers: cores that propagate at a time.
+        n_cores: that propagate at a time.
     """
     n_links = _INT32 * size.n_frames * size.n_nodes * size.n_links
     ways = [(True, True), (False, True), (False, False)]
-    plans = [MemoryPlan(*way, _peak(size, n_links, *way, n_workers)) for way in ways]
+    plans = [MemoryPlan(*way, _peak(size, n_links, *way, n_cores)) for way in ways]
     if n_links > links_limit:
         del plans[0]
     return next((plan for plan in plans if plan.n_bytes <= n_free), plans[-1])
 
 
+def choose_plan(
+    size: GraphSize, links_limit: float, device: torch.device, *, use_compiled: bool
+) -> MemoryPlan:
+    """The way that fits into the memory of ``device`` now; says what it will need."""
+    plan = plan_memory(size, links_limit, free_memory(device), n_workers(device))
+    state_memory(
+        device,
+        plan.n_bytes,
+        GRAPH_REMEDY,
+        f"links are {'kept' if plan.keep_links else 'followed anew in each iteration'}"
+        f"{'' if plan.keep_features else ', features kept outside'}",
+        f"engine: {'numba' if use_compiled else 'PyTorch'}",
+    )
+    return plan
+
+
 def _peak(
-    size: GraphSize, n_links: int, keep_links: bool, keep_features: bool, n_workers: int
+    size: GraphSize, n_links: int, keep_links: bool, keep_features: bool, n_cores: int
 ) -> int:
     """Bytes at the larger of two moments: when the graph is built, and when it is iterated."""
     nodes = size.n_frames * size.n_nodes
@@ -72,7 +93,7 @@ def _peak(
     # A core's block of frames with those that their links reach: sums of masks, and where links
     # are followed anew the planes of cells that are read and written as well.
     touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT
-    blocks = n_workers * touched * (1 if keep_links else 1 + 2 * 4)
+    blocks = n_cores * touched * (1 if keep_links else 1 + 2 * 4)
     if size.on_gpu:
         if keep_links:
             blocks += 2 * 4 * min(size.n_frames, FRAMES_PER_BLOCK) * size.n_nodes * _FLOAT
@@ -80,12 +101,11 @@ def _peak(
         blocks = max(blocks, min(CHUNK_BYTES, _FLOAT * nodes * size.n_features))
     building = flows + maps
     if size.uses_video:
-        graph += _VIDEO * nodes
         # Between the passes, masks that are learnt and these along the edges; all is kept for the
         # next pass.
         appearance = _APPEARANCE_NODE * size.n_nodes + _APPEARANCE
         building += masks + appearance
         iterating = flows + maps + masks + max(blocks, appearance + 2 * _FLOAT * nodes)
     else:
-        iterating = masks + blocks + (0 if keep_links else flows)
+        iterating = maps + masks + blocks + (0 if keep_links else flows)
     return graph + max(building, iterating)

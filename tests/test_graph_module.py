@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import run_graph_module
-from graph_module import motion_matrix, segmentation
+from graph_module import memory_plan, motion_matrix, segmentation
 from graph_module import power_iteration as power_iteration_module
 from graph_module.appearance import appearance_masks
 from graph_module.chains import follow_chains
@@ -22,9 +22,9 @@ from graph_module.motion_saliency import motion_evidence, motion_saliency
 from graph_module.normalisation import min_max_
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
-from graph_module.segmentation import read_flows
 from graph_module.space_time_graph import build_graph
 from graph_module.temporal_weights import exact_weights, fast_weights
+from graph_module.working_flow import read_working_flow
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
@@ -257,7 +257,7 @@ def test_flows_are_resized_and_scaled(tmp_path):
     """A flow of (4, -6) on 20 x 40 frames is (2, -9) on 30 x 20: u by 20/40, v by 30/20."""
     flow = np.broadcast_to(np.float32([4, -6]), (20, 40, 2))
     write_flow(tmp_path / flow_name(0), flow)
-    resized = read_flows(tmp_path, 2, (20, 40), (30, 20))
+    resized = read_working_flow(tmp_path, 2, (20, 40), (30, 20))
     assert resized.shape == (1, 2, 30, 20)
     assert torch.equal(resized[0, 0], torch.full((30, 20), 2.0))
     assert torch.equal(resized[0, 1], torch.full((30, 20), -9.0))
@@ -268,7 +268,7 @@ def test_resizing_is_bilinear_without_aligned_corners(tmp_path):
     ramp = np.zeros((2, 8, 2), dtype=np.float32)
     ramp[..., 0] = np.arange(8)
     write_flow(tmp_path / flow_name(0), ramp)
-    resized = read_flows(tmp_path, 2, (2, 8), (2, 4))
+    resized = read_working_flow(tmp_path, 2, (2, 8), (2, 4))
     assert resized[0, 0, 0].tolist() == [0.25, 1.25, 2.25, 3.25]
 
 
@@ -362,7 +362,7 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
         run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / folder}))
     size = 5, HEIGHT, WIDTH
     flows = (
-        read_flows(video / "of" / folder, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
+        read_working_flow(video / "of" / folder, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
         for folder in ("fwd_of", "bwd_of")
     )
     salient = motion_saliency(*flows)
@@ -396,8 +396,8 @@ def test_frames_without_motion_count_little_in_what_is_learnt_of_colour(
         judged.append(masks)
         return motion_evidence(saliency, masks)
 
-    monkeypatch.setattr(segmentation, "appearance_masks", learn)
-    monkeypatch.setattr(segmentation, "motion_evidence", judge)
+    monkeypatch.setattr("graph_module.refinement.appearance_masks", learn)
+    monkeypatch.setattr("graph_module.refinement.motion_evidence", judge)
     settings = dict(n_iterations=3, to_save_iterations=2, appearance_passes=1)
     config = config_with(project_config_text, video, **settings)
     run(monkeypatch, *as_list(flags | {"--config": config}))
@@ -423,7 +423,8 @@ def test_refinement_that_leaves_no_object_is_left_out(
 ):
     """As of an object of a few pixels: what is learnt of it stays below 0.5 everywhere."""
     monkeypatch.setattr(
-        segmentation, "appearance_masks", lambda _, masks, **ways: torch.full_like(masks, level)
+        "graph_module.refinement.appearance_masks",
+        lambda _, masks, **ways: torch.full_like(masks, level),
     )
     settings = dict(n_iterations=3, to_save_iterations=2, refinement="yes")
     config = config_with(project_config_text, video, **settings)
@@ -432,6 +433,43 @@ def test_refinement_that_leaves_no_object_is_left_out(
     assert ("refinement leaves no object" in capsys.readouterr().err) == (level < 0.5)
     assert masks.amax(dim=(1, 2)).tolist() == pytest.approx([1.0] * 5)
     assert (masks.std() > 0.1) == (level < 0.5)
+
+
+def test_where_there_is_no_object_refinement_finds_none(
+    monkeypatch, video, flags, project_config_text, capsys
+):
+    """Without flow nothing is salient; of labels without an object any could be learnt."""
+    for name in ("fwd_of", "bwd_of"):
+        for idx in range(4):
+            still = np.zeros((2 * HEIGHT, 2 * WIDTH, 2), np.float32)
+            write_flow(video / "of" / name / flow_name(idx), still)
+    monkeypatch.setattr(
+        "graph_module.refinement.appearance_masks", lambda *_, **__: pytest.fail("learnt")
+    )
+    config = config_with(
+        project_config_text, video, n_iterations=3, to_save_iterations=2, appearance_passes=0
+    )
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    assert "no object was found, all masks are 0 everywhere" in capsys.readouterr().err
+    assert not read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH).any()
+
+
+def test_the_masks_that_end_a_run_are_refined_once(monkeypatch, video, flags, project_config_text):
+    calls = []
+
+    def refine(video, masks, saliency):
+        calls.append(masks)
+        return masks
+
+    monkeypatch.setattr(segmentation, "refined", refine)
+    config = config_with(
+        project_config_text, video, n_iterations=9, to_save_iterations="0, 4, 8", tolerance=1
+    )
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    assert len(calls) == 1
+    for idx in range(5):
+        saved = [video / "out" / f"iter_{i}" / f"{idx:05d}.pt" for i in (0, 4, 8)]
+        assert len({path.read_bytes() for path in saved}) == 1
 
 
 def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, flags):
@@ -554,7 +592,7 @@ def test_a_run_that_fails_leaves_the_record_of_the_old_result(
 def test_less_memory_gives_the_same_masks(monkeypatch, video, flags, n_free, capsys):
     """With none, links are followed anew and the features lie on the disk."""
     run(monkeypatch, *as_list(flags))
-    monkeypatch.setattr(segmentation, "free_memory", lambda device: n_free)
+    monkeypatch.setattr(memory_plan, "free_memory", lambda device: n_free)
     run(monkeypatch, *as_list(flags | {"--out_path": video / "other"}))
     printed = capsys.readouterr().out
     assert ("followed anew in each iteration, features kept outside" in printed) == (n_free == 0)

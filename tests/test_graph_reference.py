@@ -11,9 +11,9 @@ import run_graph_module
 from graph_module.compiled import AVAILABLE
 from graph_module.power_iteration import power_iteration
 from graph_module.seeds import seed_mask
-from graph_module.segmentation import read_flows
 from graph_module.space_time_graph import build_graph
 from graph_module.temporal_weights import exact_weights
+from graph_module.working_flow import read_working_flow
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
@@ -33,7 +33,7 @@ def flows():
     folder = Path(__file__).resolve().parents[2] / "shared" / "reference" / "graph" / "of"
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}")
-    return [read_flows(folder / name, N_FRAMES, SIZE, SIZE) for name in ("fwd_of", "bwd_of")]
+    return [read_working_flow(folder / name, N_FRAMES, SIZE, SIZE) for name in ("fwd_of", "bwd_of")]
 
 
 # Every case in the way that is taken by default, and the widest in the other ways.

@@ -18,8 +18,8 @@ def size(n_frames):
     return GraphSize(n_frames, n_nodes=NODES, n_links=30, reach=30, n_features=21, n_channels=0)
 
 
-def plan(n_frames, *, limit=4 * GB, n_free=24 * GB, n_workers=2):
-    return plan_memory(size(n_frames), limit, n_free, n_workers)
+def plan(n_frames, *, limit=4 * GB, n_free=24 * GB, n_cores=2):
+    return plan_memory(size(n_frames), limit, n_free, n_cores)
 
 
 def test_bytes_of_a_frame_by_hand():
@@ -35,14 +35,14 @@ def test_bytes_of_a_frame_by_hand():
 
 
 def test_bytes_of_a_frame_with_appearance_by_hand():
-    """The video (3 bytes), flows (4 float) and maps (2) stay; masks that are learnt are 2 float."""
+    """Flows (4 float) and maps (2) stay; masks that are learnt are 2 float. The video is there."""
 
     def n_bytes(n_frames: int, limit: float) -> int:
         with_video = replace(size(n_frames), n_channels=2, uses_video=True)
         return plan_memory(with_video, limit, 99 * GB, 2).n_bytes
 
     grams = 3 * 8 * 21**2
-    beside_links = NODES * (21 * 2 + 3 + (4 + 2 + 4 + 2) * 4) + grams
+    beside_links = NODES * (21 * 2 + (4 + 2 + 4 + 2) * 4) + grams
     assert (n_bytes(300, 4 * GB) - n_bytes(200, 4 * GB)) / 100 == NODES * 30 * 4 + beside_links
     assert (n_bytes(3000, 0) - n_bytes(2000, 0)) / 1000 == beside_links
 

@@ -241,16 +241,16 @@ def _stage_seconds(
     from graph_module.motion_matrix import propagate
     from graph_module.power_iteration import power_iteration
     from graph_module.seeds import seed_mask
-    from graph_module.segmentation import read_flows
     from graph_module.space_time_graph import SpaceTimeGraph, build_graph
     from graph_module.temporal_weights import exact_weights
+    from graph_module.working_flow import read_working_flow
     from ike_data.flow_files import BACKWARD, FORWARD
     from ike_data.soft_masks import write_mask_images, write_soft_masks
 
     seconds: dict[str, float] = {}
     with _clock(seconds, "reading"):
         fwd, bwd = (
-            read_flows(flow / way, n_frames, frame_size, working_size)
+            read_working_flow(flow / way, n_frames, frame_size, working_size)
             for way in (FORWARD, BACKWARD)
         )
 
