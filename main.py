@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before the other imports, which take a while
     end_on_ctrl_c()
 
 import argparse
-from typing import Any
 
 from ike_data.claim import claimed
 from ike_data.command_line import (
@@ -76,17 +75,33 @@ def main() -> None:
 
     with claimed(out_path, "models", "results_pt", "results_images"):
         record = announce(config, describe_frames(frames), device, out_path)
-        common: dict[str, Any] = {
-            "working_size": (general.working_h, general.working_w),
-            "settings": settings,
-            "device": device,
-            "record": record,
-        }
+        working_size = general.working_h, general.working_w
         if pseudo_gt_path is None:
-            apply_checkpoint(frames, predict_only, out_path, **common)
+            apply_checkpoint(
+                frames,
+                predict_only,
+                out_path,
+                working_size=working_size,
+                settings=settings,
+                device=device,
+                record=record,
+            )
         else:
-            learn_video(frames, pseudo_gt_path, out_path, resume=args.resume, **common)
+            learn_video(
+                frames,
+                pseudo_gt_path,
+                out_path,
+                working_size=working_size,
+                settings=settings,
+                device=device,
+                resume=args.resume,
+                record=record,
+            )
 
 
 if __name__ == "__main__":
-    run_command(main, NETWORK_REMEDY)
+    run_command(
+        main,
+        NETWORK_REMEDY,
+        "run the same command again, with --resume to go on with a training",
+    )

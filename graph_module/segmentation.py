@@ -18,7 +18,7 @@ from tqdm import tqdm
 from graph_module.compiled import AVAILABLE
 from graph_module.memory_plan import GraphSize, MemoryPlan, choose_plan
 from graph_module.motion_matrix import propagate
-from graph_module.motion_saliency import motion_saliency
+from graph_module.motion_saliency import are_opposite, motion_saliency
 from graph_module.outside import room_outside
 from graph_module.power_iteration import power_iteration
 from graph_module.refinement import explained, refined
@@ -228,7 +228,7 @@ def _last_pass(
         if n_left and inputs.video is not None:
             # All but the last are let go at once.
             drafts = deque(_iterate(graph, masks, link_sums, settings, DRAFT_TOLERANCE), maxlen=1)
-            masks = drafts.pop()[-1]
+            masks = _of_what_moves(drafts.pop()[-1], saliency)
             del graph
             learnt = explained(inputs.video, masks, saliency, shrink=DRAFT_SHRINK)
             learnt_maps = [learnt[:, None]]  # [n, 1, H, W]
@@ -253,6 +253,7 @@ def _save_iterations(
     video = inputs.video if settings.refinement else None  # else the drafts have used it
 
     def finish(masks: torch.Tensor) -> torch.Tensor:
+        masks = _of_what_moves(masks, last_pass.saliency)
         return masks if video is None else refined(video, masks, saliency)
 
     def save(idx: int, masks: torch.Tensor) -> None:
@@ -293,6 +294,14 @@ def _save_iterations(
             file=sys.stderr,
         )
     print(f"soft masks written to {out_path}")
+
+
+def _of_what_moves(masks: torch.Tensor, saliency: torch.Tensor | None) -> torch.Tensor:
+    """The masks, or 1 - masks where these are of the background."""
+    if saliency is None or not are_opposite(saliency, masks):
+        return masks
+    print("the masks leave out what moves by itself: their opposite is taken")
+    return 1 - masks
 
 
 def _iterate(

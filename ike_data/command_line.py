@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ike_data.atomic import remove
 from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, format_config, save_config
 from ike_data.errors import InputError
-from ike_data.interrupt import end_on_ctrl_c
+from ike_data.interrupt import close_bars, end_on_ctrl_c
 from ike_data.out_of_memory import cpu_is_full, gpu_is_full
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
 def run_command(
     main: Callable[[], None],
     memory_remedy: str = "set a smaller working_h and working_w, or cut the video into parts",
+    interrupt_remedy: str = "run the same command again",
 ) -> None:
     """Run ``main`` and turn whatever the user can mend into one line on stderr and exit status 2.
 
@@ -38,8 +39,9 @@ def run_command(
 
     Args:
         memory_remedy: what to change where the memory does not suffice.
+        interrupt_remedy: how to go on after Ctrl-C.
     """
-    end_on_ctrl_c()
+    end_on_ctrl_c(interrupt_remedy)
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path that the terminal's encoding cannot show must not end a run.
@@ -84,10 +86,7 @@ def _open_closed_streams() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    # Where the error came in the midst of a loop, its progress bar still has the line.
-    tqdm = sys.modules.get("tqdm")
-    for bar in list(getattr(getattr(tqdm, "tqdm", None), "_instances", ())):
-        bar.close()
+    close_bars()
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     raise SystemExit(EXIT_BAD_INPUT)
 

@@ -18,21 +18,33 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
 
 
-def end_on_ctrl_c() -> None:
-    """From now on Ctrl-C is one line on stderr and exit status 130, never a traceback."""
-    _signal.signal(_signal.SIGINT, _interrupted)
+def end_on_ctrl_c(remedy: str = "run the same command again") -> None:
+    """From now on Ctrl-C is one line on stderr and exit status 130, never a traceback.
+
+    Args:
+        remedy: the end of that line: how to go on.
+    """
+
+    def end(_number: int, frame: FrameType | None) -> NoReturn:
+        try:
+            close_bars()
+            message = f"error: interrupted; finished files are complete, {remedy}"
+            print(message, file=sys.stderr, flush=True)
+            # It unwinds every `with` block, so partial files are removed.
+            raise SystemExit(EXIT_INTERRUPTED)
+        finally:
+            # But a library that is being imported may swallow it or turn it into another error.
+            while frame is not None:
+                if "importlib._bootstrap" in frame.f_code.co_filename:
+                    sys.stdout.flush()
+                    os._exit(EXIT_INTERRUPTED)
+                frame = frame.f_back
+
+    _signal.signal(_signal.SIGINT, end)
 
 
-def _interrupted(_number: int, frame: FrameType | None) -> NoReturn:
-    message = "error: interrupted; finished files are complete, run the same command again"
-    try:
-        print(message, file=sys.stderr, flush=True)
-        # It unwinds every `with` block, so partial files are removed.
-        raise SystemExit(EXIT_INTERRUPTED)
-    finally:
-        # But a library that is being imported may swallow it or turn it into another error.
-        while frame is not None:
-            if "importlib._bootstrap" in frame.f_code.co_filename:
-                sys.stdout.flush()
-                os._exit(EXIT_INTERRUPTED)
-            frame = frame.f_back
+def close_bars() -> None:
+    """End the lines of tqdm's bars: what is printed next has one of its own."""
+    tqdm = sys.modules.get("tqdm")
+    for bar in list(getattr(getattr(tqdm, "tqdm", None), "_instances", ())):
+        bar.close()

@@ -38,7 +38,7 @@ def step_log(
             start -= float(lines[-1][-1])
             kept = lines
     with naming(path), path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerows([[*columns, "seconds"], *kept])
 
         def log(*values: float) -> None:

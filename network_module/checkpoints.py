@@ -24,10 +24,12 @@ def save_checkpoint(
     base_channels: int,
     epoch: int,
     working_size: tuple[int, int],
+    training_mark: int = 0,
 ) -> None:
     """Save all that is needed to build ``model`` again; see `load_checkpoint`.
 
-    ``epoch``, ``working_h`` and ``working_w`` (pixels) say how it was trained.
+    ``epoch``, ``working_h`` and ``working_w`` (pixels) say how it was trained; ``training_mark``,
+    a checksum, tells that it was trained so (`is_of_training`).
     """
     height, width = working_size
     checkpoint = {
@@ -37,6 +39,7 @@ def save_checkpoint(
         "working_h": height,
         "working_w": width,
         "epoch": epoch,
+        "training": training_mark,
     }
     _save(path, checkpoint)
 
@@ -60,6 +63,18 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
     model = UNet(base_channels)
     model.load_state_dict(held["model"])
     return model, epoch
+
+
+def is_of_training(path: Path, training_mark: int) -> bool:
+    """Whether ``path`` is a checkpoint of the training with this mark.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    if not path.exists():
+        return False
+    checkpoint = load_tensors(path, "delete it, or leave out --resume")
+    return isinstance(checkpoint, dict) and checkpoint.get("training") == training_mark
 
 
 def _expected_state(base_channels: int) -> dict[str, torch.Tensor]:
@@ -111,6 +126,11 @@ def load_training(
 
 def _words(settings: Mapping[str, object]) -> dict[str, str]:
     return {name: str(value) for name, value in settings.items()}
+
+
+def mark_of_training(data_mark: int, settings: Mapping[str, object]) -> int:
+    """A checksum of what a network learns from, and how."""
+    return zlib.crc32(repr(_words(settings)).encode(), data_mark)
 
 
 def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,13 +18,15 @@ from ike_data.frames import Frames
 from ike_data.memory_statement import state_memory
 from ike_data.out_of_memory import NETWORK_REMEDY
 from ike_data.overlap import written_behind
-from ike_data.soft_masks import encode_mask, mask_name, save_map
+from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
+    is_of_training,
     load_checkpoint,
     load_training,
     mark_of_data,
+    mark_of_training,
     save_checkpoint,
     save_training,
 )
@@ -77,59 +79,24 @@ def learn_video(
             epoch with an output that is not finite.
     """
     height, width = working_size
-    n_epochs, batch_size = settings.n_epochs, settings.batch_size
+    n_epochs = settings.n_epochs
     to_save = range(1, n_epochs + 1) if settings.to_save_epochs is None else settings.to_save_epochs
-
-    if settings.pretrained_encoder is not None:
-        check_base_channels(settings.pretrained_encoder, settings.base_channels)
-    model = seeded_unet(settings.base_channels, settings.seed)
-    if settings.pretrained_encoder is not None:
-        load_pretrained_encoder(model, settings.pretrained_encoder)
     half = use_half(settings.mixed_precision, device)
-    size = _network_size(model, frames.count, working_size, batch_size, half, device)
+    model = _new_model(settings)
+    size = _network_size(model, frames.count, working_size, settings.batch_size, half, device)
     n_bytes = training_bytes(size, weight_average=settings.weight_average > 0)
     state_memory(device, n_bytes, NETWORK_REMEDY)
     model.to(device)
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, height, width)
     video = read_working_frames(frames, height, width)
-    if settings.prior_bias:
-        start_from_prior(model, hard_labels(soft_masks).mean().item())
-    n_passes = n_epochs * settings.passes_per_epoch
-    half_size_passes = math.floor(settings.half_size_share * n_passes + 1e-9)
-    if half_size_passes and min(working_size) < 2 * LEAST_HALF_SIZE:
-        half_size_passes = 0
-        print(
-            f"half_size_share is not used: half of {height} x {width} is less than "
-            f"{LEAST_HALF_SIZE} pixels, too little to learn from"
-        )
-    half_size_epochs = half_size_passes // settings.passes_per_epoch
-    if min(to_save) <= half_size_epochs:
-        print(
-            f"warning: up to epoch {half_size_epochs} the network learns at half size "
-            "(half_size_share); an epoch of these is saved, but its masks will not be good",
-            file=sys.stderr,
-        )
-    training = Training(
-        model,
-        video,
-        soft_masks,
-        batch_size=batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        device=device,
-        half=half,
-        passes_per_epoch=settings.passes_per_epoch,
-        decay_epochs=n_epochs if settings.cosine_decay else 0,
-        soft_labels=settings.soft_labels,
-        confidence_weights=settings.confidence_weights,
-        flips=settings.flips,
-        half_size_passes=half_size_passes,
-        light=settings.light,
-        weight_average=settings.weight_average,
-    )
+    half_size_passes = _half_size_passes(settings, working_size)
+    _warn_of_half_size_epochs(half_size_passes // settings.passes_per_epoch, to_save)
+    training = _new_training(model, video, soft_masks, settings, device, half, half_size_passes)
+
     state_path = out_path / "models" / "training.pth"
     data_mark = mark_of_data(video, soft_masks)
     all_settings = {"working_h": height, "working_w": width, **vars(settings)}
+    training_mark = mark_of_training(data_mark, all_settings)
     if resume and state_path.exists():
         load_training(state_path, training, data_mark, all_settings)
         if training.epoch >= n_epochs:  # a run of these settings saves none of its last epoch
@@ -139,17 +106,20 @@ def learn_video(
             )
         record([])  # what is there is this training's
         print(f"going on after epoch {training.epoch}")
+    elif resume and _is_complete(out_path, to_save, training_mark):
+        print(f"this training is complete: its masks are in {out_path / 'results_pt'}")
+        return
     else:
         if resume:
             print("nothing to go on with: training from the start")
         record([*_saved_epochs(out_path), state_path])
-        state_path.unlink(missing_ok=True)
+        if state_path.exists():  # kept until this training is as far as to have one
+            print("training from the start; --resume would go on with the one interrupted here")
     print(f"convolutions in {'bfloat16' if half else 'float32'}")
+    columns = "epoch", "loss", "cross_entropy", "dice"
     saved_at = time.monotonic()
     with (
-        step_log(
-            *(out_path, "epoch", "loss", "cross_entropy", "dice"), n_kept=training.epoch
-        ) as log,
+        step_log(out_path, *columns, n_kept=training.epoch) as log,
         convolution_settings(deterministic=settings.deterministic),
     ):
         while training.epoch < n_epochs:
@@ -160,23 +130,24 @@ def learn_video(
                 f"(cross-entropy {loss.cross_entropy:.4f}, dice {loss.dice:.4f})"
             )
             if epoch in to_save:
-                name = f"epoch_{epoch:05d}"
+                name = _epoch_name(epoch)
                 masks = predict(
-                    *(training.result, video),
-                    batch_size=batch_size,
+                    training.result,
+                    video,
+                    batch_size=settings.batch_size,
                     device=device,
                     half=half,
                     along_edges=settings.along_edges,
                 )
-                write_masks(
-                    *(out_path, name, masks, frames), diverged(epoch, settings.learning_rate)
-                )
+                not_finite = diverged(epoch, settings.learning_rate)
+                write_masks(out_path, name, masks, frames, not_finite)
                 save_checkpoint(
                     out_path / "models" / f"{name}.pth",
                     training.result,
                     settings.base_channels,
                     epoch,
                     working_size,
+                    training_mark,
                 )
                 report += f", saved {out_path / 'results_pt' / name}"
             log(epoch, *loss)
@@ -185,6 +156,87 @@ def learn_video(
                 save_training(state_path, training, data_mark, all_settings)
                 saved_at = time.monotonic()
     state_path.unlink(missing_ok=True)
+
+
+def _new_model(settings: NetworkModule) -> UNet:
+    """On the CPU, with the weights that its training starts from."""
+    if settings.pretrained_encoder is not None:
+        check_base_channels(settings.pretrained_encoder, settings.base_channels)
+    model = seeded_unet(settings.base_channels, settings.seed)
+    if settings.pretrained_encoder is not None:
+        load_pretrained_encoder(model, settings.pretrained_encoder)
+    return model
+
+
+def _half_size_passes(settings: NetworkModule, working_size: tuple[int, int]) -> int:
+    """How many passes, the first, are at half the working size."""
+    n_passes = settings.n_epochs * settings.passes_per_epoch
+    half_size_passes = math.floor(settings.half_size_share * n_passes + 1e-9)
+    if half_size_passes and min(working_size) < 2 * LEAST_HALF_SIZE:
+        height, width = working_size
+        print(
+            f"half_size_share is not used: half of {height} x {width} is less than "
+            f"{LEAST_HALF_SIZE} pixels, too little to learn from"
+        )
+        return 0
+    return half_size_passes
+
+
+def _warn_of_half_size_epochs(n_half_size: int, to_save: Sequence[int]) -> None:
+    if min(to_save) <= n_half_size:
+        print(
+            f"warning: up to epoch {n_half_size} the network learns at half size "
+            "(half_size_share); an epoch of these is saved, but its masks will not be good",
+            file=sys.stderr,
+        )
+
+
+def _new_training(
+    model: UNet,
+    video: torch.Tensor,
+    soft_masks: torch.Tensor,
+    settings: NetworkModule,
+    device: torch.device,
+    half: bool,
+    half_size_passes: int,
+) -> Training:
+    if settings.prior_bias:
+        start_from_prior(model, hard_labels(soft_masks).mean().item())
+    return Training(
+        model,
+        video,
+        soft_masks,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        device=device,
+        half=half,
+        passes_per_epoch=settings.passes_per_epoch,
+        decay_epochs=settings.n_epochs if settings.cosine_decay else 0,
+        half_size_passes=half_size_passes,
+        soft_labels=settings.soft_labels,
+        confidence_weights=settings.confidence_weights,
+        flips=settings.flips,
+        light=settings.light,
+        weight_average=settings.weight_average,
+    )
+
+
+def _is_complete(out_path: Path, to_save: Sequence[int], training_mark: int) -> bool:
+    """Whether all that the training with this mark saves is there."""
+    checkpoints = [out_path / "models" / f"{_epoch_name(epoch)}.pth" for epoch in to_save]
+    folders = [
+        out_path / folder / _epoch_name(epoch)
+        for folder in ("results_pt", "results_images")
+        for epoch in to_save
+    ]
+    return all(path.exists() for path in (*checkpoints, *folders)) and all(
+        is_of_training(path, training_mark) for path in checkpoints
+    )
+
+
+def _epoch_name(epoch: int) -> str:
+    return f"epoch_{epoch:05d}"
 
 
 def _saved_epochs(out_path: Path) -> list[Path]:
@@ -227,10 +279,11 @@ def apply_checkpoint(
     size = _network_size(model, frames.count, working_size, settings.batch_size, half, device)
     state_memory(device, prediction_bytes(size, along_edges=settings.along_edges), NETWORK_REMEDY)
     video = read_working_frames(frames, *working_size)
-    name = f"epoch_{epoch:05d}"
+    name = _epoch_name(epoch)
     record([out_path / folder / name for folder in ("results_pt", "results_images")])
     masks = predict(
-        *(model.to(device), video),
+        model.to(device),
+        video,
         batch_size=settings.batch_size,
         device=device,
         half=half,
@@ -279,9 +332,11 @@ def write_masks(
         atomic_folder(out_path / "results_images" / name) as images,
         written_behind() as write,
     ):
+        highest = 0.0
         for start, masks in batches:
             if not torch.isfinite(masks).all():
                 raise not_finite
+            highest = max(highest, masks.max().item())
 
             def write_batch(start: int = start, masks: torch.Tensor = masks) -> None:
                 for idx, mask in enumerate(masks, start):
@@ -290,3 +345,10 @@ def write_masks(
                     (images / mask_name(idx, ".png")).write_bytes(data)
 
             write(write_batch)
+    if highest < HARD_THRESHOLD:
+        print(
+            f"warning: the network of {name} finds no object, its masks are below "
+            f"{HARD_THRESHOLD} everywhere; do the pseudo-labels hold one? If so, train for longer "
+            "(n_epochs, passes_per_epoch) or with more base_channels",
+            file=sys.stderr,
+        )

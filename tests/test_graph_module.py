@@ -435,6 +435,40 @@ def test_refinement_that_leaves_no_object_is_left_out(
     assert (masks.std() > 0.1) == (level < 0.5)
 
 
+@pytest.mark.parametrize("refinement", ["yes", "no"])
+def test_masks_of_what_does_not_move_are_turned(
+    monkeypatch, video, flags, project_config_text, capsys, refinement
+):
+    """In the pass before the last, and in what is saved."""
+    settings = dict(n_iterations=3, to_save_iterations=2, refinement=refinement)
+    config = config_with(project_config_text, video, **settings)
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    expected = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
+    assert "their opposite" not in capsys.readouterr().out
+    iterate = segmentation.power_iteration
+
+    def turned(*arguments, **settings):
+        for masks in iterate(*arguments, **settings):
+            yield 1 - masks
+
+    monkeypatch.setattr(segmentation, "power_iteration", turned)
+    learnt_from = []
+    explain = segmentation.explained
+    monkeypatch.setattr(
+        segmentation,
+        "explained",
+        lambda video, masks, *rest, **ways: (
+            learnt_from.append(masks) or explain(video, masks, *rest, **ways)
+        ),
+    )
+    run(monkeypatch, *as_list(flags | {"--config": config}))
+    found = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
+    assert capsys.readouterr().out.count("their opposite is taken") == 3
+    assert len(learnt_from) == 2
+    assert all((masks >= 0.5).float().mean() < 0.5 for masks in learnt_from)
+    assert ((found >= 0.5) == (expected >= 0.5)).float().mean() > 0.98
+
+
 def test_where_there_is_no_object_refinement_finds_none(
     monkeypatch, video, flags, project_config_text, capsys
 ):

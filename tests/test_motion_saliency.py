@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from graph_module.appearance import LEAST_TRUST
-from graph_module.motion_saliency import dominant_motion, motion_evidence, motion_saliency
+from graph_module.motion_saliency import (
+    are_opposite,
+    dominant_motion,
+    motion_evidence,
+    motion_saliency,
+)
 
 HEIGHT, WIDTH = 60, 100
 OBJECT = (slice(20, 45), slice(30, 60))
@@ -134,6 +139,25 @@ def test_a_mask_of_nothing_or_of_everything_is_no_evidence():
     masks[1] = 1
     assert motion_evidence(saliency, masks).tolist() == [0, 0]
     assert motion_evidence(torch.zeros(2, HEIGHT, WIDTH), masks).tolist() == [0, 0]
+
+
+def test_masks_of_a_video_are_opposite_where_what_moves_is_outside_of_them():
+    noise = 0.05 * torch.randn(4, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    fwd, bwd = camera_flow(4) + noise, noise - camera_flow(4)
+    still = motion_saliency(fwd, bwd)
+    fwd[:2], bwd[:2] = with_object(fwd[:2], -5, 0), with_object(bwd[:2], 5, 0)
+    saliency = motion_saliency(fwd, bwd)
+    masks = torch.zeros(5, HEIGHT, WIDTH)
+    masks[(slice(None), *OBJECT)] = 1
+    assert not are_opposite(saliency, masks)
+    assert are_opposite(saliency, 1 - masks)
+    assert are_opposite(saliency[:2], 1 - masks[:2])
+    # One wrong frame of many is the graph's to judge.
+    assert not are_opposite(saliency, torch.cat([1 - masks[:1], masks[1:]]))
+    # Nothing moves, or there is no mask to speak of.
+    assert not are_opposite(still, 1 - masks)
+    for nothing in (torch.zeros_like(masks), torch.ones_like(masks)):
+        assert not are_opposite(saliency, nothing)
 
 
 def test_both_directions_count_half():

@@ -809,12 +809,49 @@ def test_a_training_of_other_settings_or_data_is_not_gone_on_with(
 
 def test_without_resume_or_a_state_training_starts_anew(workplace, interrupted, capsys):
     workplace.run()
-    assert weights_and_log(workplace.out)[1] == interrupted[1]
-    workplace.run("--resume")  # it is done: there is no state
     said = capsys.readouterr().out
     assert "going on" not in said
-    assert "nothing to go on with: training from the start" in said
+    assert "--resume would go on with the one interrupted here" in said
     assert weights_and_log(workplace.out)[1] == interrupted[1]
+    shutil.rmtree(workplace.out)
+    workplace.run("--resume")
+    assert "nothing to go on with: training from the start" in capsys.readouterr().out
+    assert weights_and_log(workplace.out)[1] == interrupted[1]
+
+
+def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, monkeypatch):
+    """As after Ctrl-C and the same command again, and Ctrl-C once more before it is as far."""
+    state = (workplace.out / "models" / "training.pth").read_bytes()
+    monkeypatch.setattr(learning, "SECONDS_BETWEEN_STATES", 1e9)
+    interrupted_run(workplace, monkeypatch)
+    assert (workplace.out / "models" / "training.pth").read_bytes() == state
+
+
+@pytest.mark.parametrize("change", ["nothing", "seed", "frames", "a folder"])
+def test_resume_of_a_complete_training(change, workplace, capsys):
+    workplace.run()
+    if change == "seed":
+        workplace.configure(seed=3)
+    if change == "frames":
+        Image.new("RGB", (60, 40), "red").save(workplace.frames / "00002.jpg")
+    if change == "a folder":
+        shutil.rmtree(workplace.out / "results_images" / "epoch_00001")
+    checkpoint = workplace.out / "models" / "epoch_00003.pth"
+    before = checkpoint.stat().st_mtime_ns
+    workplace.run("--resume")
+    assert ("this training is complete" in capsys.readouterr().out) == (change == "nothing")
+    assert (checkpoint.stat().st_mtime_ns == before) == (change == "nothing")
+    assert (workplace.out / "results_images" / "epoch_00001").is_dir()
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_network_that_finds_nothing_is_told(found, workplace, capsys):
+    if not found:
+        for path in workplace.masks.iterdir():
+            torch.save(torch.zeros(32, 48, 1), path)
+    workplace.run()
+    warned = "the network of epoch_00003 finds no object, its masks are below 0.5 everywhere"
+    assert (warned in capsys.readouterr().err) == (not found)
 
 
 def test_epochs_of_other_settings_do_not_stay_beside_the_new_ones(workplace):

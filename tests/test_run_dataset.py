@@ -141,7 +141,12 @@ def test_each_worker_has_a_gpu_and_its_share_of_the_cores(tmp_path, monkeypatch)
 
 def test_list(data_set):
     listed = run(data_set[0], "unused", "--list")
-    assert listed.stdout.splitlines() == ["0 -second", "1 broken", "2 first one"]
+    names = ["0 -second", "1 broken", "2 first one"]
+    assert listed.stdout.splitlines() == names
+    out = data_set[0] / "again"
+    out.mkdir()  # the results of an earlier run
+    assert run(data_set[0], out, "--list").stdout.splitlines() == names
+    out.rmdir()
 
 
 @pytest.mark.parametrize(

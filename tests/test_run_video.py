@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_video import describe_inputs
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
 from stub_project import ALL, FLOW, GRAPH, MASKS, NETWORK, PICTURES, StubProject
 
@@ -464,3 +465,15 @@ def test_frames_where_the_result_is_written_are_refused_at_once(tmp_path):
     error = f"error: {frames}: lies where the result is written; choose another OUT\n"
     assert done.stderr == error
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_what_lies_beside_the_frames_does_not_count(tmp_path):
+    """OUT may be a folder of FRAMES, and file managers leave hidden files."""
+    (tmp_path / "00000.png").write_bytes(b"frame")
+    before = describe_inputs(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert describe_inputs(tmp_path) == before
+    (tmp_path / "00000.png").write_bytes(b"another frame")
+    assert describe_inputs(tmp_path) != before

@@ -79,7 +79,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     parser = get_args_parser()
     args = parser.parse_args()
-    videos, annotations = find_videos(args.root)
+    videos, annotations = find_videos(args.root, args.out)
     names = list(videos)
     if args.list:
         for number, name in enumerate(names):
@@ -139,8 +139,10 @@ def main() -> None:
         raise SystemExit(EXIT_FAILED)
 
 
-def find_videos(root: Path) -> tuple[dict[str, Path], Path | None]:
+def find_videos(root: Path, out: Path) -> tuple[dict[str, Path], Path | None]:
     """Each sequence's name and its frames, by name; and the folder of DAVIS's annotations.
+
+    ``out``, for the results, may be a folder of ``root``, and is no sequence.
 
     Raises:
         InputError: there is no sequence, or two have one name.
@@ -158,7 +160,7 @@ def find_videos(root: Path) -> tuple[dict[str, Path], Path | None]:
         )
     videos: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.name.startswith("."):
+        if path.name.startswith(".") or (path.is_dir() and out.exists() and path.samefile(out)):
             continue
         if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
             name = path.name if path.is_dir() else path.stem

@@ -261,7 +261,13 @@ def describe_inputs(path: Path) -> str:
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():  # OUT may be one of its folders
+        files = [
+            file
+            for file in sorted(path.iterdir())
+            if file.exists() and not file.is_dir() and not file.name.startswith(".")
+        ]
     lines = []
     for file in files:
         found = file.stat()
@@ -297,7 +303,7 @@ def mean_change(before: Path, after: Path) -> float:
 def write_changes(path: Path, changes: Sequence[str]) -> None:
     """A line for each cycle from the second: how much it changed the network's masks."""
     with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["cycle", "mean_change"])
         writer.writerows(enumerate(changes, start=2))
 

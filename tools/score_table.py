@@ -117,7 +117,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
 def write_csv(path: Path, rows: Sequence[Row], rule: str) -> None:
     """Write all rows as a CSV with `CSV_COLUMNS`; what has no meaning is left empty."""
     with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for row in rows:
             threshold = "" if row.threshold is None else f"{row.threshold:.6g}"
