@@ -21,12 +21,11 @@ from ike_data.command_line import (
     prepare_out_path,
     run_command,
 )
-from ike_data.config import Config, fill_in, needed_path, read_config
+from ike_data.config import MAX_ITERS, Config, fill_in, needed_path, read_config
+from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import describe_frames, open_frames
 from ike_data.out_of_memory import FLOW_REMEDY
-
-MAX_ITERS = 1000  # as in config.ini
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -84,6 +83,8 @@ def resolve_settings(args: argparse.Namespace) -> Config:
         device=args.device,
     )
     out_path = needed_path(config.paths.out_path, "--out_path")
+    if args.models and (args.method or config.optical_flow.method) == "dis":
+        raise InputError("--models: DIS flow has no weights; leave it out, or use --method raft")
     given = {
         "method": args.method,
         "models": args.models and Path(os.path.abspath(args.models)),
@@ -126,9 +127,7 @@ def main() -> None:
             delete_flows(out_path)
         n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
         kept = f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else ""
-        # Its bytes tell the next run if the flow here is of another video of the same name.
-        found = f"{describe_frames(frames)}, {frames.n_bytes} bytes{kept}"
-        announce(config, found, device, out_path)([])
+        announce(config, f"{describe_frames(frames)}{kept}", device, out_path)([])
         if method is not None:
             size = frames.height, frames.width
             if settings.method == "dis":

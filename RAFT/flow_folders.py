@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, read_config
+from ike_data.config import Config, read_config
 from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD, check_flow, flow_name
 from ike_data.frames import Frames
+from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, saved_n_bytes
 
 FOLDERS = (FORWARD, BACKWARD)
-_SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
 
 
 def flows_to_make(
@@ -88,10 +87,10 @@ def check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
                 f"{out_path}: holds flow made with {name} = {before.get(name)}, now it is "
                 f"{now.get(name)}; {instead}"
             )
-    n_bytes = _SAVED_BYTES.search(_read_text(saved))
-    if n_bytes is not None and int(n_bytes[1]) != frames.n_bytes:
+    n_bytes = saved_n_bytes(saved)
+    if n_bytes is not None and n_bytes != frames.n_bytes:
         raise InputError(
-            f"{out_path}: holds flow of other frames, of {n_bytes[1]} bytes, under this name; "
+            f"{out_path}: holds flow of other frames, of {n_bytes} bytes, under this name; "
             f"{frames.path} has {frames.n_bytes} now; {instead}"
         )
 
@@ -105,10 +104,6 @@ def _flow_settings(config: Config) -> dict[str, str]:
         name: words[value] if value is None or isinstance(value, bool) else str(value)
         for name, value in settings.items()
     }
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def flow_indices(out_path: Path) -> dict[Path, int]:

@@ -31,6 +31,7 @@ from ike_data.flow_files import check_flow_folders
 from ike_data.frames import Frames
 from ike_data.memory_statement import GB
 from ike_data.out_of_memory import memory_is_full
+from ike_data.saved_config import warn_of_other_frames
 from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
@@ -85,6 +86,8 @@ def segment_video(
     start = time.perf_counter()
     frame_size = frames.height, frames.width
     check_flow_folders(fwd_folder, bwd_folder, frames.count, *frame_size)
+    for folder in (fwd_folder, *settings.ike_features_paths):
+        warn_of_other_frames(folder, frames)
     inputs = _read_inputs(frames, working_size, settings, device)
     size = _graph_size(inputs, frames.count, working_size, settings, device)
     plan_for = functools.partial(choose_plan, size, device=device, use_compiled=inputs.use_compiled)

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ike_data.atomic import remove
-from ike_data.config import FLOW_PROGRAM, Config, check_saved_config, format_config, save_config
+from ike_data.config import Config, format_config
 from ike_data.errors import InputError
 from ike_data.interrupt import close_bars, end_on_ctrl_c
 from ike_data.out_of_memory import cpu_is_full, gpu_is_full
+from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, save_config
 
 if TYPE_CHECKING:
     import torch

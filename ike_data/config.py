@@ -1,4 +1,4 @@
-"""config.ini: every key with its type, range and default; reading, checking and saving it."""
+"""config.ini: every key with its type, range and default; reading and checking it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ import difflib
 import math
 import os
 import re
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ike_data.atomic import atomic_file
 from ike_data.errors import InputError
 
-SAVED_MARK = "# Saved by an IKE command"
-FLOW_PROGRAM = "extract_optical_flow.py"
-PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
-_SAVED_COMMAND = re.compile(r"^# command: (.*)", re.MULTILINE)
 _REQUIRED = object()
 MAX_EPOCHS = 1_000_000
+MAX_ITERS = 1000
 MAX_BASE_CHANNELS = 512
 
 
@@ -77,7 +72,7 @@ class OpticalFlow:
     models: Path | None = _key("path", None)  # None: torchvision's published weights
     small: bool = _key("bool", False)
     mixed_precision: bool = _key("bool", False)
-    iters: int = _key("int", 20, low=1, high=1000)
+    iters: int = _key("int", 20, low=1, high=MAX_ITERS)
 
 
 @dataclass(frozen=True)
@@ -392,50 +387,3 @@ def _path_text(path: Path) -> str:
     except UnicodeEncodeError as error:
         raise InputError(f"{text!r}: a path must be valid UTF-8; rename it") from error
     return text
-
-
-def check_saved_config(out_path: Path, program: str) -> None:
-    """Check that ``out_path/config.ini`` may be replaced by the settings of a run of ``program``.
-
-    Raises:
-        InputError: a person wrote it, or another command saved it with its results.
-    """
-    path = out_path / "config.ini"
-    if not path.exists():
-        return
-    # Bytes: what stands there may be anything.
-    if not path.is_file() or not path.read_bytes().startswith(SAVED_MARK.encode()):
-        raise InputError(
-            f"{path}: was not saved by an IKE command and would be overwritten with the settings "
-            "of this run; choose another out_path"
-        )
-    saved = saved_program(path)
-    if saved in PROGRAMS and saved != program:
-        raise InputError(
-            f"{out_path}: holds the results of {saved}; choose another out_path for {program}"
-        )
-
-
-def saved_program(path: Path) -> str | None:
-    """The name of the command that saved the config.ini ``path``; None if it does not say."""
-    command = _SAVED_COMMAND.search(path.read_text(encoding="utf-8", errors="replace"))
-    try:
-        _, script, *_ = shlex.split(command[1] if command else "")
-    except ValueError:
-        return None
-    return Path(script).name
-
-
-def save_config(
-    config: Config, out_path: Path, notes: list[str], without: Collection[str] = ()
-) -> None:
-    """Write ``out_path/config.ini`` so that the result says how it was made.
-
-    ``notes`` become comment lines at its top; see `format_config` for ``without`` and
-    `check_saved_config` for what may be replaced.
-    """
-    header = [f"{SAVED_MARK}; give it to --config to run the same again."]
-    header += [f"# {' '.join(note.split())}" for note in notes]
-    text = "\n".join([*header, "", format_config(config, without)])
-    with atomic_file(out_path / "config.ini") as partial:
-        partial.write_text(text, encoding="utf-8")

@@ -109,6 +109,9 @@ def check_flow_folders(
     """
     for folder in (fwd_folder, bwd_folder):
         if not folder.is_dir():
+            if folder.parent.name in (FORWARD, BACKWARD):
+                above = folder.parent.parent
+                raise InputError(f"{folder}: no such folder; give --of_path={above}, above both")
             raise InputError(f"{folder}: no such folder; run extract_optical_flow.py first")
         for idx in range(n_frames - 1):
             check_flow(folder / flow_name(idx), height, width)

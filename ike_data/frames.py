@@ -62,12 +62,12 @@ def open_frames(path: Path) -> Frames:
 
 
 def describe_frames(frames: Frames) -> str:
-    """One line saying what was found: count, size and frame rate."""
+    """One line saying what was found: count, size and frame rate, and bytes (`saved_n_bytes`)."""
     rate = "no frame rate (a folder)" if frames.fps is None else f"{frames.fps:.3g} fps"
     plural = "s" if frames.count != 1 else ""
     return (
         f"{frames.path}: {frames.count} frame{plural}, "
-        f"{frames.width} x {frames.height} (width x height), {rate}"
+        f"{frames.width} x {frames.height} (width x height), {rate}, {frames.n_bytes} bytes"
     )
 
 

@@ -103,7 +103,11 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
             ``torch.load(weights_only=True)`` accepts, has another shape, or is not finite.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder of .pt maps, one a frame")
+        beside = _folders_with_maps(folder.parent)
+        hint = f"; there is {', '.join(beside)}" if beside else ""
+        raise InputError(f"{folder}: no such folder; give a folder of .pt maps, one a frame{hint}")
+    if not (folder / mask_name(0)).exists() and (inside := _folders_with_maps(folder)):
+        raise InputError(f"{folder}: holds no map; give one of its folders: {', '.join(inside)}")
     maps: torch.Tensor | None = None
     for idx in range(n_frames):
         frame_map = _read_map(folder / mask_name(idx), n_frames, height, width)  # [H, W, C]
@@ -118,6 +122,12 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
     if maps is None:
         raise ValueError("n_frames should be at least 1")
     return maps
+
+
+def _folders_with_maps(folder: Path) -> list[str]:
+    """iter_19 in the out_path of a graph, results_pt/epoch_00005 in that of a network."""
+    maps = (*folder.glob(f"*/{mask_name(0)}"), *folder.glob(f"*/*/{mask_name(0)}"))
+    return sorted(str(path.parent.relative_to(folder)) for path in maps)
 
 
 def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

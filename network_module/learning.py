@@ -18,6 +18,7 @@ from ike_data.frames import Frames
 from ike_data.memory_statement import state_memory
 from ike_data.out_of_memory import NETWORK_REMEDY
 from ike_data.overlap import written_behind
+from ike_data.saved_config import warn_of_other_frames
 from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
@@ -87,6 +88,7 @@ def learn_video(
     n_bytes = training_bytes(size, weight_average=settings.weight_average > 0)
     state_memory(device, n_bytes, NETWORK_REMEDY)
     model.to(device)
+    warn_of_other_frames(pseudo_gt_path, frames)
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, height, width)
     video = read_working_frames(frames, height, width)
     half_size_passes = _half_size_passes(settings, working_size)

@@ -13,8 +13,9 @@ from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
 from ike_data.command_line import PROJECT_CONFIG
-from ike_data.config import read_config, save_config
+from ike_data.config import read_config
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
+from ike_data.saved_config import save_config
 from ike_data.soft_masks import write_soft_masks
 
 N_FRAMES, HEIGHT, WIDTH = 6, 37, 53

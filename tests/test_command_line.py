@@ -25,8 +25,9 @@ from ike_data.command_line import (
     prepare_out_path,
     run_command,
 )
-from ike_data.config import SAVED_MARK, fill_in, format_config, read_config
+from ike_data.config import fill_in, format_config, read_config
 from ike_data.errors import InputError
+from ike_data.saved_config import SAVED_MARK
 from ike_data.step_log import LOG_NAME, step_log
 
 ROOT = PROJECT_CONFIG.parent

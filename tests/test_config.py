@@ -17,14 +17,13 @@ from ike_data.config import (
     NetworkModule,
     OpticalFlow,
     Paths,
-    check_saved_config,
     fill_in,
     format_config,
     needed_path,
     read_config,
-    save_config,
 )
 from ike_data.errors import InputError
+from ike_data.saved_config import check_saved_config, save_config
 
 # As the authors' program ships it: only the keys of METHOD section 2.
 AUTHORS = """

@@ -296,7 +296,7 @@ def test_flow_of_other_settings_is_not_mixed_in(
         run(*flags)
     before, config = contents(Path("flow")), Path("flow/config.ini").read_bytes()
     with pytest.raises(InputError, match=f"{difference}; give --overwrite"):
-        run(*flags, *changed)
+        run(*(flags[:-2] if "dis" in changed else flags), *changed)
     assert contents(Path("flow")) == before and Path("flow/config.ini").read_bytes() == config
     # Nothing of the earlier run is left to be mixed in: then other settings are fine.
     for path in flow_paths(Path("flow")):
@@ -479,3 +479,10 @@ def test_help_does_not_wait_for_pytorch(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "--mixed_precision" in done.stdout
+
+
+def test_weights_for_dis_flow_are_refused(run, video, tmp_path):
+    flags = "--frames_path", video, "--out_path", tmp_path / "out", "--method", "dis"
+    with pytest.raises(InputError, match="--models: DIS flow has no weights"):
+        run(*flags, "--models", tmp_path / "any.pth")
+    assert not (tmp_path / "out").exists()

@@ -32,9 +32,10 @@ import run_graph_module as graph
 from ike_data.atomic import atomic_file, atomic_folder, remove_leftovers
 from ike_data.claim import claim, claimed
 from ike_data.command_line import run_command
-from ike_data.config import check_saved_config, read_config
+from ike_data.config import read_config
 from ike_data.errors import InputError
 from ike_data.flow_files import read_flow
+from ike_data.saved_config import check_saved_config
 from ike_data.tensor_files import save_tensors
 
 COMMANDS = {"flow": extract_optical_flow, "graph": graph, "net": network}

@@ -562,6 +562,34 @@ def test_masks_among_the_features_take_the_place_of_appearance_passes(
     assert ("appearance_passes are left out" in capsys.readouterr().out) == left_out
 
 
+def test_a_folder_of_flow_in_place_of_the_one_above_both(monkeypatch, video, flags):
+    with pytest.raises(InputError, match=rf"give --of_path={video / 'of'}, above both"):
+        run(monkeypatch, *as_list(flags | {"--of_path": video / "of" / "fwd_of"}))
+
+
+@pytest.mark.parametrize("n_bytes", [None, 0, 1])
+def test_flow_or_maps_of_other_frames_are_told(
+    monkeypatch, video, flags, project_config_text, n_bytes, capsys
+):
+    """By the bytes of the frames that the record beside them names, if there is one."""
+    run(monkeypatch, *as_list(flags))
+    record = (video / "out" / "config.ini").read_text()
+    right = sum(path.stat().st_size for path in (video / "frames").iterdir())
+    assert f", {right} bytes\n" in record
+    if n_bytes is not None:
+        record = record.replace(f", {right} bytes", f", {right + n_bytes} bytes")
+        for folder in ("out", "of"):
+            (video / folder / "config.ini").write_text(record)
+    text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2")
+    config = config_with(text, video, n_iterations=3, to_save_iterations=2)
+    capsys.readouterr()
+    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "is it of this" in line]
+    assert len(warnings) == (2 if n_bytes else 0)
+    for warning, folder in zip(warnings, ("of/fwd_of", "out/iter_2"), strict=False):
+        assert f"warning: {video / folder}: was made from frames of {right + 1} bytes" in warning
+
+
 @pytest.mark.parametrize("folder", ["fwd_of", "bwd_of"])
 def test_a_missing_flow_file_is_named_before_any_work(monkeypatch, video, flags, folder):
     (video / "of" / folder / flow_name(2)).unlink()

@@ -152,6 +152,17 @@ def test_content_that_is_no_soft_mask(tmp_path, case):
     assert refusal(save_all(tmp_path / "a", content)).startswith(f"00001.pt: {expected}")
 
 
+def test_the_folder_above_masks_or_beside_them_is_told(tmp_path):
+    for name in ("iter_-1", "results_pt/epoch_00005"):
+        (tmp_path / name).mkdir(parents=True)
+        save_all(tmp_path / name, torch.zeros(H, W, 1))
+    names = "iter_-1, results_pt/epoch_00005"
+    with pytest.raises(InputError, match=rf": holds no map; give one of its folders: {names}$"):
+        read_soft_masks(tmp_path, 3, H, W)
+    with pytest.raises(InputError, match=rf"iter_19: no such folder; .*; there is {names}$"):
+        read_soft_masks(tmp_path / "iter_19", 3, H, W)
+
+
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
 def test_sparse_rows_are_refused(tmp_path):
     folder = save_all(tmp_path / "a", torch.eye(H, W).to_sparse_csr())

@@ -1,0 +1,95 @@
+"""The config.ini that a command saves beside its results: how they were made, and of what."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ike_data.atomic import atomic_file
+from ike_data.config import Config, format_config
+from ike_data.errors import InputError
+
+if TYPE_CHECKING:
+    from ike_data.frames import Frames
+
+SAVED_MARK = "# Saved by an IKE command"
+FLOW_PROGRAM = "extract_optical_flow.py"
+PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
+_SAVED_COMMAND = re.compile(r"^# command: (.*)", re.MULTILINE)
+_SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
+
+
+def check_saved_config(out_path: Path, program: str) -> None:
+    """Check that ``out_path/config.ini`` may be replaced by the settings of a run of ``program``.
+
+    Raises:
+        InputError: a person wrote it, or another command saved it with its results.
+    """
+    path = out_path / "config.ini"
+    if not path.exists():
+        return
+    # Bytes: what stands there may be anything.
+    if not path.is_file() or not path.read_bytes().startswith(SAVED_MARK.encode()):
+        raise InputError(
+            f"{path}: was not saved by an IKE command and would be overwritten with the settings "
+            "of this run; choose another out_path"
+        )
+    saved = saved_program(path)
+    if saved in PROGRAMS and saved != program:
+        raise InputError(
+            f"{out_path}: holds the results of {saved}; choose another out_path for {program}"
+        )
+
+
+def saved_program(path: Path) -> str | None:
+    """The name of the command that saved the config.ini ``path``; None if it does not say."""
+    command = _SAVED_COMMAND.search(path.read_text(encoding="utf-8", errors="replace"))
+    try:
+        _, script, *_ = shlex.split(command[1] if command else "")
+    except ValueError:
+        return None
+    return Path(script).name
+
+
+def save_config(
+    config: Config, out_path: Path, notes: list[str], without: Collection[str] = ()
+) -> None:
+    """Write ``out_path/config.ini`` so that the result says how it was made.
+
+    ``notes`` become comment lines at its top; see `format_config` for ``without`` and
+    `check_saved_config` for what may be replaced.
+    """
+    header = [f"{SAVED_MARK}; give it to --config to run the same again."]
+    header += [f"# {' '.join(note.split())}" for note in notes]
+    text = "\n".join([*header, "", format_config(config, without)])
+    with atomic_file(out_path / "config.ini") as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def saved_n_bytes(path: Path) -> int | None:
+    """The bytes of the frames (`Frames.n_bytes`) behind the results of the config.ini ``path``.
+
+    None if it does not say.
+    """
+    found = _SAVED_BYTES.search(path.read_text(encoding="utf-8", errors="replace"))
+    return int(found[1]) if found else None
+
+
+def warn_of_other_frames(folder: Path, frames: Frames) -> None:
+    """Warn where ``folder``, of flow or masks, is of a run on other frames, as its record says."""
+    for out_path in folder.resolve().parents[:2]:  # iter_19, fwd_of; results_pt/epoch_00005
+        path = out_path / "config.ini"
+        if not path.is_file() or not path.read_bytes().startswith(SAVED_MARK.encode()):
+            continue
+        n_bytes = saved_n_bytes(path)
+        if n_bytes is not None and n_bytes != frames.n_bytes:
+            print(
+                f"warning: {folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
+                f"{frames.n_bytes}; is it of this video?",
+                file=sys.stderr,
+            )
+        return
