@@ -8,7 +8,6 @@ if __name__ == "__main__":  # before the other imports, which take a while
     end_on_ctrl_c()
 
 import argparse
-import os
 
 from ike_data.claim import claimed
 from ike_data.command_line import (
@@ -42,9 +41,6 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    # Frames are shared among threads, each of which works alone; without this, PyTorch's own
-    # threads would keep the cores busy waiting. Read when PyTorch is loaded, which is soon.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     config = fill_in(
         read_config(args.config),
         frames_path=args.frames_path,

@@ -43,6 +43,9 @@ def run_command(
         interrupt_remedy: how to go on after Ctrl-C.
     """
     end_on_ctrl_c(interrupt_remedy)
+    # Read when PyTorch is loaded. Without it PyTorch's threads keep the cores busy with waiting,
+    # where frames are shared among threads and where others work on the machine as well.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path that the terminal's encoding cannot show must not end a run.
