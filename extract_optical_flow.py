@@ -114,31 +114,13 @@ def main() -> None:
         prepare_out_path(out_path / folder)
 
     # Not at the top: --help or a wrong path should not wait for these imports.
-    from ike_data.memory_statement import state_memory
-    from RAFT.extraction import load_method, write_flows
-    from RAFT.flow_folders import delete_flows, flows_to_make
-    from RAFT.memory_need import dis_bytes, raft_bytes
+    from RAFT.extraction import extract_flow
+
+    def record(kept: str) -> None:
+        announce(config, f"{describe_frames(frames)}{kept}", device, out_path)([])
 
     with claimed(out_path, FORWARD, BACKWARD):
-        to_make = flows_to_make(out_path, config, frames, overwrite=args.overwrite)
-        # Loaded before anything is deleted or saved, and only where there is work for it.
-        method = load_method(settings, device) if to_make else None
-        if args.overwrite:
-            delete_flows(out_path)
-        n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
-        kept = f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else ""
-        announce(config, f"{describe_frames(frames)}{kept}", device, out_path)([])
-        if method is not None:
-            size = frames.height, frames.width
-            if settings.method == "dis":
-                n_bytes = dis_bytes(*size)
-            else:
-                n_bytes = raft_bytes(*size, small=settings.small, on_cpu=device.type == "cpu")
-            state_memory(device, n_bytes, FLOW_REMEDY)
-            write_flows(frames, out_path, to_make, method)
-    print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
-    if n_files == 0:
-        print("the video has one frame, so there is no flow: both folders are empty")
+        extract_flow(frames, out_path, config, device, overwrite=args.overwrite, record=record)
 
 
 if __name__ == "__main__":

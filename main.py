@@ -40,9 +40,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--resume",
-        action="store_true",
-        help="go on with the training in OUT_PATH that was interrupted, of the same settings, "
-        "frames and pseudo-labels; its state is saved once a minute at most",
+        nargs="?",
+        choices=["yes", "if_same"],
+        const="yes",
+        default="no",
+        help="go on with the training in OUT_PATH that was interrupted; its state is saved once a "
+        "minute at most. Other settings, frames or pseudo-labels than it had are an error; with "
+        "--resume=if_same training then starts anew",
     )
     what.add_argument(
         "--predict_only",

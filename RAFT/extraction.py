@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from ike_data.config import OpticalFlow
+from ike_data.config import Config, OpticalFlow
 from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, is_known, write_flow
+from ike_data.frames import Frames
+from ike_data.memory_statement import state_memory
+from ike_data.out_of_memory import FLOW_REMEDY
 from ike_data.overlap import read_ahead, written_behind
 from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
+from RAFT.flow_folders import delete_flows, flows_to_make
+from RAFT.memory_need import dis_bytes, raft_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +34,45 @@ class FlowMethod(Protocol):
 
     def flow_both_ways(self, first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
         """Flow from ``first`` to ``second`` and back: float32 [height, width, 2], (u, v)."""
+
+
+def extract_flow(
+    frames: Frames,
+    out_path: Path,
+    config: Config,
+    device: torch.device,
+    *,
+    overwrite: bool,
+    record: Callable[[str], None],
+) -> None:
+    """Write the flow of ``frames`` that is not yet in ``out_path``; with ``overwrite`` all of it.
+
+    Args:
+        device: of RAFT; DIS runs on the CPU.
+        record: called with what is said of files that are kept, before the first is written.
+
+    Raises:
+        InputError: see `flows_to_make`, `load_method` and `write_flows`.
+    """
+    settings = config.optical_flow
+    to_make = flows_to_make(out_path, config, frames, overwrite=overwrite)
+    # Loaded before anything is deleted or saved, and only where there is work for it.
+    method = load_method(settings, device) if to_make else None
+    if overwrite:
+        delete_flows(out_path)
+    n_files, n_made = 2 * (frames.count - 1), sum(map(len, to_make.values()))
+    record(f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else "")
+    if method is not None:
+        size = frames.height, frames.width
+        if settings.method == "dis":
+            n_bytes = dis_bytes(*size)
+        else:
+            n_bytes = raft_bytes(*size, small=settings.small, on_cpu=device.type == "cpu")
+        state_memory(device, n_bytes, FLOW_REMEDY)
+        write_flows(frames, out_path, to_make, method)
+    print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
+    if n_files == 0:
+        print("the video has one frame, so there is no flow: both folders are empty")
 
 
 def load_method(settings: OpticalFlow, device: torch.device) -> FlowMethod:

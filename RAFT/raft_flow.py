@@ -10,8 +10,6 @@ import torch.nn.functional as F
 from torchvision.models.optical_flow import RAFT
 from torchvision.models.optical_flow._utils import make_coords_grid, upsample_flow
 
-from ike_data.errors import InputError
-from ike_data.out_of_memory import memory_is_full
 from RAFT.context_gru import ContextGRU
 from RAFT.frame_fitting import cut_flow, fit_frame
 
@@ -73,22 +71,9 @@ class RaftFlow:
 
         Returns:
             Two float32 arrays [height, width, 2], (u, v) in pixels of the frames' own size.
-
-        Raises:
-            InputError: the frames are too large for the memory.
         """
-        height, width = first.height, first.width
-        try:
-            flow = self._update(first, second)
-        except RuntimeError as error:
-            if not memory_is_full(error):
-                raise
-            raise InputError(
-                f"RAFT's correlation of all pixels of two frames of {width} x {height} pixels does "
-                f"not fit into the memory of {self._device.type}; make the frames smaller, or use "
-                "--method dis"
-            ) from error
-        flow = cut_flow(flow, height, width).permute(0, 2, 3, 1)  # [2, height, width, 2]
+        flow = cut_flow(self._update(first, second), first.height, first.width)
+        flow = flow.permute(0, 2, 3, 1)  # [2, height, width, 2]
         forward, backward = flow.contiguous().cpu().numpy()
         return forward, backward
 

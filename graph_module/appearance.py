@@ -17,6 +17,7 @@ is what counts, however long it pauses.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -43,18 +44,41 @@ _TO_MIDDLE = 0.5
 
 
 class _Moments(NamedTuple):
-    """Sums over the sampled pixels of a frame, z their random features and y their labels.
-
-    Of the frames around a frame they are one tensor for each sum, with a slot, the first dimension,
-    for each frame: small tensors that stay, among large ones that come and go, would leave the
-    allocator with holes as large as these.
-    """
+    """Sums over the sampled pixels of a frame, z their random features and y their labels."""
 
     gram: torch.Tensor  # of z z^T, [N_FOURIER, N_FOURIER]
     objects: torch.Tensor  # of z y, [N_FOURIER]
     features: torch.Tensor  # of z, [N_FOURIER]
     n_objects: torch.Tensor  # of y, []
     n_all: torch.Tensor  # of 1, []
+
+
+class _Window:
+    """The moments of the frames around a frame, each read once, in a ring of slots.
+
+    One tensor for each sum, with the slots as its first dimension: small tensors that stay, among
+    large ones that come and go, would leave the allocator with holes as large as these.
+    """
+
+    def __init__(
+        self, n_slots: int, like: torch.Tensor, read: Callable[[int, _Moments], None]
+    ) -> None:
+        """``read`` writes the moments of the frame at a place; ``like``: of their type."""
+        shapes = (N_FOURIER, N_FOURIER), (N_FOURIER,), (N_FOURIER,), (), ()
+        self._slots = _Moments(*(like.new_zeros(n_slots, *shape) for shape in shapes))
+        self._n_slots, self._read, self._n_read = n_slots, read, 0
+
+    def weighted(self, first: int, weights: torch.Tensor) -> _Moments:
+        """The sum over the places from ``first`` on, ``weights`` [m]; later calls begin later."""
+        end = first + len(weights)
+        while self._n_read < end:
+            slot = self._n_read % self._n_slots
+            self._read(self._n_read, _Moments(*(sums[slot] for sums in self._slots)))
+            self._n_read += 1
+        of_slots = weights.new_zeros(self._n_slots)
+        of_slots[torch.arange(first, end, device=weights.device) % self._n_slots] = weights
+        # [R], [R, ...] -> [...]
+        return _Moments(*(_weighted_sum(of_slots, sums) for sums in self._slots))
 
 
 def appearance_masks(
@@ -102,41 +126,31 @@ def appearance_masks(
     teaches = trust >= LEAST_TRUST * trust.max()
     teachers, trust = teaches.nonzero()[:, 0].tolist(), trust[teaches]
     places = (teaches.cumsum(0) - torch.where(teaches, 1.0, 0.5)).tolist()
-    n_slots = min(2 * reach + 1, len(teachers))
-    shapes = (N_FOURIER, N_FOURIER), (N_FOURIER,), (N_FOURIER,), (), ()
-    window = _Moments(*(masks.new_zeros(n_slots, *shape) for shape in shapes))
 
-    def read(place: int) -> None:
-        """Put the moments of a frame to learn from where those of one not needed any more are."""
+    def read(place: int, moments: _Moments) -> None:
         idx = teachers[place]
         z = fourier(_descriptors(video[idx], size)[sampled, sampled].flatten(0, 1).to(masks))
         label = (masks[idx] >= HARD_THRESHOLD).to(masks.dtype)
         label = F.interpolate(label[None, None], size=size, mode="area")[0, 0]  # [h, w]
         y = label[sampled, sampled].flatten()
-        slot = _Moments(*(sums[place % n_slots] for sums in window))
-        torch.mm(z.T, z, out=slot.gram)
-        torch.mv(z.T, y, out=slot.objects)
-        torch.sum(z, 0, out=slot.features)
-        slot.n_objects.copy_(y.sum())
-        slot.n_all.fill_(len(y))
+        torch.mm(z.T, z, out=moments.gram)
+        torch.mv(z.T, y, out=moments.objects)
+        torch.sum(z, 0, out=moments.features)
+        moments.n_objects.copy_(y.sum())
+        moments.n_all.fill_(len(y))
 
+    window = _Window(min(2 * reach + 1, len(teachers)), masks, read)
     predicted = torch.empty_like(masks)
-    n_read = 0
     for idx, place in enumerate(tqdm(places, "appearance", unit="frame")):
         first = max(math.ceil(place - reach), 0)
         end = min(math.floor(place + reach) + 1, len(teachers))
-        while n_read < end:
-            read(n_read)
-            n_read += 1
-        slots = torch.arange(first, end, device=masks.device) % n_slots
-        temporal_weights, trusted = masks.new_zeros(2, n_slots)
-        temporal_weights[slots] = masks.new_tensor(
+        temporal_weights = masks.new_tensor(
             [temporal_weight(other - place, sigma) for other in range(first, end)]
         )
-        trusted[slots] = temporal_weights[slots] * trust[first:end]
+        trusted = temporal_weights * trust[first:end]
         # In all as much as without it, for RIDGE does not change either.
         trusted *= temporal_weights.sum() / trusted.sum()
-        weights, cut = _fit(_Moments(*(_weighted_sum(trusted, sums) for sums in window)))
+        weights, cut = _fit(window.weighted(first, trusted))
         descriptors = _descriptors(video[idx], size).flatten(0, 1).to(masks)  # [h w, 5]
         values = [fourier(some) @ weights for some in descriptors.split(PIXELS_AT_ONCE)]
         # Half of the range was taken off: without a bias, 0 is what nothing speaks for.

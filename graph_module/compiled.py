@@ -26,7 +26,7 @@ else:
 
 
 def compiled(*, sums_in_any_order: bool = False) -> Callable[[Loop], Loop]:
-    """Decorate a loop over NumPy arrays; it is compiled when it is first called.
+    """Decorate a loop over NumPy arrays; numba compiles it when it is first called.
 
     Tensors are handed over as arrays that share their memory. The loop releases Python's lock.
 
@@ -38,12 +38,9 @@ def compiled(*, sums_in_any_order: bool = False) -> Callable[[Loop], Loop]:
     fastmath = {"reassoc", "contract", "nsz"} if sums_in_any_order else False
 
     def decorate(loop: Loop) -> Loop:
-        dispatcher: Loop | None = None
+        dispatcher = _compile(loop, fastmath) if AVAILABLE else loop
 
         def call(*values: Any) -> None:
-            nonlocal dispatcher
-            if dispatcher is None:
-                dispatcher = _compile(loop, fastmath)
             dispatcher(*(v.numpy() if isinstance(v, torch.Tensor) else v for v in values))
 
         return call

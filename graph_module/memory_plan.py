@@ -32,7 +32,7 @@ class GraphSize:
     n_links: int  # of a node, to all frames that its chain reaches; the mean over the video
     reach: int  # frames from the first to the last that a frame is linked with
     n_features: int  # with the bias
-    n_channels: int  # of the feature maps
+    n_channels: int  # of the feature maps that are made, or brought to the device
     uses_video: bool = False  # the masks' appearance is learnt from the frames, which are there
     even_links: bool = False  # the sums of the links, and these as divisors
     on_gpu: bool = False  # many frames are worked on at once

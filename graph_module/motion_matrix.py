@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,20 +51,22 @@ class Arrivals:
     cells: torch.Tensor  # [K, N] int32, see `link_cells`
 
 
+class Flows(NamedTuple):
+    """What links are followed along, where they are not kept: [n - 1, 2, H, W] each."""
+
+    fwd: torch.Tensor
+    bwd: torch.Tensor
+
+
 @dataclass(frozen=True)
 class MotionMatrix:
     """M = I + sum over pairs (p, q) of g(|p - q|) (B_pq + B_pq^T), n N x n N.
 
     B_pq maps frame q to frame p: row i has the corners that the chain of pixel i of p reaches.
-
-    Either ``arrivals`` holds the links into each of the n frames, or it is None and they are
-    followed anew along the flows, [n - 1, 2, H, W].
     """
 
     weights: Mapping[int, float]  # by distance in frames, as `temporal_weights` gives them
-    arrivals: Sequence[Arrivals] | None
-    fwd_flow: torch.Tensor | None
-    bwd_flow: torch.Tensor | None
+    links: Sequence[Arrivals] | Flows  # kept, those into each of the n frames; or followed anew
     use_compiled: bool  # compiled loops instead of PyTorch, on the CPU only
 
 
@@ -189,13 +192,17 @@ def propagate(matrix: MotionMatrix, masks: torch.Tensor) -> torch.Tensor:
         [n, H, W]
     """
     n_frames, reach = len(masks), max(matrix.weights, default=0)
-    partial_product = _kept_links if matrix.arrivals is not None else _links_followed_anew
+    links, use_compiled = matrix.links, matrix.use_compiled
 
     def product_of_block(block: range) -> tuple[range, torch.Tensor]:
         """The part of M x whose links end (kept) or start (followed anew) in ``block``."""
         touched = range(max(block.start - reach, 0), min(block.stop + reach, n_frames))
         part = masks.new_zeros(len(touched), *masks.shape[1:])
-        partial_product(matrix, block, touched, masks[touched.start : touched.stop], part)
+        some = masks[touched.start : touched.stop]
+        if isinstance(links, Flows):
+            _add_followed(links, matrix.weights, block, touched, some, part, use_compiled)
+        else:
+            _add_kept(links, block, touched, some, part, use_compiled)
         return touched, part
 
     product = masks.clone()
@@ -207,8 +214,13 @@ def propagate(matrix: MotionMatrix, masks: torch.Tensor) -> torch.Tensor:
     return product
 
 
-def _kept_links(
-    matrix: MotionMatrix, block: range, touched: range, masks: torch.Tensor, part: torch.Tensor
+def _add_kept(
+    arrivals: Sequence[Arrivals],
+    block: range,
+    touched: range,
+    masks: torch.Tensor,
+    part: torch.Tensor,
+    use_compiled: bool,
 ) -> None:
     """Add to ``part`` what links that end in ``block`` carry, both ways.
 
@@ -217,8 +229,7 @@ def _kept_links(
     Args:
         masks, part: [m, H, W], the masks and the sums of the m frames ``touched``.
     """
-    assert matrix.arrivals is not None
-    add_links = _add_links_compiled if matrix.use_compiled else _add_links
+    add_links = _add_links_compiled if use_compiled else _add_links
     together = at_once(len(block), masks.device)
     for start in range(block.start, block.stop, together):
         frames = range(start, min(start + together, block.stop))
@@ -226,30 +237,33 @@ def _kept_links(
         read = corner_sums(masks[rows])
         written = torch.zeros_like(read)
         for idx, q in enumerate(frames):
-            links = matrix.arrivals[q]
+            links = arrivals[q]
             pivots = links.pivots - touched.start
             add_links(links.cells, pivots, links.weights, read[idx], written[idx], masks, part)
         part[rows] += spread_to_corners(written, *masks.shape[1:])
 
 
-def _links_followed_anew(
-    matrix: MotionMatrix, block: range, touched: range, masks: torch.Tensor, part: torch.Tensor
+def _add_followed(
+    flows: Flows,
+    weights: Mapping[int, float],
+    block: range,
+    touched: range,
+    masks: torch.Tensor,
+    part: torch.Tensor,
+    use_compiled: bool,
 ) -> None:
-    """As `_kept_links`, for the links that start in ``block``, pivot by pivot."""
-    assert matrix.fwd_flow is not None and matrix.bwd_flow is not None
+    """As `_add_kept`, for the links that start in ``block``, pivot by pivot."""
     height, width = masks.shape[1:]
-    use_compiled, reach = matrix.use_compiled, max(matrix.weights, default=0)
+    reach = max(weights, default=0)
     add_links = _add_links_compiled if use_compiled else _add_links
     read = corner_sums(masks)
     written = torch.zeros_like(read)
-    weights = {k: masks.new_tensor([weight]) for k, weight in matrix.weights.items()}
+    on_device = {k: masks.new_tensor([weight]) for k, weight in weights.items()}
     cells = torch.empty(height * width, dtype=torch.int32, device=masks.device)
     for p in block:
         pivot = torch.tensor([p - touched.start], device=masks.device)
-        for step in follow_chains(
-            p, matrix.fwd_flow, matrix.bwd_flow, reach, use_compiled=use_compiled
-        ):
-            if (weight := weights.get(abs(p - step.frame))) is not None:
+        for step in follow_chains(p, *flows, reach, use_compiled=use_compiled):
+            if (weight := on_device.get(abs(p - step.frame))) is not None:
                 link_cells(step.x, step.y, height, width, cells, use_compiled=use_compiled)
                 q = step.frame - touched.start
                 add_links(cells[None], pivot, weight, read[q], written[q], masks, part)

@@ -103,17 +103,18 @@ def are_opposite(saliency: torch.Tensor, masks: torch.Tensor) -> bool:
     Args:
         saliency, masks: see `motion_evidence`.
     """
-    moves = torch.stack([_moves(frame) for frame in saliency])[:, None, None]
-    inside = masks >= HARD_THRESHOLD
-    if not inside.any() or inside.all() or moves.max() < LEAST_MOTION:
+    moves = torch.stack([_moves(frame) for frame in saliency])
+    parts = torch.stack([_parts(*frame) for frame in zip(saliency, masks, strict=True)])
+    salient, n_pixels = (moves[:, None, None] * parts).sum(dim=0)  # inside and outside, each
+    if moves.max() < LEAST_MOTION or n_pixels.min() < 1:
         return False
-    return bool(_agreement(moves * saliency, inside) < OPPOSITE)
+    return bool(_agreement(salient, n_pixels) < OPPOSITE)
 
 
 def _evidence_of(saliency: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Of one frame: [H, W], [H, W] -> []."""
-    inside = mask >= HARD_THRESHOLD
-    agreement = _agreement(saliency, inside) * ~inside.all()
+    salient, n_pixels = _parts(saliency, mask)
+    agreement = _agreement(salient, n_pixels) * (n_pixels[1] > 0)
     return _moves(saliency) * _saturating(agreement, AGREEMENT, EVIDENCE_POWER)
 
 
@@ -123,12 +124,18 @@ def _moves(saliency: torch.Tensor) -> torch.Tensor:
     return _saturating(mean_salient, EVIDENCE, EVIDENCE_POWER)
 
 
-def _agreement(saliency: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """Mean saliency inside of masks, over the sum of the means inside and outside; [] in [0, 1]."""
-    mean_inside, mean_outside = (
-        (saliency * where).sum() / where.sum().clamp(min=1) for where in (inside, ~inside)
-    )
-    return mean_inside / (mean_inside + mean_outside).clamp(min=1e-6)
+def _parts(saliency: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """[[salient inside, salient outside], [pixels inside, pixels outside]] of a mask, [2, 2]."""
+    inside = mask >= HARD_THRESHOLD
+    salient, n_inside = (saliency * inside).sum(), inside.sum()
+    all_parts = [salient, saliency.sum() - salient, n_inside, inside.numel() - n_inside]
+    return torch.stack([part.to(saliency) for part in all_parts]).view(2, 2)
+
+
+def _agreement(salient: torch.Tensor, n_pixels: torch.Tensor) -> torch.Tensor:
+    """Mean saliency inside, over the sum of the means inside and outside; see `_parts`. [] >= 0."""
+    means = salient / n_pixels.clamp(min=1)
+    return means[0] / means.sum().clamp(min=1e-6)
 
 
 def _saturating(values: torch.Tensor, middle: torch.Tensor | float, power: int = 2) -> torch.Tensor:

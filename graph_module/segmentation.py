@@ -161,11 +161,13 @@ def _graph_size(
     device: torch.device,
 ) -> GraphSize:
     uses_maps = settings.features_half_chain_size >= 0
-    n_channels = 0 if inputs.maps is None else inputs.maps.shape[1]
-    n_channels += (settings.motion_saliency and uses_maps) + (inputs.n_drafts > 0)
+    n_read = 0 if inputs.maps is None else inputs.maps.shape[1]
+    n_made = (settings.motion_saliency and uses_maps) + (inputs.n_drafts > 0)
     n_features = 1 + sum(
         count_features(
-            n_channels, settings.dir_features_half_chain_size, settings.features_half_chain_size
+            n_read + n_made,
+            settings.dir_features_half_chain_size,
+            settings.features_half_chain_size,
         )
     )
     if n_features == 1:
@@ -177,7 +179,7 @@ def _graph_size(
         n_links=math.ceil(n_linked / n_frames),
         reach=2 * max(inputs.weights, default=0),
         n_features=n_features,
-        n_channels=n_channels,
+        n_channels=n_made + (n_read if device.type == "cuda" else 0),  # on a CPU they are there
         uses_video=inputs.video is not None,
         even_links=settings.even_links,
         on_gpu=device.type == "cuda",

@@ -18,7 +18,7 @@ from graph_module.features import (
     write_direction_features,
     write_ike_features,
 )
-from graph_module.motion_matrix import MotionMatrix, empty_arrivals, link_cells
+from graph_module.motion_matrix import Flows, MotionMatrix, empty_arrivals, link_cells
 from ike_data.cores import map_on_cores
 
 
@@ -124,11 +124,6 @@ def build_graph(
     for _ in tqdm(pivots, desc="chains", total=n_frames, unit="frame"):
         pass
     if motion is None:
-        motion = MotionMatrix(
-            weights,
-            arrivals,
-            None if keep_links else fwd_flow,
-            None if keep_links else bwd_flow,
-            use_compiled,
-        )
+        links = Flows(fwd_flow, bwd_flow) if arrivals is None else arrivals
+        motion = MotionMatrix(weights, links, use_compiled)
     return SpaceTimeGraph(motion, features)

@@ -197,8 +197,10 @@ class VideoFile:
         self.fps = None if rate is None else float(rate)
         what = f"counting the frames of {path.name}"
         with tqdm(desc=what, unit="frame", leave=False, delay=2) as bar:
-            for image in self._decode():
-                height, width = image.shape[:2]
+            for frame in self._decode():
+                height, width = frame.height, frame.width
+                if _quarter_turns(frame) % 2:
+                    height, width = width, height
                 if self.count == 0:
                     self.height, self.width = height, width
                 elif (height, width) != (self.height, self.width):
@@ -219,9 +221,17 @@ class VideoFile:
             )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return self._decode()
+        import av
 
-    def _decode(self) -> Iterator[np.ndarray]:
+        for frame in self._decode():
+            try:
+                image = frame.to_ndarray(format="rgb24")
+            except av.error.FFmpegError as error:
+                raise self._unreadable(error) from error
+            yield np.ascontiguousarray(np.rot90(image, k=_quarter_turns(frame)))
+
+    def _decode(self) -> Iterator[Any]:
+        """The frames as PyAV has them, not yet in RGB."""
         import av
 
         with self._open() as container:
@@ -233,10 +243,7 @@ class VideoFile:
             codec.thread_type = "AUTO"
             codec.options = {"max_pixels": str(MAX_PIXELS)}
             try:
-                for frame in container.decode(video=0):
-                    image = frame.to_ndarray(format="rgb24")
-                    # A phone held upright records a lying frame and the turn to show it by.
-                    yield np.ascontiguousarray(np.rot90(image, k=frame.rotation // 90))
+                yield from container.decode(video=0)
             except av.error.FFmpegError as error:
                 raise self._unreadable(error) from error
 
@@ -259,3 +266,8 @@ class VideoFile:
             f"{self.path}: cannot be decoded as a video ({error}); "
             "convert it, or extract its frames into a folder"
         )
+
+
+def _quarter_turns(frame: Any) -> int:
+    """Counterclockwise: a phone held upright records a lying frame and the turn to show it by."""
+    return frame.rotation // 90

@@ -1,4 +1,4 @@
-"""Random changes of the frames that a batch learns from; not part of the paper, off by default."""
+"""Random changes of the frames that a batch learns from; not part of the paper."""
 
 from __future__ import annotations
 

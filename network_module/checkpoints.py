@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,6 +17,8 @@ from ike_data.out_of_memory import memory_is_full
 from ike_data.tensor_files import is_state_of, load_tensors, save_tensors
 from network_module.training import Training
 from network_module.unet import UNet
+
+REMEDY = "delete it, or leave out --resume"
 
 
 def save_checkpoint(
@@ -73,7 +76,7 @@ def is_of_training(path: Path, training_mark: int) -> bool:
     """
     if not path.exists():
         return False
-    checkpoint = load_tensors(path, "delete it, or leave out --resume")
+    checkpoint = load_tensors(path, REMEDY)
     return isinstance(checkpoint, dict) and checkpoint.get("training") == training_mark
 
 
@@ -82,55 +85,94 @@ def _expected_state(base_channels: int) -> dict[str, torch.Tensor]:
         return UNet(base_channels).state_dict()
 
 
+class TrainingState(NamedTuple):
+    """What a training that is to go on has left, and what it is the state of."""
+
+    state: dict[str, Any]  # see `Training.state`
+    data_mark: int  # see `mark_of_data`
+    settings: dict[str, str]
+    log: list[list[str]]  # the lines of its log.csv
+
+    def difference(self, data_mark: int, settings: Mapping[str, object]) -> str | None:
+        """What tells it from a training of these settings on these data, in words."""
+        now = words(settings)
+        for name in now | self.settings:
+            if now.get(name) != self.settings.get(name):
+                before = self.settings.get(name)
+                return f"is of a training with {name} = {before}, now it is {now.get(name)}"
+        if self.data_mark != data_mark:
+            return "is of a training on other frames or pseudo-labels"
+        return None
+
+
 def save_training(
-    path: Path, training: Training, data_mark: int, settings: Mapping[str, object]
+    path: Path,
+    training: Training,
+    data_mark: int,
+    settings: Mapping[str, object],
+    log: Sequence[Sequence[str]],
 ) -> None:
-    """Save what `load_training` needs to go on after the last finished epoch."""
-    _save(path, {**training.state(), "data": data_mark, "settings": _words(settings)})
+    """Save what a training needs to go on after its last finished epoch; see `TrainingState`."""
+    kept = TrainingState(training.state(), data_mark, words(settings), [list(row) for row in log])
+    _save(path, kept._asdict())
 
 
-def load_training(
-    path: Path, training: Training, data_mark: int, settings: Mapping[str, object]
-) -> None:
-    """Go on from ``path``.
-
-    Args:
-        training: just made, of these ``settings``.
-        data_mark: see `mark_of_data`.
+def read_training(path: Path) -> TrainingState:
+    """Read what `save_training` has saved.
 
     Raises:
-        InputError: the file is damaged, or of a training with other settings or on other data.
+        InputError: the file is damaged, or something else.
     """
-    remedy = "delete it, or leave out --resume"
-    anew = "leave out --resume to train from the start"
-    state = load_tensors(path, remedy)
-    held = state if isinstance(state, dict) else {}
-    before, now = held.get("settings"), _words(settings)
-    if not isinstance(before, dict) or not isinstance(held.get("data"), int):
-        raise InputError(f"{path}: is not the state of a training; {remedy}")
-    for name in now | before:
-        if now.get(name) != before.get(name):
-            raise InputError(
-                f"{path}: is of a training with {name} = {before.get(name)}, now it is "
-                f"{now.get(name)}; {anew}"
-            )
-    if held["data"] != data_mark:
-        raise InputError(f"{path}: is of a training on other frames or pseudo-labels; {anew}")
+    held = load_tensors(path, REMEDY)
+    if (
+        not isinstance(held, dict)
+        or held.keys() != set(TrainingState._fields)
+        or not isinstance(held["data_mark"], int)
+        or not _is_dict_of_words(held["settings"])
+        or not _is_log(held["log"])
+    ):
+        raise InputError(f"{path}: is not the state of a training; {REMEDY}")
+    return TrainingState(**held)
+
+
+def go_on(path: Path, training: Training, kept: TrainingState) -> None:
+    """Put what was ``kept`` in ``path`` into ``training``, just made of the same settings.
+
+    Raises:
+        InputError: it is not the state of such a training.
+    """
     try:
-        training.load_state(held)
+        training.load_state(kept.state)
     except Exception as error:  # what load_state_dict raises depends on what it is given
         if memory_is_full(error):
             raise
-        raise InputError(f"{path}: is not the state of a training; {remedy}") from error
+        raise InputError(f"{path}: is not the state of a training; {REMEDY}") from error
 
 
-def _words(settings: Mapping[str, object]) -> dict[str, str]:
+def _is_dict_of_words(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(word, str) for pair in value.items() for word in pair
+    )
+
+
+def _is_log(value: object) -> bool:
+    try:
+        return isinstance(value, list) and all(
+            isinstance(row, list) and row and all(math.isfinite(float(word)) for word in row)
+            for row in value
+        )
+    except (TypeError, ValueError):
+        return False
+
+
+def words(settings: Mapping[str, object]) -> dict[str, str]:
+    """Settings as they are compared and kept."""
     return {name: str(value) for name, value in settings.items()}
 
 
 def mark_of_training(data_mark: int, settings: Mapping[str, object]) -> int:
     """A checksum of what a network learns from, and how."""
-    return zlib.crc32(repr(_words(settings)).encode(), data_mark)
+    return zlib.crc32(repr(words(settings)).encode(), data_mark)
 
 
 def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:

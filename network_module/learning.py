@@ -6,8 +6,9 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -23,11 +24,14 @@ from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
+    REMEDY,
+    TrainingState,
+    go_on,
     is_of_training,
     load_checkpoint,
-    load_training,
     mark_of_data,
     mark_of_training,
+    read_training,
     save_checkpoint,
     save_training,
 )
@@ -42,6 +46,9 @@ from network_module.unet import UNet, seeded_unet, start_from_prior
 
 # The state of a training, twice the size of a checkpoint, is saved this often at most.
 SECONDS_BETWEEN_STATES = 60.0
+STATE_NAME = "training.pth"
+MASK_FOLDERS = "results_pt", "results_images"
+Resume = Literal["no", "yes", "if_same"]
 # Networks that learnt from less had worse masks; see docs/quality.md.
 LEAST_HALF_SIZE = 96  # pixels
 _EPOCH = re.compile(r"epoch_\d+(\.pth)?")
@@ -55,7 +62,7 @@ def learn_video(
     working_size: tuple[int, int],
     settings: NetworkModule,
     device: torch.device,
-    resume: bool,
+    resume: Resume,
     record: Callable[[Iterable[Path]], None],
 ) -> None:
     """Train a U-Net on ``frames`` and save, for each epoch in to_save_epochs,
@@ -71,7 +78,9 @@ def learn_video(
     Args:
         pseudo_gt_path: folder of soft masks, one a frame, of the working size.
         working_size: (height, width), pixels.
-        resume: go on with the training in ``out_path`` that was interrupted, if there is one.
+        resume: go on with the training in ``out_path`` that was interrupted, if there is one. Is it
+            another training, of other settings or data, that is an error for "yes", and for
+            "if_same" it makes way.
         record: called when all input has been read, with what an earlier run has left.
 
     Raises:
@@ -95,33 +104,35 @@ def learn_video(
     _warn_of_half_size_epochs(half_size_passes // settings.passes_per_epoch, to_save)
     training = _new_training(model, video, soft_masks, settings, device, half, half_size_passes)
 
-    state_path = out_path / "models" / "training.pth"
-    data_mark = mark_of_data(video, soft_masks)
+    state_path = out_path / "models" / STATE_NAME
     all_settings = {"working_h": height, "working_w": width, **vars(settings)}
+    data_mark = mark_of_data(video, soft_masks)
     training_mark = mark_of_training(data_mark, all_settings)
-    if resume and state_path.exists():
-        load_training(state_path, training, data_mark, all_settings)
-        if training.epoch >= n_epochs:  # a run of these settings saves none of its last epoch
+    kept = _kept_state(state_path, resume, data_mark, all_settings)
+    if kept is None and resume != "no":
+        others = not _are_of(out_path, training_mark)
+        if others and resume == "yes":
             raise InputError(
-                f"{state_path}: is of epoch {training.epoch}, but n_epochs = {n_epochs}; delete "
-                "it, or leave out --resume"
+                f"{out_path}: holds a training of other settings, frames or pseudo-labels, which "
+                "would be replaced; leave out --resume to train from the start"
             )
-        record([])  # what is there is this training's
-        print(f"going on after epoch {training.epoch}")
-    elif resume and _is_complete(out_path, to_save, training_mark):
-        print(f"this training is complete: its masks are in {out_path / 'results_pt'}")
-        return
-    else:
-        if resume:
-            print("nothing to go on with: training from the start")
+        if not others and _is_complete(out_path, to_save):
+            print(f"this training is complete: its masks are in {out_path / 'results_pt'}")
+            return
+        print("nothing to go on with: training from the start")
+    if kept is None or resume == "no":
         record([*_saved_epochs(out_path), state_path])
-        if state_path.exists():  # kept until this training is as far as to have one
-            print("training from the start; --resume would go on with the one interrupted here")
+        _leave_for_later(state_path, kept)
+        log_lines: list[list[str]] = []
+    else:
+        log_lines = _go_on(state_path, training, kept, n_epochs)
+        record([])  # what is there is this training's
+    del kept
     print(f"convolutions in {'bfloat16' if half else 'float32'}")
     columns = "epoch", "loss", "cross_entropy", "dice"
     saved_at = time.monotonic()
     with (
-        step_log(out_path, *columns, n_kept=training.epoch) as log,
+        step_log(out_path, *columns, kept=log_lines) as log,
         convolution_settings(deterministic=settings.deterministic),
     ):
         while training.epoch < n_epochs:
@@ -152,10 +163,10 @@ def learn_video(
                     training_mark,
                 )
                 report += f", saved {out_path / 'results_pt' / name}"
-            log(epoch, *loss)
+            log_lines.append(log(epoch, *loss))
             print(report, flush=True)
             if epoch < n_epochs and time.monotonic() - saved_at >= SECONDS_BETWEEN_STATES:
-                save_training(state_path, training, data_mark, all_settings)
+                save_training(state_path, training, data_mark, all_settings, log_lines)
                 saved_at = time.monotonic()
     state_path.unlink(missing_ok=True)
 
@@ -224,17 +235,58 @@ def _new_training(
     )
 
 
-def _is_complete(out_path: Path, to_save: Sequence[int], training_mark: int) -> bool:
-    """Whether all that the training with this mark saves is there."""
-    checkpoints = [out_path / "models" / f"{_epoch_name(epoch)}.pth" for epoch in to_save]
-    folders = [
-        out_path / folder / _epoch_name(epoch)
-        for folder in ("results_pt", "results_images")
-        for epoch in to_save
-    ]
-    return all(path.exists() for path in (*checkpoints, *folders)) and all(
-        is_of_training(path, training_mark) for path in checkpoints
-    )
+def _kept_state(
+    path: Path, resume: Resume, data_mark: int, settings: Mapping[str, object]
+) -> TrainingState | None:
+    """The state in ``path``, if it is of this training; None where there is none.
+
+    Raises:
+        InputError: with ``resume`` "yes", it is of another one, or damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        kept = read_training(path)
+        if difference := kept.difference(data_mark, settings):
+            raise InputError(f"{path}: {difference}; leave out --resume to train from the start")
+    except InputError:
+        if resume == "yes":
+            raise
+        return None
+    return kept
+
+
+def _leave_for_later(path: Path, kept: TrainingState | None) -> None:
+    """Before a training from the start: its own state stays until there is another one."""
+    if kept is None:
+        path.unlink(missing_ok=True)  # it is of another training
+    elif path.exists():
+        print("training from the start; --resume would go on with the one interrupted here")
+
+
+def _go_on(path: Path, training: Training, kept: TrainingState, n_epochs: int) -> list[list[str]]:
+    """Put ``training`` where it was interrupted; the lines of its log."""
+    go_on(path, training, kept)
+    if training.epoch >= n_epochs:  # a run of these settings saves none of its last epoch
+        raise InputError(
+            f"{path}: is of epoch {training.epoch}, but n_epochs = {n_epochs}; {REMEDY}"
+        )
+    print(f"going on after epoch {training.epoch}")
+    return kept.log
+
+
+def _are_of(out_path: Path, training_mark: int) -> bool:
+    """Whether all checkpoints there are of the training with this mark."""
+    there = [path for path in _saved_epochs(out_path) if path.suffix == ".pth"]
+    return all(is_of_training(path, training_mark) for path in there)
+
+
+def _is_complete(out_path: Path, to_save: Sequence[int]) -> bool:
+    """Whether all that a training saves is there."""
+    names = [_epoch_name(epoch) for epoch in to_save]
+    saved = [out_path / "models" / f"{name}.pth" for name in names]
+    saved += [out_path / folder / name for folder in MASK_FOLDERS for name in names]
+    return all(path.exists() for path in saved)
 
 
 def _epoch_name(epoch: int) -> str:
@@ -243,7 +295,7 @@ def _epoch_name(epoch: int) -> str:
 
 def _saved_epochs(out_path: Path) -> list[Path]:
     """What there is of any epoch in the out_path of a training."""
-    folders = [out_path / name for name in ("models", "results_pt", "results_images")]
+    folders = [out_path / name for name in ("models", *MASK_FOLDERS)]
     return [
         path
         for folder in folders
@@ -271,7 +323,8 @@ def apply_checkpoint(
     Raises:
         InputError: a frame or the checkpoint cannot be used, or a training is in ``out_path``.
     """
-    if any(_EPOCH.fullmatch(path.name) for path in (out_path / "models").glob("*.pth")):
+    trained = [path for path in _saved_epochs(out_path) if path.suffix == ".pth"]
+    if trained or (out_path / "models" / STATE_NAME).exists():
         raise InputError(
             f"out_path {out_path}: holds a training, whose record would be replaced; give "
             "--predict_only an out_path of its own"
@@ -282,7 +335,7 @@ def apply_checkpoint(
     state_memory(device, prediction_bytes(size, along_edges=settings.along_edges), NETWORK_REMEDY)
     video = read_working_frames(frames, *working_size)
     name = _epoch_name(epoch)
-    record([out_path / folder / name for folder in ("results_pt", "results_images")])
+    record(_saved_epochs(out_path))
     masks = predict(
         model.to(device),
         video,

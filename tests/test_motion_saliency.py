@@ -152,6 +152,10 @@ def test_masks_of_a_video_are_opposite_where_what_moves_is_outside_of_them():
     assert not are_opposite(saliency, masks)
     assert are_opposite(saliency, 1 - masks)
     assert are_opposite(saliency[:2], 1 - masks[:2])
+    # Frames in which nothing moves do not count, whatever their masks are.
+    for rest in (torch.zeros(2, HEIGHT, WIDTH), torch.ones(2, HEIGHT, WIDTH)):
+        assert not are_opposite(saliency, torch.cat([masks[:3], rest]))
+        assert are_opposite(saliency, torch.cat([1 - masks[:3], rest]))
     # One wrong frame of many is the graph's to judge.
     assert not are_opposite(saliency, torch.cat([1 - masks[:1], masks[1:]]))
     # Nothing moves, or there is no mask to speak of.

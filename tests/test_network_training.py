@@ -733,11 +733,13 @@ class KilledError(Exception):
     pass
 
 
-def interrupted_run(workplace: Workplace, monkeypatch: pytest.MonkeyPatch, *flags: str) -> None:
-    """Train, and be stopped in epoch 3 of 3."""
+def interrupted_run(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, *flags: str, after: int = 2
+) -> None:
+    """Train, and be stopped in the epoch ``after`` this one, of 3."""
 
     def run_epoch(self):
-        if self.epoch == 2:
+        if self.epoch == after:
             raise KilledError
         return original(self)
 
@@ -821,14 +823,43 @@ def test_without_resume_or_a_state_training_starts_anew(workplace, interrupted, 
 
 def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, monkeypatch):
     """As after Ctrl-C and the same command again, and Ctrl-C once more before it is as far."""
-    state = (workplace.out / "models" / "training.pth").read_bytes()
-    monkeypatch.setattr(learning, "SECONDS_BETWEEN_STATES", 1e9)
-    interrupted_run(workplace, monkeypatch)
-    assert (workplace.out / "models" / "training.pth").read_bytes() == state
+    path = workplace.out / "models" / "training.pth"
+    state = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "SECONDS_BETWEEN_STATES", 1e9)
+        interrupted_run(workplace, patch, after=1)
+    assert path.read_bytes() == state
+    workplace.run("--resume")
+    weights, log = weights_and_log(workplace.out)
+    assert log == interrupted[1]
+    assert all(torch.equal(weights[name], interrupted[0][name]) for name in weights)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--resume=if_same"]])
+@pytest.mark.parametrize("change", ["masks", "seed", "damage"])
+def test_a_state_of_another_training_makes_way(change, flags, workplace, interrupted, monkeypatch):
+    """As in OUT of tools/run_video.sh, whose user cannot leave out --resume; and stopped early."""
+    path = workplace.out / "models" / "training.pth"
+    if change == "masks":
+        torch.save(torch.zeros(32, 48, 1), workplace.masks / "00000.pt")
+    elif change == "seed":
+        workplace.configure(seed=3)
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "SECONDS_BETWEEN_STATES", 1e9)
+        interrupted_run(workplace, patch, *flags, after=1)
+    assert not path.exists()
+    workplace.run("--resume=if_same")
+    _, log = weights_and_log(workplace.out)
+    assert [row[0] for row in log] == ["epoch", "1", "2", "3"]
+    assert (log == interrupted[1]) == (change == "damage")
 
 
 @pytest.mark.parametrize("change", ["nothing", "seed", "frames", "a folder"])
-def test_resume_of_a_complete_training(change, workplace, capsys):
+@pytest.mark.parametrize("resume", ["--resume", "--resume=if_same"])
+def test_resume_of_a_complete_training(resume, change, workplace, capsys):
     workplace.run()
     if change == "seed":
         workplace.configure(seed=3)
@@ -838,7 +869,12 @@ def test_resume_of_a_complete_training(change, workplace, capsys):
         shutil.rmtree(workplace.out / "results_images" / "epoch_00001")
     checkpoint = workplace.out / "models" / "epoch_00003.pth"
     before = checkpoint.stat().st_mtime_ns
-    workplace.run("--resume")
+    if resume == "--resume" and change in ("seed", "frames"):
+        with pytest.raises(InputError, match="holds a training of other settings, frames or"):
+            workplace.run(resume)
+        assert checkpoint.stat().st_mtime_ns == before
+        return
+    workplace.run(resume)
     assert ("this training is complete" in capsys.readouterr().out) == (change == "nothing")
     assert (checkpoint.stat().st_mtime_ns == before) == (change == "nothing")
     assert (workplace.out / "results_images" / "epoch_00001").is_dir()
@@ -889,7 +925,8 @@ def test_a_damaged_state_is_named(workplace, interrupted):
 def test_a_state_that_no_training_left_is_named(workplace, interrupted, key, value, message):
     path = workplace.out / "models" / "training.pth"
     state = torch.load(path, weights_only=True)
-    torch.save({**state, key: value}, path)
+    state["state"][key] = value
+    torch.save(state, path)
     before = sorted(workplace.out.rglob("*"))
     with pytest.raises(InputError, match=message):
         workplace.run("--resume")
@@ -899,7 +936,7 @@ def test_a_state_that_no_training_left_is_named(workplace, interrupted, key, val
 def test_the_settings_of_the_optimiser_are_those_of_the_run(workplace, interrupted):
     path = workplace.out / "models" / "training.pth"
     state = torch.load(path, weights_only=True)
-    state["optimiser"]["param_groups"][0]["lr"] = 1e9
+    state["state"]["optimiser"]["param_groups"][0]["lr"] = 1e9
     torch.save(state, path)
     workplace.run("--resume")
     weights, _ = weights_and_log(workplace.out)
@@ -928,10 +965,15 @@ def test_predict_only_refuses_what_is_no_checkpoint(workplace):
     assert not (workplace.out / "config.ini").exists()
 
 
-def test_predict_only_refuses_the_out_path_of_a_training(workplace):
+@pytest.mark.parametrize("left", ["epoch_00003.pth", "training.pth"])
+def test_predict_only_refuses_the_out_path_of_a_training(left, workplace):
     """Its config.ini would say of the training what is true of the prediction."""
     workplace.run()
     record = (workplace.out / "config.ini").read_bytes()
+    checkpoint = workplace.out.parent / "epoch_00003.pth"
+    shutil.copy(workplace.out / "models" / "epoch_00003.pth", checkpoint)
+    for path in (workplace.out / "models").iterdir():
+        path.rename(path.with_name(left))
     with pytest.raises(InputError, match=r"holds a training.*an out_path of its own"):
-        workplace.run(f"--predict_only={workplace.out / 'models' / 'epoch_00003.pth'}")
+        workplace.run(f"--predict_only={checkpoint}")
     assert (workplace.out / "config.ini").read_bytes() == record

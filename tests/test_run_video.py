@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from run_video import describe_inputs
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
+from steps import describe_inputs
 from stub_project import ALL, FLOW, GRAPH, MASKS, NETWORK, PICTURES, StubProject
 
 from ike_data.command_line import PROJECT_CONFIG
@@ -298,14 +298,14 @@ def test_how_an_interrupted_step_goes_on(stub, tmp_path):
         stub.release(name)
         return stub.calls()[-1]
 
-    assert "--resume" not in killed(NETWORK)
-    assert "--resume" in killed(NETWORK)
+    assert "--resume=if_same" not in killed(NETWORK)
+    assert "--resume=if_same" in killed(NETWORK)
     assert "--overwrite" in killed(FLOW, "--method=dis")
     assert "--overwrite" in killed(FLOW, "--method=dis")
     finish(stub, out, f"--config={config}", "--method=dis")
     calls = stub.calls()
     assert "--overwrite" in calls[0]
-    assert "--resume" not in calls[2]
+    assert "--resume=if_same" not in calls[2]
 
 
 def test_a_run_that_is_killed_leaves_its_lock_to_its_command(stub, tmp_path):

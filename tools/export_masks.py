@@ -21,7 +21,6 @@ from tqdm import tqdm
 from ike_data.atomic import atomic_folder, check_replaceable
 from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.frames import open_frames
-from ike_data.soft_masks import mask_name
 
 _MASK_NAME = re.compile(r"\d{5,}\.png")
 
@@ -50,6 +49,9 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
+    # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
+    from ike_data.soft_masks import mask_name
+
     frames = open_frames(args.frames)
     files = masks_of_video(args.results, frames.count)
 

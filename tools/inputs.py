@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import project_root  # noqa: F401
-from mask_folder import masks_of_video
+from mask_folder import masks_of_video, png_files
 from stages import Stage, find_all_stages, find_flow, stages_without_masks
 
 from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, check_flow, flow_name
-from ike_data.frames import IMAGE_SUFFIXES, Frames, numbered_images, open_frames
+from ike_data.frames import IMAGE_SUFFIXES, Frames, open_frames
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def annotation_files(folder: Path, n_frames: int) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of annotations (.png)")
-    files = numbered_images(folder)
-    if not_png := [path for path in files if path.suffix.lower() != ".png"]:
-        raise InputError(f"{not_png[0]}: an annotation is a .png; jpg blurs its values")
+    files = png_files(folder)
     if len(files) != n_frames:
         raise InputError(
             f"{folder}: holds {len(files)} annotations, the video has {n_frames} frames; give one "

@@ -35,8 +35,8 @@ def folders_in(folder: Path) -> list[Path]:
     )
 
 
-def numbered_masks(folder: Path) -> list[Path]:
-    """The masks of ``folder``, .pt or .png, by number.
+def numbered_masks(folder: Path, how: str = "give one of these") -> list[Path]:
+    """The masks of ``folder``, .pt or .png, by number; ``how`` to name one of its folders instead.
 
     Raises:
         InputError: there is none, .pt and .png stand side by side, or a number is missing.
@@ -46,14 +46,12 @@ def numbered_masks(folder: Path) -> list[Path]:
     maps, images = files_of(folder, ".pt"), files_of(folder, ".png")
     if maps and images:
         raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
-    if images:
-        return png_files(folder)
-    if maps:
-        return _without_gap(maps)
+    if maps or images:
+        return _without_gap(maps or images)
     inside = [path.name for path in folders_in(folder)]
     hint = " in it"
     if inside:
-        hint = f" directly in it, not in its folders {', '.join(inside[:5])}; --stage names one"
+        hint = f" directly in it, not in its folders {', '.join(inside[:5])}; {how}"
     raise InputError(
         f"{folder}: holds no mask; expected 00000.pt, 00001.pt, ... or 00000.png, 00001.png, ..."
         f"{hint}"
@@ -76,7 +74,7 @@ def masks_of_video(folder: Path, n_frames: int) -> list[Path]:
 
 
 def png_files(folder: Path) -> list[Path]:
-    """Masks or annotations that are .png, by number.
+    """The annotations of ``folder``, by number.
 
     Raises:
         InputError: a number is missing, or there is a .jpg among them.
@@ -84,12 +82,12 @@ def png_files(folder: Path) -> list[Path]:
     files = numbered_images(folder)
     for path in files:
         if path.suffix.lower() != ".png":
-            raise InputError(f"{path}: a mask is a .png; jpg blurs its values")
+            raise InputError(f"{path}: an annotation is a .png; jpg blurs its values")
     return files
 
 
 def _without_gap(maps: list[Path]) -> list[Path]:
-    """Sort .pt files by number, as `numbered_images` does images."""
+    """Sort masks by number, as `numbered_images` does images."""
     files = sorted(maps, key=frame_number)
     for before, after in itertools.pairwise(files):
         if frame_number(after) == frame_number(before):

@@ -96,7 +96,8 @@ def sequences_without_annotation(results: Path, annotations: Path) -> list[str]:
 
 
 def _pair(name: str, results: Path, masks: Path, annotations: Path) -> AnnotatedSequence:
-    annotation_files, mask_files = png_files(annotations), numbered_masks(masks)
+    annotation_files = png_files(annotations)
+    mask_files = numbered_masks(masks, "--stage names one")
     n_annotations, n_masks = len(annotation_files), len(mask_files)
     if n_masks != n_annotations:
         frames = [frame_number(path) for path in annotation_files]

@@ -160,7 +160,7 @@ def find_videos(root: Path, out: Path) -> tuple[dict[str, Path], Path | None]:
         )
     videos: dict[str, Path] = {}
     for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or (path.is_dir() and out.exists() and path.samefile(out)):
+        if path.name.startswith(".") or _holds_results(path, out):
             continue
         if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
             name = path.name if path.is_dir() else path.stem
@@ -170,6 +170,15 @@ def find_videos(root: Path, out: Path) -> tuple[dict[str, Path], Path | None]:
     if not videos:
         raise InputError(f"{root}: holds no folder of frames and no video file")
     return videos, annotations
+
+
+def _holds_results(path: Path, out: Path) -> bool:
+    """Whether ``path`` is ``out``, or a folder above it without frames of its own."""
+    return (
+        path.is_dir()
+        and out.resolve().is_relative_to(path.resolve())
+        and not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
+    )
 
 
 def passed_on(args: argparse.Namespace) -> list[str]:

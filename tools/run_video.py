@@ -3,9 +3,7 @@
 A graph ends the exchange: what it makes of the last network's masks is on average better than
 these (docs/results.md).
 
-Behind tools/run_video.sh. A finished step leaves OUT/steps/NAME, which holds a digest of its
-command, of the settings and files that it reads and of the steps before it; it is done again only
-where that has changed.
+Behind tools/run_video.sh. What is done is not done again, see `steps`.
 """
 
 from __future__ import annotations
@@ -20,25 +18,21 @@ if __name__ == "__main__":  # before the other imports, which take a while
 import argparse
 import csv
 import dataclasses
-import hashlib
 import os
-import shlex
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+
+from steps import Steps, describe_inputs
 
 from ike_data.atomic import atomic_file, remove_leftovers
-from ike_data.claim import NO_LOCKS, claim, inherited
+from ike_data.claim import NO_LOCKS, claim
 from ike_data.command_line import (
     PROJECT_CONFIG,
     path_argument,
     prepare_out_path,
     run_command,
 )
-from ike_data.config import SECTIONS, Config, format_config, read_config
+from ike_data.config import Config, read_config
 from ike_data.errors import InputError
 
 
@@ -122,28 +116,45 @@ def main() -> None:
             f"{args.config}: [Graph Module] features_half_chain_size = -1: no graph would see the "
             "network's masks; make it 0 or more, or use --result network"
         )
-    method = args.method or config.optical_flow.method
-    models = (args.models or config.optical_flow.models) if method == "raft" else None
+    iteration, epoch = last_saved(args.config, config)
     out = Path(os.path.abspath(prepare_out_path(args.out)))
     for given in (frames, annotations):
         if given and given.resolve().is_relative_to((out / "final").resolve()):
             raise InputError(f"{given}: lies where the result is written; choose another OUT")
-    iteration, epoch = last_saved(args.config, config)
     lock = args.lock or claim(out)
     if lock is None:
         raise InputError(f"{out}: another run works on it; wait for its end")
     for folder in (out, out / "steps") if lock != NO_LOCKS else ():
         remove_leftovers(folder)
-    steps = Steps(out, frames, lock)
 
+    steps = Steps(out, frames, lock)
+    flags = [f"--frames_path={frames}", *([f"--device={args.device}"] if args.device else [])]
+    run_flow(steps, args, config, out, flags)
+    exchange = Exchange(steps, config, out, flags, iteration, epoch)
+    for cycle in range(1, args.cycles + 1):
+        exchange.run_cycle()
+        if cycle > 1:
+            change = exchange.last_change
+            print(f"cycle {cycle} changed the masks by {change:.4f} on average", flush=True)
+            if change < args.threshold:
+                print(f"that is less than {args.threshold:g}: the exchange ends", flush=True)
+                break
+    write_changes(out / "cycles.csv", exchange.changes)
+    result = exchange.run_graph() if args.result == "graph" else exchange.networks[-1]
+    show_result(steps, result, exchange.out_paths, out, frames, annotations)
+
+
+def run_flow(
+    steps: Steps, args: argparse.Namespace, config: Config, out: Path, flags: Sequence[str]
+) -> None:
     flow_flags = [f"--method={args.method}"] if args.method else []
     flow_flags += [f"--models={os.path.abspath(args.models)}"] if args.models else []
     flow_flags += ["--small"] if args.small else []
-    device = [f"--device={args.device}"] if args.device else []
-    common = [f"--frames_path={frames}", *device]
+    method = args.method or config.optical_flow.method
+    models = (args.models or config.optical_flow.models) if method == "raft" else None
     steps.run(
         "flow",
-        ["extract_optical_flow.py", *common, f"--out_path={out / 'flow'}", *flow_flags],
+        ["extract_optical_flow.py", *flags, f"--out_path={out / 'flow'}", *flow_flags],
         out / "flow" / "fwd_of",
         dataclasses.replace(config, paths=type(config.paths)()),
         sections=["Optical Flow"],
@@ -152,79 +163,107 @@ def main() -> None:
         when_changed=["--overwrite"],
     )
 
-    own_features = config.graph_module.ike_features_paths
 
-    def run_graph(cycle: int, seen: Sequence[Path]) -> tuple[Config, Path]:
-        """With the last network's masks; its settings and the folder of its masks."""
-        # The maps that the user gives are features in every cycle.
-        features = (*own_features, *seen[-1:])
-        cycle_config = dataclasses.replace(
-            config,
-            paths=type(config.paths)(),
-            graph_module=dataclasses.replace(config.graph_module, ike_features_paths=features),
-        )
-        graph = out / f"graph_{cycle}"
-        masks = graph / f"iter_{iteration}"
-        steps.run(
-            f"graph_{cycle}",
-            ["run_graph_module.py", *common, f"--of_path={out / 'flow'}", f"--out_path={graph}"],
-            masks,
-            cycle_config,
-            sections=["General", "Graph Module"],
-            reads=own_features,
-            saved_as=f"cycle_{cycle}.ini",
-        )
-        return cycle_config, masks
+class Exchange:
+    """Graph and network on a video in turn, each with the last masks of the other."""
 
-    results: list[Path] = []
-    changes: list[str] = []
-    for cycle in range(1, args.cycles + 1):
-        cycle_config, pseudo_gt = run_graph(cycle, results)
-        network = out / f"net_{cycle}"
-        results.append(network / "results_pt" / f"epoch_{epoch:05d}")
-        steps.run(
+    def __init__(
+        self,
+        steps: Steps,
+        config: Config,
+        out: Path,
+        flags: Sequence[str],
+        iteration: int,
+        epoch: int,
+    ) -> None:
+        """``iteration``, ``epoch``: whose masks go on to the other; ``flags``: of both commands."""
+        self._steps, self._config, self._out, self._flags = steps, config, out, flags
+        self._iteration, self._epoch = iteration, epoch
+        self.networks: list[Path] = []  # the masks of each so far
+        self.out_paths: list[Path] = []  # of both, in the order of the exchange
+        self.changes: list[str] = []  # from network to network
+
+    @property
+    def last_change(self) -> float:
+        """Mean absolute difference between the masks of the last two networks."""
+        return float(self.changes[-1])
+
+    def run_cycle(self) -> None:
+        """A graph, and a network that learns from it."""
+        pseudo_gt = self.run_graph()
+        cycle = len(self.networks) + 1
+        network = self._out / f"net_{cycle}"
+        masks = network / "results_pt" / f"epoch_{self._epoch:05d}"
+        encoder = self._config.network_module.pretrained_encoder
+        self._steps.run(
             f"net_{cycle}",
-            ["main.py", *common, f"--pseudo_gt_path={pseudo_gt}", f"--out_path={network}"],
-            results[-1],
-            cycle_config,
+            ["main.py", *self._flags, f"--pseudo_gt_path={pseudo_gt}", f"--out_path={network}"],
+            masks,
+            self._config_of_cycle(),
             sections=["General", "Network Module"],
-            reads=[encoder] if (encoder := config.network_module.pretrained_encoder) else [],
+            reads=[encoder] if encoder else [],
             saved_as=f"cycle_{cycle}.ini",
-            when_again=["--resume"],
+            when_again=["--resume=if_same"],
         )
+        self.networks.append(masks)
+        self.out_paths.append(network)
         if cycle > 1:
-            latest = steps.value(
-                f"change_{cycle}", lambda: f"{mean_change(results[-2], results[-1]):.6f}"
+            before = self.networks[-2]
+            change = self._steps.value(
+                f"change_{cycle}", lambda: f"{mean_change(before, masks):.6f}"
             )
-            changes.append(latest)
-            change = float(latest)
-            print(f"cycle {cycle} changed the masks by {change:.4f} on average", flush=True)
-            if change < args.threshold:
-                print(f"that is less than {args.threshold:g}: the exchange ends")
-                break
-    write_changes(out / "cycles.csv", changes)
-    stages = [
-        str(out / f"{module}_{cycle}")
-        for cycle in range(1, len(results) + 1)
-        for module in ("graph", "net")
-    ]
-    result = results[-1]
-    if args.result == "graph":
-        _, result = run_graph(len(results) + 1, results)
-        stages.append(str(result.parent))
+            self.changes.append(change)
 
+    def run_graph(self) -> Path:
+        """A graph that sees the last network's masks; the folder of its own."""
+        cycle = len(self.networks) + 1
+        graph = self._out / f"graph_{cycle}"
+        masks = graph / f"iter_{self._iteration}"
+        flow = f"--of_path={self._out / 'flow'}"
+        self._steps.run(
+            f"graph_{cycle}",
+            ["run_graph_module.py", *self._flags, flow, f"--out_path={graph}"],
+            masks,
+            self._config_of_cycle(),
+            sections=["General", "Graph Module"],
+            reads=self._config.graph_module.ike_features_paths,
+            saved_as=f"cycle_{cycle}.ini",
+        )
+        self.out_paths.append(graph)
+        return masks
+
+    def _config_of_cycle(self) -> Config:
+        # The maps that the user gives are features in every cycle.
+        settings = self._config.graph_module
+        features = (*settings.ike_features_paths, *self.networks[-1:])
+        return dataclasses.replace(
+            self._config,
+            paths=type(self._config.paths)(),
+            graph_module=dataclasses.replace(settings, ike_features_paths=features),
+        )
+
+
+def show_result(
+    steps: Steps,
+    result: Path,
+    stages: Sequence[Path],
+    out: Path,
+    frames: Path,
+    annotations: Path | None,
+) -> None:
+    """OUT/final: the hard masks of ``result``, and pictures of all ``stages``."""
     final = out / "final"
-    video = [f"--frames={frames}"]
+    video = f"--frames={frames}"
     steps.run(
         "final_masks",
-        ["tools/export_masks.py", *video, f"--results={result}", f"--out={final / 'masks'}"],
+        ["tools/export_masks.py", video, f"--results={result}", f"--out={final / 'masks'}"],
         final / "masks",
     )
     steps.run(
         "final_pictures",
         [
             "tools/visualize.py",
-            *("--results", *stages, *video, f"--flow={out / 'flow'}", f"--out={final}"),
+            *("--results", *map(str, stages), video, f"--flow={out / 'flow'}", f"--out={final}"),
             *([f"--annotations={annotations}"] if annotations else []),
             "--report",
         ],
@@ -251,28 +290,6 @@ def last_saved(path: Path, config: Config) -> tuple[int, int]:
             f"that the network learns from, e.g. {graph.n_iterations - 1}"
         )
     return iterations[-1], (network.to_save_epochs or (network.n_epochs,))[-1]
-
-
-def describe_inputs(path: Path) -> str:
-    """Names, sizes and times of the files of an input: they tell if it has changed.
-
-    Raises:
-        InputError: there is nothing.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    files = [path]
-    if path.is_dir():  # OUT may be one of its folders
-        files = [
-            file
-            for file in sorted(path.iterdir())
-            if file.exists() and not file.is_dir() and not file.name.startswith(".")
-        ]
-    lines = []
-    for file in files:
-        found = file.stat()
-        lines.append(f"{file.name} {found.st_size} {found.st_mtime_ns}")
-    return "\n".join([str(path), *lines])
 
 
 def check_annotations(annotations: Path, frames: Path) -> None:
@@ -306,133 +323,6 @@ def write_changes(path: Path, changes: Sequence[str]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["cycle", "mean_change"])
         writer.writerows(enumerate(changes, start=2))
-
-
-class Steps:
-    """The steps of a run in OUT, one after the other."""
-
-    def __init__(self, out: Path, frames: Path, lock: int) -> None:
-        """``lock``: see `claim`.
-
-        Raises:
-            InputError: there are no ``frames``.
-        """
-        self._out, self._digest, self._lock = out, describe_inputs(frames), lock
-        self._busy, self._stopped_by = False, 0
-        self._child: subprocess.Popen[bytes] | None = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup has SIGHUP ignored.
-            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._stop)
-
-    def run(
-        self,
-        name: str,
-        command: list[str],
-        makes: Path,
-        config: Config | None = None,
-        *,
-        saved_as: str | None = None,
-        sections: Sequence[str] = (),
-        reads: Sequence[Path] = (),
-        when_changed: Sequence[str] = (),
-        when_again: Sequence[str] = (),
-    ) -> None:
-        """Run a command, unless it is done.
-
-        Args:
-            command: a script of the project and its flags.
-            makes: what is there when it is done, in a folder of OUT.
-            config: its settings, saved as OUT/``saved_as``, by default OUT/``name``.ini.
-            sections: of ``config``; it is done again where one of them has changed.
-            reads: what it reads besides the frames and the steps before it.
-            when_changed: more flags where an earlier run has begun it with other settings.
-            when_again: more flags where an earlier run with these settings has not finished it.
-
-        Raises:
-            InputError: one of ``reads`` is not there.
-            SystemExit: it failed, with its exit status; it has said why.
-        """
-        unread = [section for section in SECTIONS if section not in sections]
-        settings = "" if config is None else format_config(config, unread)
-        self._depend_on(*command, settings, *map(describe_inputs, reads))
-        begun, done = (self._out / "steps" / f"{name}{end}" for end in (".begun", ""))
-        if _read(done) == self._digest and makes.exists():
-            print(f"{name}: done before")
-            return
-        done.parent.mkdir(exist_ok=True)
-        done.unlink(missing_ok=True)
-        earlier, mark = _read(begun), self._digest
-        if earlier == self._digest:
-            command = [*command, *when_again]
-        elif earlier is not None and when_changed:
-            command = [*command, *when_changed]
-            # Until it is done: a run that is killed may leave some of the old.
-            mark += " in place of another"
-        _write(begun, mark)
-        if earlier is not None and self._lock != NO_LOCKS:
-            # No other may work on the folder.
-            for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
-                remove_leftovers(Path(folder))
-        if config is not None:
-            path = self._out / (saved_as or f"{name}.ini")
-            text = (
-                f"; Settings of this step, made by tools/run_video.sh.\n\n{format_config(config)}"
-            )
-            _write(path, text)
-            command = [*command, f"--config={path}"]
-        print(f"\n$ {shlex.join(['python', *command])}", flush=True)
-        script, *flags = command
-        self._busy = True
-        self._child = subprocess.Popen(
-            [sys.executable, str(PROJECT_CONFIG.parent / script), *flags],
-            pass_fds=inherited(self._lock),
-        )
-        if self._stopped_by:
-            self._child.terminate()
-        status = self._child.wait()
-        self._busy, self._child = False, None
-        if self._stopped_by:
-            self._end()
-        if status:
-            # A process that a signal has ended has a negative status.
-            raise SystemExit(status if status > 0 else 128 - status)
-        _write(done, self._digest)
-
-    def value(self, name: str, compute: Callable[[], str]) -> str:
-        """What ``compute`` makes of the steps so far, kept in OUT/steps/``name``."""
-        path = self._out / "steps" / name
-        digest, _, value = (_read(path) or "").partition(" ")
-        if digest != self._digest:
-            value = compute()
-            _write(path, f"{self._digest} {value}")
-        return value
-
-    def _depend_on(self, *texts: str) -> None:
-        text = "\0".join([self._digest, *texts])
-        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-    def _stop(self, number: int, _: object) -> None:
-        # While a command is being started it is not known yet: `run` ends it then.
-        self._stopped_by = number
-        if self._child is not None:
-            self._child.terminate()
-        elif not self._busy:
-            self._end()
-
-    def _end(self) -> NoReturn:
-        print("error: stopped; run the same command again to go on", file=sys.stderr, flush=True)
-        raise SystemExit(128 + self._stopped_by)
-
-
-def _read(path: Path) -> str | None:
-    # A damaged mark is none that this run has made.
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""The steps of a run, one command each, that are done once and again only where they have to be.
+
+A finished step leaves OUT/steps/NAME, which holds a digest of its command, of the settings and
+files that it reads and of the steps before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import project_root  # noqa: F401
+
+from ike_data.atomic import atomic_file, remove_leftovers
+from ike_data.claim import NO_LOCKS, inherited
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.config import SECTIONS, Config, format_config
+from ike_data.errors import InputError
+
+
+class Steps:
+    """The steps of a run in OUT, one after the other."""
+
+    def __init__(self, out: Path, frames: Path, lock: int) -> None:
+        """``lock``: see `claim`.
+
+        Raises:
+            InputError: there are no ``frames``.
+        """
+        self._out, self._digest, self._lock = out, describe_inputs(frames), lock
+        self._busy, self._stopped_by = False, 0
+        self._child: subprocess.Popen[bytes] | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # nohup has SIGHUP ignored.
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._stop)
+
+    def run(
+        self,
+        name: str,
+        command: list[str],
+        makes: Path,
+        config: Config | None = None,
+        *,
+        saved_as: str | None = None,
+        sections: Sequence[str] = (),
+        reads: Sequence[Path] = (),
+        when_changed: Sequence[str] = (),
+        when_again: Sequence[str] = (),
+    ) -> None:
+        """Run a command, unless it is done.
+
+        Args:
+            command: a script of the project and its flags.
+            makes: what is there when it is done, in a folder of OUT.
+            config: its settings, saved as OUT/``saved_as``, by default OUT/``name``.ini.
+            sections: of ``config``; it is done again where one of them has changed.
+            reads: what it reads besides the frames and the steps before it.
+            when_changed: more flags where an earlier run has begun it with other settings.
+            when_again: more flags where an earlier run with these settings has not finished it.
+
+        Raises:
+            InputError: one of ``reads`` is not there.
+            SystemExit: it failed, with its exit status; it has said why.
+        """
+        unread = [section for section in SECTIONS if section not in sections]
+        settings = "" if config is None else format_config(config, unread)
+        self._depend_on(*command, settings, *map(describe_inputs, reads))
+        begun, done = (self._out / "steps" / f"{name}{end}" for end in (".begun", ""))
+        if _read(done) == self._digest and makes.exists():
+            print(f"{name}: done before")
+            return
+        done.parent.mkdir(exist_ok=True)
+        done.unlink(missing_ok=True)
+        earlier, mark = _read(begun), self._digest
+        if earlier == self._digest:
+            command = [*command, *when_again]
+        elif earlier is not None and when_changed:
+            command = [*command, *when_changed]
+            # Until it is done: a run that is killed may leave some of the old.
+            mark += " in place of another"
+        _write(begun, mark)
+        if earlier is not None and self._lock != NO_LOCKS:
+            # No other may work on the folder.
+            for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
+                remove_leftovers(Path(folder))
+        if config is not None:
+            path = self._out / (saved_as or f"{name}.ini")
+            text = (
+                f"; Settings of this step, made by tools/run_video.sh.\n\n{format_config(config)}"
+            )
+            _write(path, text)
+            command = [*command, f"--config={path}"]
+        print(f"\n$ {shlex.join(['python', *command])}", flush=True)
+        script, *flags = command
+        self._busy = True
+        self._child = subprocess.Popen(
+            [sys.executable, str(PROJECT_CONFIG.parent / script), *flags],
+            pass_fds=inherited(self._lock),
+        )
+        if self._stopped_by:
+            self._child.terminate()
+        status = self._child.wait()
+        self._busy, self._child = False, None
+        if self._stopped_by:
+            self._end()
+        if status:
+            # A process that a signal has ended has a negative status.
+            raise SystemExit(status if status > 0 else 128 - status)
+        _write(done, self._digest)
+
+    def value(self, name: str, compute: Callable[[], str]) -> str:
+        """What ``compute`` makes of the steps so far, kept in OUT/steps/``name``."""
+        path = self._out / "steps" / name
+        digest, _, value = (_read(path) or "").partition(" ")
+        if digest != self._digest:
+            value = compute()
+            _write(path, f"{self._digest} {value}")
+        return value
+
+    def _depend_on(self, *texts: str) -> None:
+        text = "\0".join([self._digest, *texts])
+        self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _stop(self, number: int, _: object) -> None:
+        # While a command is being started it is not known yet: `run` ends it then.
+        self._stopped_by = number
+        if self._child is not None:
+            self._child.terminate()
+        elif not self._busy:
+            self._end()
+
+    def _end(self) -> NoReturn:
+        print("error: stopped; run the same command again to go on", file=sys.stderr, flush=True)
+        raise SystemExit(128 + self._stopped_by)
+
+
+def describe_inputs(path: Path) -> str:
+    """Names, sizes and times of the files of an input: they tell if it has changed.
+
+    Raises:
+        InputError: there is nothing.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    files = [path]
+    if path.is_dir():  # OUT may be one of its folders
+        files = [
+            file
+            for file in sorted(path.iterdir())
+            if file.exists() and not file.is_dir() and not file.name.startswith(".")
+        ]
+    lines = []
+    for file in files:
+        found = file.stat()
+        lines.append(f"{file.name} {found.st_size} {found.st_mtime_ns}")
+    return "\n".join([str(path), *lines])
+
+
+def _read(path: Path) -> str | None:
+    # A damaged mark is none that this run has made.
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
