@@ -485,19 +485,21 @@ def test_a_tensor_that_is_not_plain(tmp_path, odd, raft_files):
 
     training = new_training()
     training.run_epoch()
-    save_training(path, training, 7, SETTINGS)
-    state = torch.load(path, weights_only=True)
+    save_training(path, training, 7, SETTINGS, [["1", "0.5", "0.10"]])
+    kept = torch.load(path, weights_only=True)
+    state = kept["state"]
     for place, key in (
         (state["model"], "weight"),
         (state["mean"], "module.weight"),
         (state["optimiser"]["state"][0], "exp_avg"),
         (state, "shuffling"),
         (state, "epoch"),
+        *((kept, key) for key in ("state", "data_mark", "settings", "log")),
     ):
         old = place[key]
-        place[key] = change(torch.as_tensor(old))
-        if not isinstance(place[key], int):  # a number is an epoch
-            refused_with(state, path, read_training, ".pth, odd content")
+        place[key] = change(torch.as_tensor(old if key not in ("settings", "log", "state") else 0))
+        if not isinstance(place[key], int):  # a number is an epoch, or a mark
+            refused_with(kept, path, resume_training, ".pth, odd content")
         place[key] = old
 
 
