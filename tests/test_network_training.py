@@ -507,6 +507,7 @@ class Workplace:
         network = {
             "base_channels": 2,
             "n_epochs": 3,
+            "passes_per_epoch": 2,
             "to_save_epochs": "1, 3",
             "learning_rate": 0.01,
             "mixed_precision": "no",  # as the tests calculate
@@ -885,6 +886,7 @@ def test_a_network_that_finds_nothing_is_told(found, workplace, capsys):
     if not found:
         for path in workplace.masks.iterdir():
             torch.save(torch.zeros(32, 48, 1), path)
+    workplace.configure(passes_per_epoch=8)
     workplace.run()
     warned = "the network of epoch_00003 finds no object, its masks are below 0.5 everywhere"
     assert (warned in capsys.readouterr().err) == (not found)
