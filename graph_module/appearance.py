@@ -77,7 +77,6 @@ class _Window:
             self._n_read += 1
         of_slots = weights.new_zeros(self._n_slots)
         of_slots[torch.arange(first, end, device=weights.device) % self._n_slots] = weights
-        # [R], [R, ...] -> [...]
         return _Moments(*(_weighted_sum(of_slots, sums) for sums in self._slots))
 
 

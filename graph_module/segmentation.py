@@ -51,6 +51,7 @@ class _Inputs:
 
     maps: torch.Tensor | None  # of ike_features_paths, side by side, [n, C, H, W]
     has_masks: bool  # a network's are among them
+    uses_saliency: bool  # see `motion_saliency`
     n_drafts: int  # passes before the last
     video: torch.Tensor | None  # uint8 RGB [n, 3, H, W]; None where no colour is looked at
     weights: Mapping[int, float]  # of the links, see `temporal_weights`
@@ -142,6 +143,7 @@ def _read_inputs(
     return _Inputs(
         maps=torch.cat(maps, dim=1).contiguous() if maps else None,
         has_masks=has_masks,
+        uses_saliency=settings.motion_saliency and uses_maps,
         n_drafts=n_drafts,
         video=(
             read_working_frames(frames, *working_size)
@@ -160,9 +162,8 @@ def _graph_size(
     settings: GraphModule,
     device: torch.device,
 ) -> GraphSize:
-    uses_maps = settings.features_half_chain_size >= 0
     n_read = 0 if inputs.maps is None else inputs.maps.shape[1]
-    n_made = (settings.motion_saliency and uses_maps) + (inputs.n_drafts > 0)
+    n_made = inputs.uses_saliency + (inputs.n_drafts > 0)
     n_features = 1 + sum(
         count_features(
             n_read + n_made,
@@ -208,7 +209,7 @@ def _last_pass(
     fwd_flow, bwd_flow = read_flows()
     known_maps = [] if inputs.maps is None else [inputs.maps.to(masks)]
     saliency = None
-    if settings.motion_saliency and settings.features_half_chain_size >= 0:
+    if inputs.uses_saliency:
         saliency = motion_saliency(fwd_flow, bwd_flow)
         known_maps.append(saliency[:, None])  # [n, 1, H, W]
     outside = functools.partial(room_outside, out_path, masks.device)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ike_data.atomic import remove
 from ike_data.config import Config, format_config
 from ike_data.errors import InputError
-from ike_data.interrupt import close_bars, end_on_ctrl_c
+from ike_data.interrupt import AGAIN, close_bars, end_on_ctrl_c
 from ike_data.out_of_memory import cpu_is_full, gpu_is_full
 from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, save_config
 
@@ -32,7 +32,7 @@ PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
 def run_command(
     main: Callable[[], None],
     memory_remedy: str = "set a smaller working_h and working_w, or cut the video into parts",
-    interrupt_remedy: str = "run the same command again",
+    interrupt_remedy: str = AGAIN,
 ) -> None:
     """Run ``main`` and turn whatever the user can mend into one line on stderr and exit status 2.
 

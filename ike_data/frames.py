@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -91,24 +91,39 @@ def numbered_images(folder: Path) -> list[Path]:
     Raises:
         InputError: no image, a name without a number, two files of one number, or a gap.
     """
+    images = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not images:
+        raise InputError(f"{folder}: holds no jpg or png frame; is it the right folder?")
+    return in_order(images, "number the frames without a gap")
+
+
+def in_order(files: Iterable[Path], remedy: str) -> list[Path]:
+    """The files of a folder sorted by their number, not as text.
+
+    Args:
+        remedy: what to do about a gap.
+
+    Raises:
+        InputError: a name without a number, two files of one number, or a gap.
+    """
     by_number: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
+    for path in files:
         number = frame_number(path)
         if number in by_number:
             raise InputError(
                 f"{path}: has the same number as {by_number[number].name}; keep one of them"
             )
         by_number[number] = path
-    if not by_number:
-        raise InputError(f"{folder}: holds no jpg or png frame; is it the right folder?")
     numbers = sorted(by_number)
     for before, after in itertools.pairwise(numbers):
         if after != before + 1:
             raise InputError(
-                f"{folder}: frame {before + 1} is missing (after {by_number[before].name} comes "
-                f"{by_number[after].name}); number the frames without a gap"
+                f"{by_number[after].parent}: frame {before + 1} is missing (after "
+                f"{by_number[before].name} comes {by_number[after].name}); {remedy}"
             )
     return [by_number[number] for number in numbers]
 

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+AGAIN = "run the same command again"
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
 
 
-def end_on_ctrl_c(remedy: str = "run the same command again") -> None:
+def end_on_ctrl_c(remedy: str = AGAIN) -> None:
     """From now on Ctrl-C is one line on stderr and exit status 130, never a traceback.
 
     Args:

@@ -32,8 +32,7 @@ def check_saved_config(out_path: Path, program: str) -> None:
     path = out_path / "config.ini"
     if not path.exists():
         return
-    # Bytes: what stands there may be anything.
-    if not path.is_file() or not path.read_bytes().startswith(SAVED_MARK.encode()):
+    if not _is_saved(path):
         raise InputError(
             f"{path}: was not saved by an IKE command and would be overwritten with the settings "
             "of this run; choose another out_path"
@@ -43,6 +42,12 @@ def check_saved_config(out_path: Path, program: str) -> None:
         raise InputError(
             f"{out_path}: holds the results of {saved}; choose another out_path for {program}"
         )
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether a command saved ``path``."""
+    # Bytes: what stands there may be anything.
+    return path.is_file() and path.read_bytes().startswith(SAVED_MARK.encode())
 
 
 def saved_program(path: Path) -> str | None:
@@ -83,7 +88,7 @@ def warn_of_other_frames(folder: Path, frames: Frames) -> None:
     """Warn where ``folder``, of flow or masks, is of a run on other frames, as its record says."""
     for out_path in folder.resolve().parents[:2]:  # iter_19, fwd_of; results_pt/epoch_00005
         path = out_path / "config.ini"
-        if not path.is_file() or not path.read_bytes().startswith(SAVED_MARK.encode()):
+        if not _is_saved(path):
             continue
         n_bytes = saved_n_bytes(path)
         if n_bytes is not None and n_bytes != frames.n_bytes:

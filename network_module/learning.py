@@ -277,8 +277,7 @@ def _go_on(path: Path, training: Training, kept: TrainingState, n_epochs: int) -
 
 def _are_of(out_path: Path, training_mark: int) -> bool:
     """Whether all checkpoints there are of the training with this mark."""
-    there = [path for path in _saved_epochs(out_path) if path.suffix == ".pth"]
-    return all(is_of_training(path, training_mark) for path in there)
+    return all(is_of_training(path, training_mark) for path in _checkpoints(out_path))
 
 
 def _is_complete(out_path: Path, to_save: Sequence[int]) -> bool:
@@ -304,6 +303,10 @@ def _saved_epochs(out_path: Path) -> list[Path]:
     ]
 
 
+def _checkpoints(out_path: Path) -> list[Path]:
+    return [path for path in _saved_epochs(out_path) if path.suffix == ".pth"]
+
+
 def apply_checkpoint(
     frames: Frames,
     checkpoint: Path,
@@ -323,8 +326,7 @@ def apply_checkpoint(
     Raises:
         InputError: a frame or the checkpoint cannot be used, or a training is in ``out_path``.
     """
-    trained = [path for path in _saved_epochs(out_path) if path.suffix == ".pth"]
-    if trained or (out_path / "models" / STATE_NAME).exists():
+    if _checkpoints(out_path) or (out_path / "models" / STATE_NAME).exists():
         raise InputError(
             f"out_path {out_path}: holds a training, whose record would be replaced; give "
             "--predict_only an out_path of its own"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import project_root  # noqa: F401
-from mask_folder import masks_of_video, png_files
+from mask_folder import folders_in, masks_of_video, png_files
 from stages import Stage, find_all_stages, find_flow, stages_without_masks
 
 from ike_data.errors import InputError
@@ -29,13 +29,10 @@ class Video:
 
 def is_data_set(frames: Path) -> bool:
     """Whether ``frames`` is a folder of sequences: it has folders, and no image of its own."""
-    inside = list(frames.iterdir()) if frames.is_dir() else []
-    has_image = any(path.suffix.lower() in IMAGE_SUFFIXES for path in inside)
-    return not has_image and any(map(is_sequence, inside))
-
-
-def is_sequence(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+    if not frames.is_dir():
+        return False
+    has_image = any(path.suffix.lower() in IMAGE_SUFFIXES for path in frames.iterdir())
+    return not has_image and bool(folders_in(frames))
 
 
 def sequence_names(frames: Path, results: list[Path]) -> list[str]:
@@ -44,7 +41,7 @@ def sequence_names(frames: Path, results: list[Path]) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    all_names = sorted(path.name for path in frames.iterdir() if is_sequence(path))
+    all_names = [folder.name for folder in folders_in(frames)]
     names = [name for name in all_names if all((folder / name).is_dir() for folder in results)]
     if not names:
         raise InputError(

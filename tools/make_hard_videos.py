@@ -26,8 +26,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from annotated_video import check_new, write_annotated_video
-from inputs import annotation_files, is_sequence
-from mask_folder import read_annotation
+from inputs import annotation_files
+from mask_folder import folders_in, read_annotation
 from tqdm import tqdm
 
 from ike_data.command_line import path_argument, prepare_out_path, run_command
@@ -73,9 +73,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    folder = args.data / FRAMES
-    inside = folder.iterdir() if folder.is_dir() else ()
-    names = sorted(path.name for path in inside if is_sequence(path))
+    names = [sequence.name for sequence in folders_in(args.data / FRAMES)]
     if not names:
         raise InputError(f"--data {args.data}: has no {FRAMES} with a folder for each sequence")
     _check_out_path(args.out_path, args.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.errors import InputError
-from ike_data.frames import check_pixels, frame_number, numbered_images
+from ike_data.frames import check_pixels, in_order, numbered_images
 
 # Of the modes of a grey PNG in Pillow; older releases open 16 bits as mode I.
 _HIGHEST = {"1": 1, "L": 255, "I;16": 65535, "I": 65535}
@@ -29,9 +28,11 @@ def files_of(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in ``folder``, by name; hidden ones are left out."""
+    """The folders in ``folder``, as `files_of` its files."""
     return sorted(
-        path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if path.is_dir() and not path.name.startswith(".")
     )
 
 
@@ -47,7 +48,7 @@ def numbered_masks(folder: Path, how: str = "give one of these") -> list[Path]:
     if maps and images:
         raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
     if maps or images:
-        return _without_gap(maps or images)
+        return in_order(maps or images, "make all masks of the video")
     inside = [path.name for path in folders_in(folder)]
     hint = " in it"
     if inside:
@@ -83,20 +84,6 @@ def png_files(folder: Path) -> list[Path]:
     for path in files:
         if path.suffix.lower() != ".png":
             raise InputError(f"{path}: an annotation is a .png; jpg blurs its values")
-    return files
-
-
-def _without_gap(maps: list[Path]) -> list[Path]:
-    """Sort masks by number, as `numbered_images` does images."""
-    files = sorted(maps, key=frame_number)
-    for before, after in itertools.pairwise(files):
-        if frame_number(after) == frame_number(before):
-            raise InputError(f"{after}: has the same number as {before.name}; keep one of them")
-        if frame_number(after) != frame_number(before) + 1:
-            raise InputError(
-                f"{after.parent}: frame {frame_number(before) + 1} is missing (after {before.name} "
-                f"comes {after.name}); make all masks of the video"
-            )
     return files
 
 
