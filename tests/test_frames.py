@@ -16,7 +16,9 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from ike_data.errors import InputError
-from ike_data.frames import describe_frames, frame_number, open_frames, read_image
+from ike_data.frame_order import frame_number
+from ike_data.frames import describe_frames, open_frames
+from ike_data.images import read_image
 
 H, W = 48, 80
 

@@ -12,7 +12,8 @@ from stages import Stage, find_all_stages, find_flow, stages_without_masks
 
 from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, check_flow, flow_name
-from ike_data.frames import IMAGE_SUFFIXES, Frames, open_frames
+from ike_data.frames import Frames, open_frames
+from ike_data.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

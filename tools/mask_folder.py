@@ -9,7 +9,8 @@ import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.errors import InputError
-from ike_data.frames import check_pixels, in_order, numbered_images
+from ike_data.frame_order import in_order, numbered_images
+from ike_data.images import check_pixels
 
 # Of the modes of a grey PNG in Pillow; older releases open 16 bits as mode I.
 _HIGHEST = {"1": 1, "L": 255, "I;16": 65535, "I": 65535}

@@ -17,7 +17,7 @@ from mask_folder import (
 )
 
 from ike_data.errors import InputError
-from ike_data.frames import frame_number
+from ike_data.frame_order import frame_number
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from ike_data.claim import NO_LOCKS, claim, inherited
 from ike_data.command_line import PROJECT_CONFIG, path_argument, prepare_out_path, run_command
 from ike_data.config import read_config
 from ike_data.errors import InputError
-from ike_data.frames import IMAGE_SUFFIXES
+from ike_data.images import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 EXIT_FAILED = 1
