@@ -24,7 +24,7 @@ from ike_data.command_line import (
 from ike_data.config import MAX_ITERS, Config, fill_in, needed_path, read_config
 from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD
-from ike_data.frames import describe_frames, open_frames
+from ike_data.frames import open_frames
 from ike_data.out_of_memory import FLOW_REMEDY
 
 
@@ -117,7 +117,7 @@ def main() -> None:
     from RAFT.extraction import extract_flow
 
     def record(kept: str) -> None:
-        announce(config, f"{describe_frames(frames)}{kept}", device, out_path)([])
+        announce(config, frames, device, out_path, kept)([])
 
     with claimed(out_path, FORWARD, BACKWARD):
         extract_flow(frames, out_path, config, device, overwrite=args.overwrite, record=record)

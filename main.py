@@ -19,7 +19,7 @@ from ike_data.command_line import (
     run_command,
 )
 from ike_data.config import fill_in, needed_path, read_config
-from ike_data.frames import describe_frames, open_frames
+from ike_data.frames import open_frames
 from ike_data.out_of_memory import NETWORK_REMEDY
 
 
@@ -78,7 +78,7 @@ def main() -> None:
     from network_module.learning import apply_checkpoint, learn_video
 
     with claimed(out_path, "models", "results_pt", "results_images"):
-        record = announce(config, describe_frames(frames), device, out_path)
+        record = announce(config, frames, device, out_path)
         working_size = general.working_h, general.working_w
         if pseudo_gt_path is None:
             apply_checkpoint(

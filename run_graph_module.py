@@ -20,7 +20,7 @@ from ike_data.command_line import (
 )
 from ike_data.config import fill_in, needed_path, read_config
 from ike_data.flow_files import BACKWARD, FORWARD
-from ike_data.frames import describe_frames, open_frames
+from ike_data.frames import open_frames
 from ike_data.out_of_memory import GRAPH_REMEDY
 
 
@@ -60,7 +60,7 @@ def main() -> None:
     from graph_module.segmentation import segment_video
 
     with claimed(out_path):
-        record = announce(config, describe_frames(frames), device, out_path)
+        record = announce(config, frames, device, out_path)
         segment_video(
             frames,
             fwd_folder,

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, NoReturn
 from ike_data.atomic import remove
 from ike_data.config import Config, format_config
 from ike_data.errors import InputError
+from ike_data.frame_names import write_frame_names
 from ike_data.interrupt import AGAIN, close_bars, end_on_ctrl_c
 from ike_data.out_of_memory import cpu_is_full, gpu_is_full
 from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, save_config
 
 if TYPE_CHECKING:
     import torch
+
+    from ike_data.frames import Frames
 
 EXIT_BAD_INPUT = 2
 PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
@@ -128,12 +131,13 @@ def common_flags() -> argparse.ArgumentParser:
 
 
 def announce(
-    config: Config, found: str, device: torch.device, out_path: Path
+    config: Config, frames: Frames, device: torch.device, out_path: Path, found: str = ""
 ) -> Callable[[Iterable[Path]], None]:
-    """Print what was found and the resolved settings.
+    """Print what was found, the frames and ``found``, and the resolved settings.
 
     Returns:
-        What saves these as out_path/config.ini. To be called when all input has been read, so
+        What saves these as out_path/config.ini, and the frames' names beside it. To be called when
+        all input has been read, so
         that a command which fails leaves the record of an older result; and with the results that
         are there: those made with other settings are removed, as they must not stand beside the
         record of this run.
@@ -143,6 +147,8 @@ def announce(
     """
     import torch
 
+    from ike_data.frames import describe_frames
+
     program = Path(sys.argv[0]).name
     check_saved_config(out_path, program)
     # How the flow was made stands with the flow: here its section would tell of defaults.
@@ -150,7 +156,7 @@ def announce(
     settings = format_config(config, without)
     notes = [
         f"command: {shlex.join(['python', *sys.argv])}",
-        f"frames: {found}",
+        f"frames: {describe_frames(frames)}{found}",
         f"ran on {device.type} with PyTorch {torch.__version__}",
     ]
     print(*notes, "", settings, sep="\n", flush=True)
@@ -162,6 +168,7 @@ def announce(
         ):
             for path in earlier:
                 remove(path)
+        write_frame_names(out_path, frames.names)
         save_config(config, out_path, notes, without)
 
     return record

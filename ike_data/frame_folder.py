@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ike_data.errors import InputError
-from ike_data.frame_order import numbered_images
-from ike_data.images import image_size, read_image
+from ike_data.frame_order import order_frames
+from ike_data.images import IMAGE_SUFFIXES, image_size, read_image
 
 
 class FrameFolder:
@@ -17,7 +17,8 @@ class FrameFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files = numbered_images(path)
+        self.files, self.note = order_frames(images_in(path))
+        self.names: list[str] | None = [file.name for file in self.files]
         self.count = len(self.files)
         self.fps: float | None = None
         self.width, self.height = image_size(self.files[0])
@@ -34,3 +35,19 @@ class FrameFolder:
     def __iter__(self) -> Iterator[np.ndarray]:
         for file in self.files:
             yield read_image(file)
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files of ``folder``, in no order of their frames.
+
+    Raises:
+        InputError: there is none.
+    """
+    images = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not images:
+        raise InputError(f"{folder}: holds no jpg or png frame; is it the right folder?")
+    return images

@@ -17,7 +17,7 @@ class Frames(Protocol):
     """A video that can be read again and again from its first frame.
 
     Iterating yields uint8 RGB arrays of shape [height, width, 3]; frame idx counts from 0 in the
-    order of the frames, whatever number the first file has.
+    order of the frames, whatever the names of the files are.
     """
 
     path: Path
@@ -25,6 +25,8 @@ class Frames(Protocol):
     height: int  # pixels
     width: int  # pixels
     fps: float | None  # frames a second; None for a folder of images
+    names: list[str] | None  # of the files of a folder, in the order of the frames
+    note: str  # how the order was found, where that is not plain; else empty
     n_bytes: int  # of all files: tells another video under the same name
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
@@ -34,8 +36,8 @@ def open_frames(path: Path) -> Frames:
     """Open a folder of frames (jpg or png) or a video file.
 
     Raises:
-        InputError: ``path`` does not exist, holds no frame, has a gap in its numbering, two files
-            of one number, frames of different sizes, or cannot be decoded.
+        InputError: ``path`` does not exist, holds no frame, lacks one (see `order_frames`), has two
+            files of one number, frames of different sizes, or cannot be decoded.
     """
     if path.is_dir():
         return FrameFolder(path)
@@ -48,10 +50,11 @@ def open_frames(path: Path) -> Frames:
 
 
 def describe_frames(frames: Frames) -> str:
-    """One line saying what was found: count, size and frame rate, and bytes (`saved_n_bytes`)."""
+    """One line: count, order, size and frame rate, and bytes (`saved_n_bytes`)."""
     rate = "no frame rate (a folder)" if frames.fps is None else f"{frames.fps:.3g} fps"
     plural = "s" if frames.count != 1 else ""
+    order = f" ({frames.note})" if frames.note else ""
     return (
-        f"{frames.path}: {frames.count} frame{plural}, "
+        f"{frames.path}: {frames.count} frame{plural}{order}, "
         f"{frames.width} x {frames.height} (width x height), {rate}, {frames.n_bytes} bytes"
     )

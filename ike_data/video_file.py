@@ -26,6 +26,8 @@ class VideoFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.names: list[str] | None = None
+        self.note = ""
         self.n_bytes = path.stat().st_size
         self.count = 0
         self.height, self.width = 0, 0

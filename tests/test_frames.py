@@ -16,7 +16,6 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from ike_data.errors import InputError
-from ike_data.frame_order import frame_number
 from ike_data.frames import describe_frames, open_frames
 from ike_data.images import read_image
 
@@ -63,21 +62,6 @@ def test_numbering_may_start_anywhere(tmp_path, first):
     assert first_values(tmp_path) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        ("00007.jpg", 7),
-        ("shot2_007.png", 7),
-        ("7.JPEG", 7),
-        ("frame-12.png", 12),
-        ("12_final.png", 12),
-        ("v1.5 take 003 x.jpg", 3),
-    ],
-)
-def test_the_last_number_of_a_name_counts(name, number):
-    assert frame_number(Path("folder9") / name) == number
-
-
 def test_names_that_are_no_frames_are_passed_over(tmp_path):
     for name in ("Thumbs.db", ".DS_Store", "._00000.jpg", ".partial-1.png", "notes 7.txt"):
         (tmp_path / name).write_bytes(b"not an image")
@@ -96,16 +80,6 @@ def test_one_frame(tmp_path):
 def test_folders_that_are_refused(tmp_path):
     assert refusal(tmp_path / "none").startswith(f"frames_path {tmp_path / 'none'}: no such folder")
     assert "holds no jpg or png frame" in refusal(tmp_path)
-    for number in (0, 1, 2, 5):
-        grey_image(tmp_path / f"{number:05d}.jpg", 0)
-    assert refusal(tmp_path).endswith(
-        "frame 3 is missing (after 00002.jpg comes 00005.jpg); number the frames without a gap"
-    )
-    grey_image(tmp_path / "00001.png", 0)
-    assert "00001.png: has the same number as 00001.jpg; keep one" in refusal(tmp_path)
-    (tmp_path / "00001.png").unlink()
-    grey_image(tmp_path / "cover.jpg", 0)
-    assert "cover.jpg: the name has no frame number; name the frames" in refusal(tmp_path)
 
 
 def test_frames_of_another_size(tmp_path):

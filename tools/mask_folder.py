@@ -9,7 +9,7 @@ import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.errors import InputError
-from ike_data.frame_order import in_order, numbered_images
+from ike_data.frame_order import natural_order, order_masks
 from ike_data.images import check_pixels
 
 # Of the modes of a grey PNG in Pillow; older releases open 16 bits as mode I.
@@ -49,7 +49,7 @@ def numbered_masks(folder: Path, how: str = "give one of these") -> list[Path]:
     if maps and images:
         raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
     if maps or images:
-        return in_order(maps or images, "make all masks of the video")
+        return order_masks(maps or images)
     inside = [path.name for path in folders_in(folder)]
     hint = " in it"
     if inside:
@@ -76,16 +76,17 @@ def masks_of_video(folder: Path, n_frames: int) -> list[Path]:
 
 
 def png_files(folder: Path) -> list[Path]:
-    """The annotations of ``folder``, by number.
+    """The annotations of ``folder`` in the natural order of their names.
 
     Raises:
-        InputError: a number is missing, or there is a .jpg among them.
+        InputError: there is none, or a .jpg among them, or as `natural_order`.
     """
-    files = numbered_images(folder)
-    for path in files:
-        if path.suffix.lower() != ".png":
-            raise InputError(f"{path}: an annotation is a .png; jpg blurs its values")
-    return files
+    if blurred := files_of(folder, ".jpg", ".jpeg"):
+        raise InputError(f"{blurred[0]}: an annotation is a .png; jpg blurs its values")
+    files = files_of(folder, ".png")
+    if not files:
+        raise InputError(f"{folder}: holds no annotation (.png); is it the right folder?")
+    return natural_order(files)
 
 
 def read_annotation(path: Path) -> np.ndarray:

@@ -17,7 +17,7 @@ from mask_folder import (
 )
 
 from ike_data.errors import InputError
-from ike_data.frame_order import frame_number
+from ike_data.frame_order import numbers_of
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def _pair(name: str, results: Path, masks: Path, annotations: Path) -> Annotated
     mask_files = numbered_masks(masks, "--stage names one")
     n_annotations, n_masks = len(annotation_files), len(mask_files)
     if n_masks != n_annotations:
-        frames = [frame_number(path) for path in annotation_files]
-        numbers = [frame_number(path) for path in mask_files]
+        frames, numbers = (
+            [numbers_of(path.stem)[-1] for path in files if numbers_of(path.stem)]
+            for files in (annotation_files, mask_files)
+        )
         counts = f"{masks}: holds {n_masks} masks for the {n_annotations} annotations of"
         if n_masks < n_annotations:
             missing = sorted(set(frames) - set(numbers))
