@@ -17,12 +17,11 @@ from torchvision.models.optical_flow import (
 
 from ike_data.errors import InputError
 from ike_data.published_weights import published_weights
-from ike_data.tensor_files import is_plain, load_tensors
+from ike_data.state_dicts import read_state_dict
 
 # From the authors' names to torchvision's, applied in this order; torchvision's own names match
 # none of them.
 _RENAMES = (
-    (r"^module\.", ""),
     (r"^fnet\.", "feature_encoder."),
     (r"^cnet\.", "context_encoder."),
     (r"^(feature|context)_encoder\.conv1\.", r"\1_encoder.convnormrelu.0."),
@@ -48,8 +47,8 @@ def load_raft(path: Path | None, small: bool) -> RAFT:
     """RAFT with the weights of a checkpoint, on the CPU, in float32 and eval mode.
 
     Args:
-        path: the authors' or torchvision's; None is torchvision's published Chairs + Things
-            weights (C_T_V1, ported from the authors'), which are downloaded once.
+        path: the authors' or torchvision's, see `read_state_dict`; None is torchvision's published
+            Chairs + Things weights (C_T_V1, ported from the authors'), which are downloaded once.
         small: build raft-small.
 
     Raises:
@@ -62,7 +61,14 @@ def load_raft(path: Path | None, small: bool) -> RAFT:
             url,
             "give a RAFT checkpoint with --models, or use --method dis, which needs none",
         )
-    weights = translate_names(_read_checkpoint(path))
+    weights = translate_names(
+        read_state_dict(
+            path,
+            f"give a RAFT's state dict, saved by torch.save(model.state_dict(), ...); {_WHERE}; "
+            "without --models torchvision's published weights are downloaded, and --method dis "
+            "needs none",
+        )
+    )
     model = raft_small() if small else raft_large()
     _check_weights(path, weights, model, small)
     model.load_state_dict(weights, strict=True)  # float16 weights become float32
@@ -79,19 +85,6 @@ def translate_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
             name = re.sub(pattern, replacement, name)
         translated[name] = tensor
     return translated
-
-
-def _read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    weights = load_tensors(
-        path,
-        f"{_WHERE}; without --models torchvision's published weights are downloaded, and "
-        "--method dis needs none",
-    )
-    if not isinstance(weights, dict) or not all(
-        isinstance(name, str) and is_plain(tensor) for name, tensor in weights.items()
-    ):
-        raise InputError(f"{path}: is not a RAFT checkpoint, a dict of named tensors; {_WHERE}")
-    return weights
 
 
 def _check_weights(

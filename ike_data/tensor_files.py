@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from ike_data.errors import InputError
 from ike_data.out_of_memory import memory_is_full
 
 _ZIP_START = b"PK\x03\x04"
+_KEPT_OUT = re.compile(r"GLOBAL ([\w.]+)")  # in torch.load's message: what it would have called
 _NUMBERS = {
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
@@ -56,9 +58,11 @@ def load_tensors(path: Path, remedy: str) -> Any:
                 f"{path}: is damaged, or does not fit into the memory; {remedy}"
             ) from error
         # On damaged bytes torch.load raises nearly anything, AssertionError and IndexError too.
+        kept_out = _KEPT_OUT.search(str(error))
+        reason = kept_out[1] if kept_out else type(error).__name__
         raise InputError(
-            f"{path}: is damaged or holds more than tensors ({type(error).__name__}), and was "
-            f"not loaded; {remedy}"
+            f"{path}: is damaged or holds more than tensors ({reason}), and was not loaded; "
+            f"{remedy}"
         ) from error
 
 

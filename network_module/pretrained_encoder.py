@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ike_data.errors import InputError
-from ike_data.tensor_files import is_plain, load_tensors
+from ike_data.state_dicts import read_state_dict
 from network_module.unet import UNet
 
 _BASE_CHANNELS = 64  # of ResNet-18's layer1
@@ -47,11 +46,10 @@ def load_pretrained_encoder(model: UNet, path: Path) -> None:
 
     Args:
         model: with ``base_channels`` 64.
-        path: a torchvision ResNet-18 state dict, saved with torch.save.
+        path: of torchvision's ResNet-18; see `read_state_dict`.
 
     Raises:
-        InputError: the file is missing, ``torch.load(weights_only=True)`` refuses it, or it is
-            not a ResNet-18 checkpoint.
+        InputError: the file is missing, cannot be loaded safely, or is not a ResNet-18 checkpoint.
     """
     encoder = model.encoder.state_dict()
     checkpoint = _load_stages(path)
@@ -62,11 +60,9 @@ def load_pretrained_encoder(model: UNet, path: Path) -> None:
         raise _not_resnet18(path, f"{strangers[0]} is {what}")
     for resnet_name, name in translated.items():
         value = checkpoint[resnet_name]
-        if not is_plain(value) or value.shape != encoder[name].shape:
-            got = list(value.shape) if is_plain(value) else f"a {type(value).__name__}"
-            raise _not_resnet18(
-                path, f"{resnet_name} should have shape {list(encoder[name].shape)}, got {got}"
-            )
+        if value.shape != encoder[name].shape:
+            shapes = f"{list(encoder[name].shape)}, got {list(value.shape)}"
+            raise _not_resnet18(path, f"{resnet_name} should have shape {shapes}")
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: {resnet_name} has values that are not finite")
     model.encoder.load_state_dict(
@@ -81,19 +77,17 @@ def _resnet_name(name: str) -> str:
     return f"layer{int(stage) + 1}.{_LAYERS[layer]}.{parameter}"
 
 
-def _load_stages(path: Path) -> dict[str, Any]:
+def _load_stages(path: Path) -> dict[str, torch.Tensor]:
     """The entries of layer1 to layer4, without BatchNorm's statistics."""
-    checkpoint = load_tensors(
+    checkpoint = read_state_dict(
         path,
         "pretrained_encoder takes a torchvision ResNet-18 checkpoint, saved with "
         "torch.save(model.state_dict(), ...); or leave it empty",
     )
-    if not isinstance(checkpoint, dict):
-        raise _not_resnet18(path, f"it holds a {type(checkpoint).__name__}, not a state dict")
     return {
         name: value
         for name, value in checkpoint.items()
-        if str(name).startswith("layer") and not str(name).endswith(_IGNORED)
+        if name.startswith("layer") and not name.endswith(_IGNORED)
     }
 
 

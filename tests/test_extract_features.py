@@ -121,13 +121,13 @@ def test_the_training_classifier_is_left_out(tmp_path):
         torch.testing.assert_close(network(image)["out"], saved(image)["out"])
 
 
-@pytest.mark.parametrize("kind", ["no_classifier", "no_counts", "data_parallel", "half", "sorted"])
+@pytest.mark.parametrize("kind", ["no_classifier", "no_counts", "of_a_training", "half", "sorted"])
 def test_weights_that_others_save_give_the_same_features(kind, place, tmp_path):
     weights = read_weights(place / "resnet18.pth")
     changed = {
         "no_classifier": {k: v for k, v in weights.items() if not k.startswith("fc.")},
         "no_counts": {k: v for k, v in weights.items() if "num_batches" not in k},
-        "data_parallel": {f"module.{k}": v for k, v in weights.items()},
+        "of_a_training": {"model": {f"module.{k}": v for k, v in weights.items()}, "epoch": 3},
         "half": {k: v.half() if v.is_floating_point() else v for k, v in weights.items()},
         "sorted": {k: weights[k] for k in sorted(weights)},
     }[kind]
@@ -306,7 +306,7 @@ RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
         (["--model=resnet18", "--weights={place}/small.ini"], "small.ini: is damaged or holds"),
         (
             ["--model=resnet18", "--weights={place}/graph_1/iter_2/00000.pt"],
-            "00000.pt: is not a dict of named tensors; give a state dict of torchvision's resnet18",
+            "00000.pt: holds a Tensor, not a state dict; give a state dict of torchvision's res",
         ),
         (
             ["--model=resnet18", "--weights={place}/lraspp.pth"],

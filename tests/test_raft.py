@@ -6,17 +6,20 @@ import os
 import pickle
 import urllib.error
 import urllib.request
+from argparse import Namespace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 
 from ike_data.errors import InputError
+from ike_data.state_dicts import read_state_dict
 from RAFT.checkpoint import load_raft, translate_names
 from RAFT.extraction import flows_of_pairs
 from RAFT.frame_fitting import cut_flow, fit_frame
@@ -259,11 +262,10 @@ def test_authors_names_are_translated(size, n_names):
     expected = model.state_dict()
     checkpoint = as_authors_checkpoint(model, size)
     assert len(checkpoint) == n_names  # as in the authors' files
-    for prefix in ("module.", ""):
-        there = {prefix + name.removeprefix("module."): t for name, t in checkpoint.items()}
-        translated = translate_names(there)
-        assert translated.keys() == expected.keys()
-        assert all(torch.equal(translated[name], expected[name]) for name in expected)
+    there = {name.removeprefix("module."): tensor for name, tensor in checkpoint.items()}
+    translated = translate_names(there)
+    assert translated.keys() == expected.keys()
+    assert all(torch.equal(translated[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("size", ["large", "small"])
@@ -274,8 +276,10 @@ def test_torchvisions_names_stay(size):
 
 @pytest.mark.parametrize("size", ["large", "small"])
 def test_every_name_of_the_reference_checkpoints_is_translated(shared, size):
-    checkpoint = torch.load(shared / "reference" / "raft" / REFERENCES[size], weights_only=True)
-    translated = translate_names(checkpoint)
+    path = shared / "reference" / "raft" / REFERENCES[size]
+    checkpoint = torch.load(path, weights_only=True)
+    assert all(name.startswith("module.") for name in checkpoint)
+    translated = translate_names(read_state_dict(path, "give another"))
     expected = random_raft(size).state_dict()
     assert {name: t.shape for name, t in translated.items()} == {
         name: t.shape for name, t in expected.items()
@@ -312,6 +316,17 @@ def test_half_precision_weights_of_either_naming_become_float32(save, size):
         assert torch.equal(tensor, half[name].to(tensor.dtype))
 
 
+def test_weights_of_a_training_and_in_safetensors_are_taken(save, tmp_path):
+    model = random_raft("small")
+    theirs = as_authors_checkpoint(model, "small")
+    training = save({"model": theirs, "optimizer": {"state": {0: {}}}, "args": Namespace(lr=1e-4)})
+    wrapped = {f"model.{name}": tensor.clone() for name, tensor in theirs.items()}
+    safetensors.torch.save_file(wrapped, tmp_path / "raft.safetensors")
+    for path in (training, tmp_path / "raft.safetensors"):
+        loaded = load_raft(path, small=True).state_dict()
+        assert all(torch.equal(loaded[name], t) for name, t in model.state_dict().items())
+
+
 @pytest.mark.parametrize(("held", "flag"), [("large", "--no-small"), ("small", "--small")])
 @pytest.mark.parametrize("naming", ["authors", "torchvision"])
 def test_checkpoint_of_the_other_size_names_the_flag(save, held, flag, naming):
@@ -327,12 +342,11 @@ def test_files_that_are_not_raft_are_refused(save, tmp_path):
     wide = weights | {"feature_encoder.conv.bias": torch.zeros(7)}
     for content, message in [
         ({"fc.weight": torch.zeros(2, 3)}, r"not a RAFT checkpoint \(fc.weight is unknown\)"),
-        ({}, r"not a RAFT checkpoint \(\S+ is missing\)"),
+        ({"epoch": 3, "head": {"fc.weight": torch.zeros(2)}}, r"\(fc.weight is unknown\)"),
         (one_less, r"\(update_block.flow_head.conv2.bias is missing\)"),
         (wide, r"feature_encoder.conv.bias has shape \[7\], RAFT's has \[128\]"),
-        ([1, 2], "not a RAFT checkpoint, a dict of named tensors"),
-        ({"epoch": 3}, "not a RAFT checkpoint, a dict of named tensors"),
-        (torch.zeros(3), "not a RAFT checkpoint, a dict of named tensors"),
+        ({"epoch": 3}, "holds epoch, not a state dict; .*RAFT/models/README.md says where"),
+        (torch.zeros(3), "holds a Tensor, not a state dict; .*RAFT/models/README.md says where"),
     ]:
         with pytest.raises(InputError, match=message) as caught:
             load_raft(save(content), small=True)

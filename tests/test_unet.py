@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -198,14 +199,22 @@ def checkpoint():
     return weights
 
 
-def test_pretrained_encoder_copies_layers_1_to_4(tmp_path, big_unet, checkpoint):
-    torch.save(checkpoint, tmp_path / "resnet18.pth")
+@pytest.mark.parametrize("kind", ["alone", "of a training", "safetensors"])
+def test_pretrained_encoder_copies_layers_1_to_4(tmp_path, big_unet, checkpoint, kind):
+    path = tmp_path / "resnet18.pth"
+    if kind == "safetensors":
+        safetensors.torch.save_file(checkpoint, path)
+    else:
+        wrapped = {f"model.module.{name}": value for name, value in checkpoint.items()}
+        torch.save(
+            {"state_dict": wrapped, "epoch": 3} if kind == "of a training" else checkpoint, path
+        )
     untouched = {
         name: value.clone()
         for name, value in big_unet.state_dict().items()
         if not name.startswith("encoder.")
     }
-    load_pretrained_encoder(big_unet, tmp_path / "resnet18.pth")
+    load_pretrained_encoder(big_unet, path)
 
     for layer, block in enumerate(big_unet.encoder, start=1):
         basic = {
@@ -252,10 +261,10 @@ def test_what_is_not_a_resnet18_is_refused_and_changes_nothing(tmp_path, big_une
     refused(
         {name: torch.zeros(1) for name in deeper}, r"not a torchvision ResNet-18.*layer1\.2.*unkno"
     )
-    refused({"weight": torch.ones(2)}, r"layer1\.0\.bn1\.bias is missing")
+    refused({"conv1.weight": torch.ones(2)}, r"layer1\.0\.bn1\.bias is missing")
     refused(torch.ones(2), "holds a Tensor, not a state dict")
     refused({**checkpoint, "layer3.0.conv1.weight": torch.ones(2, 3)}, r"layer3.*\[2, 3\]")
-    refused({**checkpoint, "layer3.0.conv1.weight": "text"}, r"layer3.*\bstr\b")
+    refused({**checkpoint, "layer3.0.conv1.weight": "text"}, r"layer3\.0\.conv1\.weight is missing")
     nan = torch.full((256, 256, 3, 3), float("nan"))
     refused({**checkpoint, "layer3.0.conv2.weight": nan}, r"layer3\.0\.conv2\.weight.*not finite")
 

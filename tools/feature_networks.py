@@ -18,7 +18,7 @@ from torchvision.transforms.functional import normalize
 
 from ike_data.errors import InputError
 from ike_data.published_weights import published_weights
-from ike_data.tensor_files import is_plain, load_tensors
+from ike_data.state_dicts import read_state_dict
 
 SEGMENTATION = tuple(models.list_models(module=models.segmentation))
 RESNETS = tuple(models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"]))
@@ -37,9 +37,8 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
     """A network of `SEGMENTATION` or `RESNETS` on the CPU, in float32 and eval mode.
 
     Args:
-        path: a state dict of torchvision's ``name``, of any number of classes, also of a network
-            inside DataParallel (``module.``); None is torchvision's published weights, which are
-            downloaded once.
+        path: of torchvision's ``name``, of any number of classes, see `read_state_dict`; None is
+            torchvision's published weights, which are downloaded once.
 
     Raises:
         InputError: the file is missing, cannot be loaded safely, or does not fit ``name``; or the
@@ -55,7 +54,11 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
         f"give a state dict of torchvision's {name}, saved by torch.save(model.state_dict(), ...), "
         f"{otherwise}"
     )
-    weights = _read_weights(path, remedy)
+    weights = {
+        key: tensor
+        for key, tensor in read_state_dict(path, remedy).items()
+        if not key.startswith(_UNUSED_PREFIXES) and not key.endswith(_UNUSED_SUFFIX)
+    }
     if name in SEGMENTATION:
         classes = next((weights[key] for key in CLASS_WEIGHTS if key in weights), None)
         n_classes = 2 if classes is None or not classes.ndim else len(classes)
@@ -71,21 +74,6 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
     # float16 weights become float32. The network's own counts of batches stay.
     network.load_state_dict({**network.state_dict(), **weights}, strict=True)
     return network.eval()
-
-
-def _read_weights(path: Path, remedy: str) -> dict[str, torch.Tensor]:
-    """The named tensors that a map depends on."""
-    weights = load_tensors(path, remedy)
-    if not isinstance(weights, dict) or not all(
-        isinstance(key, str) and is_plain(tensor) for key, tensor in weights.items()
-    ):
-        raise InputError(f"{path}: is not a dict of named tensors; {remedy}")
-    named = {key.removeprefix("module."): tensor for key, tensor in weights.items()}
-    return {
-        key: tensor
-        for key, tensor in named.items()
-        if not key.startswith(_UNUSED_PREFIXES) and not key.endswith(_UNUSED_SUFFIX)
-    }
 
 
 def _check_weights(
