@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ike_data.atomic import atomic_file
 from ike_data.errors import InputError
+from ike_data.foreign_flow import other_layout, other_names
 
 FORWARD, BACKWARD = "fwd_of", "bwd_of"
+_BOTH = f"both {FORWARD} (from frame idx to idx+1) and {BACKWARD} (from idx+1 to idx)"
 _MAGIC = np.float32(202021.25)
 _HEADER_BYTES = 12
 _UNKNOWN = 1e9  # Middlebury's mark of a pixel without a flow is any larger value
@@ -105,13 +108,31 @@ def check_flow_folders(
     """Check that both folders hold a whole flow file for each pair of neighbouring frames.
 
     Raises:
-        InputError: as `check_flow`, or a folder is missing.
+        InputError: as `check_flow`, or a folder is missing. Where there is flow of another tool,
+            it says what there is and what is expected.
     """
-    for folder in (fwd_folder, bwd_folder):
+    names = [flow_name(idx) for idx in range(n_frames - 1)]
+    for folder, pair in ((fwd_folder, "frame 0 to 1"), (bwd_folder, "frame 1 to 0")):
         if not folder.is_dir():
-            if folder.parent.name in (FORWARD, BACKWARD):
-                above = folder.parent.parent
-                raise InputError(f"{folder}: no such folder; give --of_path={above}, above both")
-            raise InputError(f"{folder}: no such folder; run extract_optical_flow.py first")
-        for idx in range(n_frames - 1):
-            check_flow(folder / flow_name(idx), height, width)
+            raise _no_folder(folder, names)
+        if names and not (folder / names[0]).exists():
+            found = other_names(folder, names, pair)
+            if found is not None:
+                lacking = "" if bwd_folder.is_dir() else f"; {_BOTH} are needed"
+                raise InputError(f"{found}{lacking}")
+        for name in names:
+            check_flow(folder / name, height, width)
+
+
+def _no_folder(folder: Path, names: Sequence[str]) -> InputError:
+    start, above = f"{folder}: no such folder", folder.parent
+    run = "run extract_optical_flow.py"
+    if above.name in (FORWARD, BACKWARD):
+        return InputError(f"{start}; give --of_path={above.parent}, above both")
+    if folder.name not in (FORWARD, BACKWARD):  # named in config.ini
+        return InputError(f"{start}; {run} first")
+    if any((above / name).is_dir() for name in (FORWARD, BACKWARD)):
+        return InputError(
+            f"{start}; {_BOTH} are needed; {run} --out_path={above}, which makes what is missing"
+        )
+    return InputError(other_layout(above, folder.name, names, _BOTH) or f"{start}; {run} first")
