@@ -17,6 +17,7 @@ from ike_data.command_line import (
     announce,
     choose_device,
     common_flags,
+    max_side_argument,
     path_argument,
     prepare_out_path,
     run_command,
@@ -61,6 +62,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--iters", type=_iters, help="RAFT's updates of a flow field")
     parser.add_argument(
+        "--max_side",
+        type=max_side_argument,
+        metavar="PIXELS",
+        help="where a frame's longer side has more pixels, find the flow at a size where it has "
+        "this many; the files stay at the frame's own size. 0: no limit. RAFT's memory grows with "
+        "the 4th power of the side",
+    )
+    parser.add_argument(
         "--overwrite",
         action="store_true",
         help="delete the flow that OUT_PATH holds and make all of it again",
@@ -91,6 +100,7 @@ def resolve_settings(args: argparse.Namespace) -> Config:
         "small": args.small,
         "mixed_precision": args.mixed_precision,
         "iters": args.iters,
+        "max_side": args.max_side,
     }
     given = {name: value for name, value in given.items() if value is not None}
     config = dataclasses.replace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -21,19 +21,10 @@ from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
 from RAFT.flow_folders import delete_flows, flows_to_make
 from RAFT.memory_need import dis_bytes, raft_bytes
+from RAFT.shrunk_flow import FlowMethod, ShrunkFlow, shrunk_size
 
 if TYPE_CHECKING:
     import torch
-
-
-class FlowMethod(Protocol):
-    """A way to find the flow between neighbouring frames; `RaftFlow` or `DisFlow`."""
-
-    def encode(self, frame: np.ndarray) -> Any:
-        """What ``flow_both_ways`` needs of a frame, uint8 RGB [height, width, 3]."""
-
-    def flow_both_ways(self, first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Flow from ``first`` to ``second`` and back: float32 [height, width, 2], (u, v)."""
 
 
 def extract_flow(
@@ -64,11 +55,14 @@ def extract_flow(
     record(f"; {n_files - n_made} of {n_files} .flo files kept" if n_made < n_files else "")
     if method is not None:
         size = frames.height, frames.width
+        flow_size = shrunk_size(*size, settings.max_side)
         if settings.method == "dis":
-            n_bytes = dis_bytes(*size)
+            n_bytes = dis_bytes(size, flow_size)
         else:
-            n_bytes = raft_bytes(*size, small=settings.small, on_cpu=device.type == "cpu")
-        state_memory(device, n_bytes, FLOW_REMEDY)
+            on_cpu = device.type == "cpu"
+            n_bytes = raft_bytes(size, flow_size, small=settings.small, on_cpu=on_cpu)
+        notes = [] if flow_size == size else [f"flow at {flow_size[1]} x {flow_size[0]}"]
+        state_memory(device, n_bytes, FLOW_REMEDY, *notes)
         write_flows(frames, out_path, to_make, method)
     print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
     if n_files == 0:
@@ -81,6 +75,11 @@ def load_method(settings: OpticalFlow, device: torch.device) -> FlowMethod:
     Raises:
         InputError: RAFT's weights are missing or cannot be used.
     """
+    method = _method_at_full_size(settings, device)
+    return ShrunkFlow(method, settings.max_side) if settings.max_side else method
+
+
+def _method_at_full_size(settings: OpticalFlow, device: torch.device) -> FlowMethod:
     if settings.method == "dis":
         return DisFlow()
     # Not at the top: DIS does not need torchvision, which takes seconds to import.

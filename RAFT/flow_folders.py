@@ -98,7 +98,7 @@ def check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
 def _flow_settings(config: Config) -> dict[str, str]:
     settings = {"frames_path": config.paths.frames_path, **vars(config.optical_flow)}
     if config.optical_flow.method == "dis":  # the rest is RAFT's
-        settings = {name: settings[name] for name in ("frames_path", "method")}
+        settings = {name: settings[name] for name in ("frames_path", "method", "max_side")}
     words = {None: "(none)", True: "yes", False: "no"}
     return {
         name: words[value] if value is None or isinstance(value, bool) else str(value)

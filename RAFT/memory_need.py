@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from RAFT.frame_fitting import STRIDE, fitted_size
 
 _FLOAT = 4
@@ -18,21 +20,28 @@ _CHANNELS, _CHANNELS_SMALL, _ENCODER_MAPS = 64, 32, 7
 _CORRELATIONS = 2 * 2
 
 
-def dis_bytes(height: int, width: int) -> int:
-    """Bytes at the peak of DIS on frames of height x width pixels, beside what is held before."""
-    return (_FRAMES + _FLOWS + _DIS) * height * width
-
-
-def raft_bytes(height: int, width: int, *, small: bool, on_cpu: bool) -> int:
-    """Bytes on its device at the peak of RAFT, beside its weights.
+def dis_bytes(frame_size: tuple[int, int], flow_size: tuple[int, int]) -> int:
+    """Bytes at the peak of DIS, beside what is held before.
 
     Args:
-        height, width: of the frames, pixels.
+        frame_size: (height, width) of the frames, pixels.
+        flow_size: that at which flow is found, see `shrunk_size`.
     """
-    fitted_height, fitted_width = fitted_size(height, width)
+    return _around(frame_size) + _DIS * math.prod(flow_size)
+
+
+def raft_bytes(
+    frame_size: tuple[int, int], flow_size: tuple[int, int], *, small: bool, on_cpu: bool
+) -> int:
+    """Bytes on its device at the peak of RAFT, beside its weights; sizes as for `dis_bytes`."""
+    fitted_height, fitted_width = fitted_size(*flow_size)
     n_pixels = fitted_height * fitted_width
     n_cells = n_pixels // STRIDE**2
     channels = _CHANNELS_SMALL if small else _CHANNELS
     encoder = _ENCODER_MAPS * channels * n_pixels // 4
-    around = (_FRAMES + _FLOWS) * height * width if on_cpu else 0
+    around = _around(frame_size) if on_cpu else 0
     return _FLOAT * (_CORRELATIONS * n_cells**2 + encoder) + around
+
+
+def _around(frame_size: tuple[int, int]) -> int:
+    return (_FRAMES + _FLOWS) * math.prod(frame_size)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ike_data.atomic import remove
-from ike_data.config import Config, format_config
+from ike_data.config import LEAST_MAX_SIDE, MOST_MAX_SIDE, Config, format_config
 from ike_data.errors import InputError
 from ike_data.frame_names import write_frame_names
 from ike_data.interrupt import AGAIN, close_bars, end_on_ctrl_c
@@ -103,6 +103,17 @@ def path_argument(text: str) -> Path:
     if not text:  # of a variable that is not set; as a path it would be the current folder
         raise argparse.ArgumentTypeError("is empty; give a path")
     return Path(os.path.expanduser(text))
+
+
+def max_side_argument(text: str) -> int:
+    """max_side of [Optical Flow], on the command line."""
+    if text.isdecimal():
+        pixels = int(text)
+        if pixels == 0 or LEAST_MAX_SIDE <= pixels <= MOST_MAX_SIDE:
+            return pixels
+    raise argparse.ArgumentTypeError(
+        f"{text}: expected a whole number from {LEAST_MAX_SIDE} to {MOST_MAX_SIDE}, or 0"
+    )
 
 
 def common_flags() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ _REQUIRED = object()
 MAX_EPOCHS = 1_000_000
 MAX_ITERS = 1000
 MAX_BASE_CHANNELS = 512
+LEAST_MAX_SIDE, MOST_MAX_SIDE = 64, 65536  # pixels
 
 
 def _key(
@@ -28,16 +29,24 @@ def _key(
     low: float = -math.inf,
     high: float = math.inf,
     low_excluded: bool = False,
+    or_zero: bool = False,
     choices: tuple[str, ...] = (),
     name: str | None = None,
 ) -> Any:
     """A dataclass field that is a key of config.ini.
 
     ``kind`` is int, float, bool, choice, ints, path or paths. A key without ``default`` must be
-    in the file; ``name`` is the key's name there where it is not the field's.
+    in the file; ``name`` is the key's name there where it is not the field's. ``or_zero`` allows 0
+    below ``low``.
     """
     metadata = dict(
-        kind=kind, low=low, high=high, low_excluded=low_excluded, choices=choices, name=name
+        kind=kind,
+        low=low,
+        high=high,
+        low_excluded=low_excluded,
+        or_zero=or_zero,
+        choices=choices,
+        name=name,
     )
     if default is _REQUIRED:
         return field(metadata=metadata, kw_only=True)
@@ -73,6 +82,8 @@ class OpticalFlow:
     small: bool = _key("bool", False)
     mixed_precision: bool = _key("bool", False)
     iters: int = _key("int", 20, low=1, high=MAX_ITERS)
+    # 0: no limit
+    max_side: int = _key("int", 0, low=LEAST_MAX_SIDE, high=MOST_MAX_SIDE, or_zero=True)
 
 
 @dataclass(frozen=True)
@@ -287,10 +298,14 @@ def _parse_number(text: str, spec: Mapping[str, Any]) -> Any:
         expected += f" of at least {low}"
     if high < math.inf:
         expected += f" and at most {high}"
+    if spec["or_zero"]:
+        expected += ", or 0"
     try:
         number = int(text) if whole else float(text)
     except ValueError:
         raise ValueError(f"expected {expected}") from None
+    if number == 0 and spec["or_zero"]:
+        return number
     # NaN is in no range. A whole number may be too large for math.isfinite.
     inside = low <= number <= high and abs(number) != math.inf
     if not inside or (low_excluded and number == low):

@@ -5,7 +5,10 @@ This module imports nothing heavy, as `command_line`, which uses it, must answer
 
 from __future__ import annotations
 
-FLOW_REMEDY = "make the frames smaller, or use --method dis or --small"
+FLOW_REMEDY = (
+    "find the flow at a smaller size (--max_side PIXELS), or use --method dis or --small; where "
+    "--method dis fails, make the frames smaller"
+)
 GRAPH_REMEDY = (
     "set a smaller working_h and working_w or smaller half chain sizes, or cut the video into parts"
 )

@@ -216,6 +216,15 @@ def test_values_of_the_wrong_type_or_out_of_range(tmp_path, line, expected):
     refused(write(tmp_path, with_line(key, line)), key, expected)
 
 
+@pytest.mark.parametrize("value", ["63", "65537", "-1", "416.0"])
+def test_max_side_is_0_or_a_size(tmp_path, value):
+    text = f"{AUTHORS}\n[Optical Flow]\nmax_side = "
+    assert read_config(write(tmp_path, f"{text}0")).optical_flow.max_side == 0
+    assert read_config(write(tmp_path, f"{text}64")).optical_flow.max_side == 64
+    expected = "a whole number of at least 64 and at most 65536, or 0"
+    refused(write(tmp_path, text + value), f"[Optical Flow] max_side = {value}", expected)
+
+
 @pytest.mark.parametrize(
     ("section", "line", "expected"),
     [
@@ -281,7 +290,12 @@ configs = st.builds(
         device=st.sampled_from(["auto", "cpu", "cuda"]),
     ),
     st.builds(Paths, frames_path=st.none() | paths, out_path=st.none() | paths),
-    st.builds(OpticalFlow, models=st.none() | paths, small=st.booleans()),
+    st.builds(
+        OpticalFlow,
+        models=st.none() | paths,
+        small=st.booleans(),
+        max_side=st.just(0) | st.integers(64, 65536),
+    ),
     st.builds(
         GraphModule,
         seed_type=st.integers(0, 2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import struct
@@ -14,16 +15,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
 import extract_optical_flow
 import RAFT.extraction
-from ike_data.config import read_config
+from ike_data.config import OpticalFlow, read_config
 from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, flow_name, read_flow, write_flow
 from RAFT.dis_flow import DisFlow
-from RAFT.extraction import flows_of_pairs, write_flows
+from RAFT.extraction import flows_of_pairs, load_method, write_flows
+from RAFT.shrunk_flow import ShrunkFlow
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHIFTS = ((3.25, -1.5), (-2.0, 2.75), (1.0, 4.5))  # (x, y) of frame idx -> idx + 1, pixels
@@ -184,6 +187,78 @@ def test_settings_are_resolved_printed_and_saved(run, tmp_path, small_checkpoint
         run(*flags, "--out_path", tmp_path / "b", "--no-small")
 
 
+# --- at a smaller size
+
+
+def test_flow_of_an_affine_motion_at_a_smaller_size(run, tmp_path):
+    height, width = 150, 233  # found at 77 x 120
+    move, shift = np.array([[1.03, -0.02], [0.01, 0.98]]), np.array([3.0, -5.0])
+    here = np.stack(np.mgrid[0:height, 0:width][::-1], -1).astype(np.float64)  # (x, y) of pixels
+    before = (here - shift) @ np.linalg.inv(move).T
+    greys = (texture(*(at / 3).transpose(2, 0, 1)).round() for at in (here, before))
+    frames = [np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2) for grey in greys]
+    flags = ("--frames_path", save_frames(tmp_path / "frames", frames), "--method", "dis")
+    printed = run(*flags, "--out_path", tmp_path / "flow", "--max_side", 120)
+    assert "flow at 120 x 77" in printed
+    assert read_config(tmp_path / "flow" / "config.ini").optical_flow.max_side == 120
+    flow = read_flow(tmp_path / "flow" / "fwd_of" / flow_name(0), height, width)
+    error = np.linalg.norm(flow - (here @ move.T + shift - here), axis=-1)[15:-15, 15:-15]
+    assert error.mean() < 0.3
+    run(*flags, "--out_path", tmp_path / "full")
+    full = read_flow(tmp_path / "full" / "fwd_of" / flow_name(0), height, width)
+    assert np.abs(flow - full).mean() > 0.01  # it was indeed found otherwise
+
+
+class ZoomOfShrunkFrames:
+    """The flow of frames of 37 x 500 pixels in which u = 0.1 x + 3 and v = -0.2 y + 1, shrunk."""
+
+    def encode(self, frame: np.ndarray) -> tuple[int, ...]:
+        return frame.shape
+
+    def flow_both_ways(self, first: tuple[int, ...], _: object) -> tuple[np.ndarray, np.ndarray]:
+        height, width, _ = first
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        # Pixels are squares: their centres are half a pixel from their borders.
+        u = (0.1 * ((x + 0.5) * 500 / width - 0.5) + 3) * width / 500
+        v = (-0.2 * ((y + 0.5) * 37 / height - 0.5) + 1) * height / 37
+        return np.stack([u, v], -1), np.stack([-u, -v], -1)
+
+
+def test_each_axis_has_its_own_factor():
+    method = ShrunkFlow(ZoomOfShrunkFrames(), 100)  # to 7 x 100: by 37 / 7 = 5.29, and by 5
+    encoded = method.encode(np.zeros((37, 500, 3), np.uint8))
+    assert encoded.encoded == (7, 100, 3)
+    forward, backward = method.flow_both_ways(encoded, encoded)
+    y, x = np.mgrid[0:37, 0:500]
+    expected = np.stack([0.1 * x + 3, -0.2 * y + 1], -1)
+    inside = np.s_[3:-3, 3:-3]  # there is nothing beyond the outermost centres
+    np.testing.assert_allclose(forward[inside], expected[inside], atol=1e-3)
+    np.testing.assert_array_equal(backward, -forward)
+    assert forward.dtype == np.float32 and forward.shape == (37, 500, 2)
+
+
+@pytest.mark.parametrize("method", ["dis", "raft"])
+def test_half_the_size_is_the_mean_of_four_pixels(method, small_checkpoint):
+    frames = shifted_frames(((4, -6),), 192, 272)
+    settings = OpticalFlow(method=method, models=small_checkpoint, small=True, iters=2)
+    at_half = load_method(dataclasses.replace(settings, max_side=136), torch.device("cpu"))
+    halves = [(f.reshape(96, 2, 136, 2, 3).sum((1, 3), np.uint16) + 2) // 4 for f in frames]
+    own = load_method(settings, torch.device("cpu"))
+    expected = own.flow_both_ways(*(own.encode(half.astype(np.uint8)) for half in halves))
+    found = at_half.flow_both_ways(*map(at_half.encode, frames))
+    for flow, small in zip(found, expected, strict=True):
+        small = torch.from_numpy(small.copy()).permute(2, 0, 1)[None]
+        large = 2 * F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
+        np.testing.assert_allclose(flow, large[0].permute(1, 2, 0).numpy(), atol=1e-4)
+
+
+def test_frames_that_are_small_enough_are_left_alone(run, video, tmp_path):
+    flags = ("--frames_path", video, "--method", "dis", "--out_path")
+    run(*flags, tmp_path / "a")
+    assert "flow at" not in run(*flags, tmp_path / "b", "--max_side", max(HEIGHT, WIDTH))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
 # --- going on where a run stopped
 
 
@@ -282,6 +357,7 @@ def test_interrupted_overwrite_leaves_no_older_flow_to_be_kept(run, video, tmp_p
         (("--no-small",), "small = yes, now it is no"),
         (("--models", "other.pth"), "models = .*small.pth, now it is .*other.pth"),
         (("--frames_path", "copy"), "frames_path = .*frames, now it is .*copy"),
+        (("--max_side", 100), "max_side = 0, now it is 100"),
     ],
 )
 def test_flow_of_other_settings_is_not_mixed_in(
@@ -322,6 +398,18 @@ def test_settings_that_dis_does_not_use_may_change(run, video, tmp_path):
     flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
     run(*flags)
     assert "6 of 6 .flo files kept" in run(*flags, "--iters", 3)
+
+
+def test_settings_that_were_saved_before_there_was_max_side_set_no_limit(run, video, tmp_path):
+    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
+    run(*flags)
+    saved = tmp_path / "flow" / "config.ini"
+    text = saved.read_text(encoding="utf-8")
+    assert "max_side = 0\n" in text
+    saved.write_text(text.replace("max_side = 0\n", ""), encoding="utf-8")
+    with pytest.raises(InputError, match="max_side = 0, now it is 100; give --overwrite"):
+        run(*flags, "--max_side", 100)
+    assert "6 of 6 .flo files kept" in run(*flags)
 
 
 def test_flow_of_another_video_under_the_same_name_is_not_kept(run, video, tmp_path):
@@ -425,6 +513,14 @@ def test_wrong_iters(run, capsys, value):
         run("--iters", value)
     assert caught.value.code == 2
     assert "expected a whole number from 1 to 1000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["63", "65537", "-1", "416.0", ""])
+def test_wrong_max_side(run, capsys, value):
+    with pytest.raises(SystemExit) as caught:
+        run("--max_side", value)
+    assert caught.value.code == 2
+    assert "expected a whole number from 64 to 65536, or 0" in capsys.readouterr().err
 
 
 # --- as a user runs it

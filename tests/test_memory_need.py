@@ -82,13 +82,18 @@ def test_bytes_of_raft():
     encoder = {raft_large: 7 * 64 * 4 * 220 * 512, raft_small: 7 * 32 * 4 * 220 * 512}
     for build, n_bytes in encoder.items():
         small = build is raft_small
-        assert raft_bytes(440, 1024, small=small, on_cpu=False) == correlation + n_bytes
+        size = 440, 1024
+        assert raft_bytes(size, size, small=small, on_cpu=False) == correlation + n_bytes
+        # Of larger frames the encoders see these.
+        assert raft_bytes((880, 2048), size, small=small, on_cpu=False) == correlation + n_bytes
         first = build().feature_encoder.convnormrelu[0]
         assert 7 * 4 * first.out_channels * 220 * 512 == n_bytes and first.stride == (2, 2)
-    assert raft_bytes(435, 1019, small=True, on_cpu=False) == raft_bytes(
-        440, 1024, small=True, on_cpu=False
-    )
-    assert dis_bytes(2000, 1000) - dis_bytes(1000, 1000) == 130 * 10**6
+    odd, even = (435, 1019), (440, 1024)
+    of_odd, of_even = (raft_bytes(s, s, small=True, on_cpu=False) for s in (odd, even))
+    assert of_odd == of_even
+    small, large = (1000, 1000), (2000, 1000)
+    assert dis_bytes(large, large) - dis_bytes(small, small) == 130 * 10**6
+    assert dis_bytes(large, small) - dis_bytes(small, small) == 100 * 10**6
 
 
 def test_what_is_stated_and_the_warning(monkeypatch, capsys):

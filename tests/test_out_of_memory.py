@@ -98,7 +98,7 @@ def raising(error: Exception) -> Callable[..., None]:
             "extract_optical_flow.py",
             ["--small", "--models={}/raft.pth"],
             (RaftFlow, "_update"),
-            "use --method dis",
+            "at a smaller size (--max_side PIXELS)",
         ),
         (
             "run_graph_module.py",

@@ -73,6 +73,11 @@ def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set,
     assert "1 of 1 done, 0 failed" in again.stdout
     assert stub.calls() == []
 
+    more = ("--max_side=100", "--small", "--only=2")
+    other = run(root, out, *flags, *more, script=stub.folder / "tools" / "run_dataset.py")
+    assert other.returncode == 0, other.stderr
+    assert {"--max_side=100", "--small", "--method=dis"} <= set(stub.calls()[0])
+
 
 def test_a_video_in_other_hands_is_passed_over(data_set, stub, tmp_path):
     root, flags = data_set

@@ -191,7 +191,9 @@ def passed_on(args: argparse.Namespace) -> list[str]:
     ]
     if args.models:
         flags.append(f"--models={os.path.abspath(args.models)}")
-    flags += [f"--{key}={getattr(args, key)}" for key in ("method", "device") if getattr(args, key)]
+    for key in ("method", "max_side", "device"):
+        if getattr(args, key) is not None:
+            flags.append(f"--{key}={getattr(args, key)}")
     return [*flags, "--small"] if args.small else flags
 
 

@@ -28,6 +28,7 @@ from ike_data.atomic import atomic_file, remove_leftovers
 from ike_data.claim import NO_LOCKS, claim
 from ike_data.command_line import (
     PROJECT_CONFIG,
+    max_side_argument,
     path_argument,
     prepare_out_path,
     run_command,
@@ -84,6 +85,12 @@ def exchange_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", choices=["raft", "dis"], help="of the flow (default: config's)")
     parser.add_argument("--models", type=path_argument, metavar="CHECKPOINT", help="RAFT's weights")
     parser.add_argument("--small", action="store_true", help="the small RAFT")
+    parser.add_argument(
+        "--max_side",
+        type=max_side_argument,
+        metavar="PIXELS",
+        help="the flow of larger frames is found at this size (default: config's)",
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="(default: config's)")
 
 
@@ -150,6 +157,7 @@ def run_flow(
     flow_flags = [f"--method={args.method}"] if args.method else []
     flow_flags += [f"--models={os.path.abspath(args.models)}"] if args.models else []
     flow_flags += ["--small"] if args.small else []
+    flow_flags += [] if args.max_side is None else [f"--max_side={args.max_side}"]
     method = args.method or config.optical_flow.method
     models = (args.models or config.optical_flow.models) if method == "raft" else None
     steps.run(
