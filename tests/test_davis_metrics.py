@@ -89,6 +89,25 @@ def test_boundary_measure_of_masks_without_boundary():
     assert boundary_measure(mask, far_away) == 0  # P = R = 0
 
 
+def test_void_does_not_count():
+    # Columns 2-4 and 8-10 of the annotation, 2-6 of the mask. Where 6-11 is void, 2-4 and 2-5 are
+    # left: J = 3/4. Their east boundaries are columns 4 and 5: within 1 pixel, but not within 0.
+    rows = slice(2, 5)
+    annotation = block(8, 12, rows, slice(2, 5)) | block(8, 12, rows, slice(8, 11))
+    mask = block(8, 12, rows, slice(2, 7))
+    void = block(8, 12, slice(None), slice(6, None))
+    assert region_similarity(mask, annotation, void) == 3 / 4
+    assert boundary_measure(mask, annotation, bound_th=1, void=void) == 1
+    assert boundary_measure(mask, annotation, bound_th=1) < 0.9
+    # The mask cut at the void is the mask as far as it counts; so is one that fills the void.
+    for same in (mask & ~void, mask | void):
+        assert region_similarity(same, annotation, void) == 3 / 4
+        assert boundary_measure(same, annotation, bound_th=1, void=void) == 1
+    assert region_similarity(mask, annotation, FULL) == 1  # nothing counts
+    with pytest.raises(ValueError, match=r"void should have shape \[8, 12\], got \[12, 8\]"):
+        region_similarity(mask, annotation, void.T)
+
+
 def test_radius_at_480p_is_8_pixels():
     # The diagonal of 480 x 854 is 979.7 pixels; 0.008 of it is 7.84, rounded up 8. The boundary
     # of "columns below c" is the line of column c - 1.

@@ -3,6 +3,10 @@
 J is Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
 Segmentation" (CVPR 2016), section 4.1, F section 4.2; METHOD section 7. Masks are arrays
 [height, width]; any non-zero pixel is object.
+
+Void pixels, which DAVIS-2016 has none of, are background in mask and annotation before either
+measure, as in the toolbox of DAVIS-2017 (davis2017-evaluation, metrics.py: ``void_pixels``; data:
+Caelles et al., "The 2019 DAVIS Challenge on VOS: Unsupervised Multi-Object Segmentation").
 """
 
 from __future__ import annotations
@@ -24,30 +28,40 @@ class Statistics(NamedTuple):
     decay: float  # mean of the first of four bins minus the last; NaN where it has no meaning
 
 
-def region_similarity(mask: np.ndarray, annotation: np.ndarray) -> float:
+def region_similarity(
+    mask: np.ndarray, annotation: np.ndarray, void: np.ndarray | None = None
+) -> float:
     """J of one frame: intersection over union, in [0, 1]; 1 where both masks are empty.
 
+    Pixels that are ``void``, if given, do not count.
+
     Raises:
-        ValueError: the masks are not two arrays [height, width] of one shape.
+        ValueError: the arrays are not [height, width] of one shape.
     """
-    mask, annotation = _as_object(mask, annotation)
+    mask, annotation = _as_object(mask, annotation, void)
     union = np.count_nonzero(mask | annotation)
     return np.count_nonzero(mask & annotation) / union if union else 1.0
 
 
-def boundary_measure(mask: np.ndarray, annotation: np.ndarray, bound_th: float = 0.008) -> float:
+def boundary_measure(
+    mask: np.ndarray,
+    annotation: np.ndarray,
+    bound_th: float = 0.008,
+    void: np.ndarray | None = None,
+) -> float:
     """F of one frame: harmonic mean of the precision and recall of the mask's boundary, in [0, 1].
 
     A boundary pixel is right where the other boundary is within ``bound_th`` of it: pixels if it
     is at least 1, otherwise a share of the image's diagonal, rounded up. Precision is taken over
     the mask's boundary pixels, recall over the annotation's. A mask without boundary has
     precision 1 and recall 0 (F = 0) where the annotation has one, and F = 1 where neither has;
-    a boundary where the annotation has none has precision 0 and recall 1 (F = 0).
+    a boundary where the annotation has none has precision 0 and recall 1 (F = 0). Pixels that are
+    ``void``, if given, are background in both: where an object meets them is its boundary.
 
     Raises:
-        ValueError: the masks are not two arrays [height, width] of one shape.
+        ValueError: the arrays are not [height, width] of one shape.
     """
-    mask, annotation = _as_object(mask, annotation)
+    mask, annotation = _as_object(mask, annotation, void)
     radius = bound_th if bound_th >= 1 else np.ceil(bound_th * np.linalg.norm(mask.shape))
     mask_boundary, annotation_boundary = boundary(mask), boundary(annotation)
     n_mask, n_annotation = int(mask_boundary.sum()), int(annotation_boundary.sum())
@@ -113,10 +127,18 @@ def statistics(values: Sequence[float]) -> Statistics:
     )
 
 
-def _as_object(mask: np.ndarray, annotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _as_object(
+    mask: np.ndarray, annotation: np.ndarray, void: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     if mask.ndim != 2 or mask.shape != annotation.shape:
         raise ValueError(
             "mask and annotation should both have shape [height, width], "
             f"got {list(mask.shape)} and {list(annotation.shape)}"
         )
-    return mask.astype(bool), annotation.astype(bool)
+    mask, annotation = mask.astype(bool), annotation.astype(bool)
+    if void is None:
+        return mask, annotation
+    if void.shape != mask.shape:
+        raise ValueError(f"void should have shape {list(mask.shape)}, got {list(void.shape)}")
+    counted = ~void.astype(bool)
+    return mask & counted, annotation & counted

@@ -13,8 +13,10 @@ import argparse
 import itertools
 from pathlib import Path
 
+import numpy as np
 from davis_metrics import boundary_measure, region_similarity
-from mask_folder import write_hard_mask
+from mask_file import write_hard_mask
+from mask_values import LABEL_THRESHOLD, Annotation, notes
 from result_masks import (
     AnnotatedSequence,
     annotated_sequences,
@@ -41,8 +43,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         required=True,
-        help="folder of masks: .pt of either module, or grey or strict 0/255 .png; for a data set, "
-        "a folder of such folders, named as the sequences; several results are compared",
+        help="folder of masks: .pt of either module, or .png of any method: soft masks in grey, or "
+        "labels, of which any but 0 is object; for a data set, a folder of such folders, named as "
+        "the sequences; several results are compared",
     )
     parser.add_argument(
         "--stage",
@@ -55,8 +58,8 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--annotations",
         type=path_argument,
         required=True,
-        help="annotations of a sequence (a folder of .png, any non-zero pixel is object), or a "
-        "folder of such folders",
+        help="annotations of a sequence (a folder of .png, any non-zero pixel is object; void, 255 "
+        "beside other labels of a palette, does not count), or a folder of such folders",
     )
     parser.add_argument(
         "--threshold",
@@ -96,6 +99,7 @@ def main() -> None:
     for sequence in itertools.chain(*groups):
         scored_frames(sequence, args.all_frames)  # complains before any work is done
     check_outputs(args.out, args.export, groups)
+    how_read = value_notes([*itertools.chain(*groups)])
 
     rule: str | float = args.threshold
     rows = []
@@ -119,11 +123,21 @@ def main() -> None:
             print(f"{folder}: not evaluated, as they have no annotation: {', '.join(left_out)}")
     write_csv(args.out, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule))
 
-    print(f"masks:  {explain(rule)}")
+    if not all(sequence.mask_values.hard for sequence in itertools.chain(*groups)):
+        print(f"masks:  {explain(rule)}")
+    for line in how_read:
+        print(line)
     print("frames:", "all" if args.all_frames else "all but the first and last of each sequence")
     if args.export is not None:
         print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out}")
+
+
+def value_notes(sequences: list[AnnotatedSequence]) -> list[str]:
+    """How masks and annotations are read, where it is not the plain case; looks into them all."""
+    masks = ((s.mask_files[0].parent, s.mask_values) for s in sequences)
+    annotations = ((s.annotation_files[0].parent, s.annotation_values) for s in sequences)
+    return [*notes("masks", masks), *notes("annotations", annotations)]
 
 
 def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> range:
@@ -164,25 +178,35 @@ def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSeq
 def choose_threshold(sequence: AnnotatedSequence, frames: range, rule: str | float) -> float:
     """The threshold that ``rule`` gives for this sequence.
 
-    Otsu's comes from all soft masks of the video; the oracle's from the scored ``frames``.
+    Otsu's comes from all soft masks of the video; the oracle's from the scored ``frames``. Labels
+    have `LABEL_THRESHOLD` by any rule.
     """
+    if sequence.mask_values.hard:
+        return LABEL_THRESHOLD
     if rule == OTSU:
         every_frame = _frames_bar(sequence, range(len(sequence)), "Otsu's threshold")
         return otsu_threshold(sequence.read(idx)[0] for idx in every_frame)
     if rule == BEST:
         scored = _frames_bar(sequence, frames, "best threshold")
-        return best_threshold(sequence.read(idx) for idx in scored)
+        return best_threshold(_counted(*sequence.read(idx)) for idx in scored)
     return float(rule)
+
+
+def _counted(soft: np.ndarray, annotation: Annotation) -> tuple[np.ndarray, np.ndarray]:
+    """Soft mask and annotation without the void pixels."""
+    if annotation.void is None:
+        return soft, annotation.object
+    return soft[~annotation.void], annotation.object[~annotation.void]
 
 
 def score_sequence(sequence: AnnotatedSequence, frames: range, threshold: float) -> SequenceScore:
     """J and F of ``frames``, read one at a time."""
     region, boundary = [], []
     for idx in _frames_bar(sequence, frames, "J and F"):
-        soft, annotation = sequence.read(idx)
+        soft, (annotation, void) = sequence.read(idx)
         mask = harden(soft, threshold)
-        region.append(region_similarity(mask, annotation))
-        boundary.append(boundary_measure(mask, annotation))
+        region.append(region_similarity(mask, annotation, void=void))
+        boundary.append(boundary_measure(mask, annotation, void=void))
     return SequenceScore(sequence.results, sequence.name, threshold, tuple(region), tuple(boundary))
 
 

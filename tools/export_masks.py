@@ -14,7 +14,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from mask_folder import masks_of_video, read_soft_mask, write_hard_mask
+from mask_file import write_hard_mask
+from mask_folder import masks_of_video
+from mask_values import LABEL_THRESHOLD, mask_values, notes, read_soft_mask
 from thresholds import OTSU, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
@@ -54,20 +56,24 @@ def main() -> None:
 
     frames = open_frames(args.frames)
     files = masks_of_video(args.results, frames.count)
+    values = mask_values(files)
 
     def soft_mask(path: Path) -> np.ndarray:
-        return read_soft_mask(path, frames.height, frames.width)
+        return read_soft_mask(path, frames.height, frames.width, values)
 
     check_replaceable("--out", args.out, _MASK_NAME, [args.frames, args.results])
     prepare_out_path(args.out.parent)
-    threshold = args.threshold
+    threshold = LABEL_THRESHOLD if values.hard else args.threshold
     if threshold == OTSU:
         threshold = otsu_threshold(map(soft_mask, files))
     with atomic_folder(args.out) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
             mask = harden(soft_mask(path), threshold)
             write_hard_mask(partial / mask_name(idx, ".png"), mask)
-    print(f"{len(files)} hard masks (soft mask >= {threshold:g}) written to {args.out}")
+    how = "of labels" if values.hard else f"(soft mask >= {threshold:g})"
+    print(f"{len(files)} hard masks {how} written to {args.out}")
+    for line in notes("masks", [(args.results, values)]):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ class Findings:
         annotation = view.annotation if view.idx in self.scored else None
         if annotation is not None:
             for i, mask in enumerate(view.hard):
-                self._region[i].append(region_similarity(mask, annotation))
-                self._boundary[i].append(boundary_measure(mask, annotation))
+                self._region[i].append(region_similarity(mask, annotation, void=view.void))
+                self._boundary[i].append(boundary_measure(mask, annotation, void=view.void))
         if view.idx in self.shown:
             for panel, region in zip(self.stage_panels, self._region, strict=True):
                 panel.scores.append(None if annotation is None else region[-1])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import project_root  # noqa: F401
 from mask_folder import folders_in, masks_of_video, png_files
+from mask_values import MaskValues, annotation_values, mask_values
 from stages import Stage, find_all_stages, find_flow, stages_without_masks
 
 from ike_data.errors import InputError
@@ -24,7 +25,9 @@ class Video:
     frames: Frames
     stages: list[Stage]
     masks: list[list[Path]]  # of each stage, one a frame
+    mask_values: list[MaskValues]  # of each stage: how its masks are read
     annotations: list[Path]  # one a frame; empty where there are none
+    annotation_values: MaskValues  # how they are read
     flow: Path | None  # out_path of extract_optical_flow.py
 
 
@@ -92,7 +95,16 @@ def open_video(
         for idx in range(frames.count - 1):
             check_flow(flow / FORWARD / flow_name(idx), frames.height, frames.width)
     own_name = frames.path.resolve().name if frames.path.is_dir() else frames.path.stem
-    return Video(sequence or own_name, frames, stages, masks, annotations, flow)
+    return Video(
+        sequence or own_name,
+        frames,
+        stages,
+        masks,
+        [mask_values(files) for files in masks],
+        annotations,
+        annotation_values(annotations),
+        flow,
+    )
 
 
 def annotation_files(folder: Path, n_frames: int) -> list[Path]:

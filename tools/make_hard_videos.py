@@ -27,7 +27,8 @@ import cv2
 import numpy as np
 from annotated_video import check_new, write_annotated_video
 from inputs import annotation_files
-from mask_folder import folders_in, read_annotation
+from mask_folder import folders_in
+from mask_values import annotation_values, read_annotation
 from tqdm import tqdm
 
 from ike_data.command_line import path_argument, prepare_out_path, run_command
@@ -106,7 +107,8 @@ def read_sequence(data: Path, name: str) -> Annotated:
     """
     frames = open_frames(data / FRAMES / name)
     files = annotation_files(data / ANNOTATIONS / name, frames.count)[:N_FRAMES]
-    masks = [read_annotation(path) for path in files]
+    values = annotation_values(files)
+    masks = [read_annotation(path, values).object for path in files]
     for path, mask in zip(files, masks, strict=True):
         if mask.shape != (frames.height, frames.width):
             raise InputError(

@@ -1,19 +1,13 @@
-"""A folder of masks, .pt or .png, one a frame: finding them by number, and reading one."""
+"""A folder of masks, .pt or .png, one a frame: finding them by number."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import project_root  # noqa: F401
-from PIL import Image
 
 from ike_data.errors import InputError
 from ike_data.frame_order import natural_order, order_masks
-from ike_data.images import check_pixels
-
-# Of the modes of a grey PNG in Pillow; older releases open 16 bits as mode I.
-_HIGHEST = {"1": 1, "L": 255, "I;16": 65535, "I": 65535}
 
 
 def files_of(folder: Path, *suffixes: str) -> list[Path]:
@@ -87,80 +81,3 @@ def png_files(folder: Path) -> list[Path]:
     if not files:
         raise InputError(f"{folder}: holds no annotation (.png); is it the right folder?")
     return natural_order(files)
-
-
-def read_annotation(path: Path) -> np.ndarray:
-    """Read an annotation as bool [height, width]: any non-zero pixel is object.
-
-    Palette images are read as their indices; of colour images a pixel with any non-zero channel
-    is object, whatever its alpha.
-
-    Raises:
-        InputError: the file is not an image or is damaged.
-    """
-    with _open_png(path) as image:
-        if image.mode in ("LA", "RGBA"):
-            image = image.convert("RGB")
-        pixels = np.asarray(image)
-    return pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2)
-
-
-def read_soft_mask(path: Path, height: int, width: int) -> np.ndarray:
-    """Read a mask as float32 [height, width] in [0, 1].
-
-    A grey .png is scaled by its highest value (255) and must have this size. A .pt holds [H, W, 1]
-    or [H, W] of any size and is resized bilinearly, as the modules' own images are.
-
-    Raises:
-        InputError: the file cannot be read, is not a grey image or a soft mask in [0, 1], or is a
-            .png of another size.
-    """
-    if path.suffix.lower() == ".pt":
-        return _read_map(path, height, width)
-    with _open_png(path) as image:
-        if image.size != (width, height):
-            raise InputError(
-                f"{path}: is {image.width} x {image.height} pixels, its annotation is "
-                f"{width} x {height}; save the mask at that size, or give the .pt folder"
-            )
-        if image.mode not in _HIGHEST:
-            raise InputError(
-                f"{path}: is an image of mode {image.mode}; a mask is grey (mode L, 0 to 255)"
-            )
-        return np.asarray(image).astype(np.float32) / np.float32(_HIGHEST[image.mode])
-
-
-def _open_png(path: Path) -> Image.Image:
-    if not path.is_file():  # a pipe would be waited for
-        raise InputError(f"{path}: is not a file; make it again")
-    try:
-        image = Image.open(path, formats=("PNG",))
-        check_pixels(image)
-        image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow reports a broken PNG chunk as SyntaxError.
-        raise InputError(f"{path}: cannot be read as an image ({error}); make it again") from error
-    return image
-
-
-def _read_map(path: Path, height: int, width: int) -> np.ndarray:
-    # Not at the top: loading PyTorch takes seconds, and only .pt masks need it.
-    import torch
-
-    from ike_data.soft_masks import resize_mask
-    from ike_data.tensor_files import load_tensor
-
-    mask = load_tensor(path, "make it again")
-    if mask.ndim == 3 and mask.shape[2] == 1:
-        mask = mask[..., 0]  # [H, W]
-    if mask.ndim != 2 or 0 in mask.shape:
-        raise InputError(f"{path}: has shape {list(mask.shape)}; a soft mask is [H, W, 1]")
-    mask = mask.to(torch.float32)
-    if not bool(((mask >= 0) & (mask <= 1)).all()):  # false for NaN as well
-        raise InputError(f"{path}: has values outside [0, 1]; a soft mask lies in [0, 1]")
-    return resize_mask(mask, height, width).numpy()
-
-
-def write_hard_mask(path: Path, mask: np.ndarray) -> None:
-    """Write a mask, bool [height, width], as a grey .png of 0 and 255."""
-    Image.fromarray(mask.astype(np.uint8) * 255).save(path)

@@ -11,7 +11,7 @@ import drawing
 import numpy as np
 import project_root  # noqa: F401
 from inputs import Video
-from mask_folder import read_annotation, read_soft_mask
+from mask_values import LABEL_THRESHOLD, MaskValues, read_annotation, read_soft_mask
 from mp4 import mp4_writer
 from PIL import Image
 from stages import Stage
@@ -38,6 +38,7 @@ class View:
     hard: list[np.ndarray]  # of each stage, bool
     annotation: np.ndarray | None  # bool
     flow: np.ndarray | None  # its picture, uint8 RGB; the last frame has none
+    void: np.ndarray | None = None  # bool: where the annotation does not count
 
     def shrunk(self, width: int, height: int) -> View:
         """The same in at most ``width`` x ``height`` pixels; contours drawn on it are crisp."""
@@ -53,6 +54,7 @@ class View:
             [mask(hard) for hard in self.hard],
             None if self.annotation is None else mask(self.annotation),
             None if self.flow is None else drawing.shrink(self.flow, width, height),
+            None if self.void is None else mask(self.void),
         )
 
     def overlay(self, number: int) -> np.ndarray:
@@ -89,8 +91,13 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
     scale = 0.0 if video.flow is None else drawing.flow_scale(_flows(video, video.flow))
     for idx, frame in enumerate(tqdm(frames, video.name, frames.count, unit="frame")):
         size = frame.shape[:2]
-        soft = [read_soft_mask(files[idx], *size) for files in video.masks]
-        annotation = read_annotation(video.annotations[idx]) if video.annotations else None
+        soft = [
+            read_soft_mask(files[idx], frames.height, frames.width, values)
+            for files, values in zip(video.masks, video.mask_values, strict=True)
+        ]
+        annotation = void = None
+        if video.annotations:
+            annotation, void = read_annotation(video.annotations[idx], video.annotation_values)
         if annotation is not None and annotation.shape != size:
             raise InputError(
                 f"{video.annotations[idx]}: is {annotation.shape[1]} x {annotation.shape[0]} "
@@ -101,7 +108,7 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
             flow_file = video.flow / FORWARD / flow_name(idx)
             flow = drawing.flow_picture(read_flow(flow_file, *size), scale)
         hard = [harden(mask, threshold) for mask, threshold in zip(soft, thresholds, strict=True)]
-        yield View(idx, video.stages, frame, soft, hard, annotation, flow)
+        yield View(idx, video.stages, frame, soft, hard, annotation, flow, void)
 
 
 def _flows(video: Video, flow: Path) -> Iterator[np.ndarray]:
@@ -111,17 +118,23 @@ def _flows(video: Video, flow: Path) -> Iterator[np.ndarray]:
 
 
 def choose_thresholds(video: Video, threshold: float | str) -> list[float]:
-    """The threshold of each stage: the one given, or for `OTSU` that of all its soft masks."""
-    if not isinstance(threshold, str):
-        return [threshold] * len(video.stages)
+    """The threshold of each stage: the one given, or for `OTSU` that of all its soft masks.
+
+    Labels have `LABEL_THRESHOLD`.
+    """
     height, width = video.frames.height, video.frames.width
-    return [
-        otsu_threshold(
-            read_soft_mask(file, height, width)
+
+    def choose(stage: Stage, files: list[Path], values: MaskValues) -> float:
+        if values.hard:
+            return LABEL_THRESHOLD
+        if not isinstance(threshold, str):
+            return threshold
+        return otsu_threshold(
+            read_soft_mask(file, height, width, values)
             for file in tqdm(files, f"Otsu's threshold of {stage.name}", leave=False, delay=2)
         )
-        for stage, files in zip(video.stages, video.masks, strict=True)
-    ]
+
+    return [*map(choose, video.stages, video.masks, video.mask_values)]
 
 
 def draw_pictures(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,12 @@ from mask_folder import (
     folders_in,
     numbered_masks,
     png_files,
+)
+from mask_values import (
+    Annotation,
+    MaskValues,
+    annotation_values,
+    mask_values,
     read_annotation,
     read_soft_mask,
 )
@@ -32,16 +39,26 @@ class AnnotatedSequence:
     def __len__(self) -> int:
         return len(self.annotation_files)
 
-    def read(self, idx: int) -> tuple[np.ndarray, np.ndarray]:
-        """The soft mask, float32 in [0, 1], and the annotation, bool, of frame ``idx``.
+    @cached_property
+    def mask_values(self) -> MaskValues:
+        """How the masks are read, see `mask_values.mask_values`."""
+        return mask_values(self.mask_files)
 
-        Both are [height, width] of the annotation.
+    @cached_property
+    def annotation_values(self) -> MaskValues:
+        """How the annotations are read, see `mask_values.annotation_values`."""
+        return annotation_values(self.annotation_files)
+
+    def read(self, idx: int) -> tuple[np.ndarray, Annotation]:
+        """The soft mask, float32 [height, width] in [0, 1], and the annotation of frame ``idx``.
 
         Raises:
             InputError: see `read_annotation` and `read_soft_mask`.
         """
-        annotation = read_annotation(self.annotation_files[idx])
-        return read_soft_mask(self.mask_files[idx], *annotation.shape), annotation
+        annotation = read_annotation(self.annotation_files[idx], self.annotation_values)
+        height, width = annotation.object.shape
+        soft = read_soft_mask(self.mask_files[idx], height, width, self.mask_values)
+        return soft, annotation
 
 
 def annotated_sequences(

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from inputs import Video, is_data_set, open_video, sequence_names
+from mask_values import notes
 from thresholds import OTSU, threshold_or
 
 from ike_data.atomic import atomic_file
@@ -124,6 +125,8 @@ def main() -> None:
     parts = []
     for i, (video, out) in enumerate(zip(videos, outs, strict=True)):
         print(describe_frames(video.frames))
+        for line in value_notes(video):
+            print(line)
         thresholds = choose_thresholds(video, args.threshold)
         findings = Findings(video, thresholds, SHOWN_OF_SEQUENCE if data_set else SHOWN_OF_VIDEO)
         fps = args.fps or video.frames.fps or FOLDER_FPS
@@ -163,15 +166,28 @@ def check_out(video: Video, out: Path) -> None:
             )
 
 
+def value_notes(video: Video) -> list[str]:
+    """How masks and annotations are read, where it is not the plain case."""
+    masks = zip((stage.masks for stage in video.stages), video.mask_values, strict=True)
+    annotations = [(path.parent, video.annotation_values) for path in video.annotations[:1]]
+    return [*notes("masks", masks), *notes("annotations", annotations)]
+
+
 def explain(threshold: float | str, video: Video, thresholds: list[float]) -> str:
-    """How hard masks were made, in a sentence."""
-    if not isinstance(threshold, str):
-        return f"Object is where the soft mask is at least {threshold:g}."
-    each = ", ".join(
-        f"{chosen:.3f} for {stage.name}"
-        for stage, chosen in zip(video.stages, thresholds, strict=True)
-    )
-    return f"Object is where the soft mask is at least Otsu's threshold: {each}."
+    """How hard masks were made, in a sentence or more."""
+    soft = [i for i, values in enumerate(video.mask_values) if not values.hard]
+    names = [stage.name for stage in video.stages]
+    sentences = []
+    if soft and isinstance(threshold, str):
+        each = ", ".join(f"{thresholds[i]:.3f} for {names[i]}" for i in soft)
+        sentences.append(f"Object is where the soft mask is at least Otsu's threshold: {each}.")
+    elif soft:
+        sentences.append(f"Object is where the soft mask is at least {threshold:g}.")
+    for name, values in zip(names, video.mask_values, strict=True):
+        sentences += [f"Masks of {name} {values.note}."] if values.note else []
+    if video.annotation_values.note:
+        sentences.append(f"Annotations {video.annotation_values.note}.")
+    return " ".join(sentences)
 
 
 def print_results(out: Path, names: list[str | None], codec: str, report: bool) -> None:
