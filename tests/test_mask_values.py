@@ -106,6 +106,11 @@ def test_any_label_is_object(score, truth, tmp_path, kind):
     assert f"masks in {results} are labels" in printed
 
 
+def test_labels_that_touch(score, truth, tmp_path):
+    touching = stripes(3, 3, 2, 2, values=(1, 2, 3, 4))
+    assert score(write(tmp_path / "net", [touching] * 4), truth)[0] == 1
+
+
 @pytest.mark.parametrize("label", [1, 255])
 def test_binary_masks_and_their_kinds_side_by_side(score, truth, tmp_path, label):
     binary = [stripes(width, values=(label,)) for width in (10, 5, 0, 8)]
@@ -121,8 +126,8 @@ def test_binary_masks_and_their_kinds_side_by_side(score, truth, tmp_path, label
 
 @pytest.mark.parametrize("threshold", [0, 0.3, 1, "otsu", "best"])
 def test_no_threshold_matters_for_labels(score, truth, tmp_path, threshold):
-    results = write(tmp_path / "net", [stripes(2, 3)] * 4, with_palette)
-    assert score(results, truth, f"--threshold={threshold}")[0] == 0.5
+    results = write(tmp_path / "net", [stripes(2, 2)] * 4, with_palette)
+    assert score(results, truth, f"--threshold={threshold}")[0] == 0.4
 
 
 def test_void_of_a_result_is_background(score, truth, tmp_path):
@@ -158,13 +163,14 @@ def test_void_of_annotations_does_not_count(score, tmp_path, capsys):
 
 
 def test_best_threshold_does_not_see_void(score, tmp_path):
-    # 0.2 on the object (columns 0-4), 0.9 on the void (5-9), 0.1 elsewhere: any threshold above
-    # 0.1 and up to 0.2 is perfect where void does not count.
-    soft = np.maximum(stripes(5, 5, values=(51, 230)), 26)
-    annotations = write(tmp_path / "a", [stripes(5, 5, values=(1, 255))] * 3, with_palette)
+    # 0.9 on columns 0-4 of the object, 0.2 on its columns 10-11 and on the void between them. Up to
+    # 0.2 all is right, as void does not count. If it did, J would be 7/12 there and 5/7 above.
+    soft = stripes(5, 7, values=(230, 51))
+    labels = stripes(5, 5, 2, values=(1, 255, 1))
+    annotations = write(tmp_path / "a", [labels] * 3, with_palette)
     results = write(tmp_path / "net", [soft] * 3)
     assert score(results, annotations, "--threshold=best")[0] == 1
-    assert score(results, annotations)[0] == 0
+    assert score(results, annotations)[0] == pytest.approx(5 / 7, abs=1e-6)
 
 
 def test_255_alone_in_a_palette_is_the_object(score, tmp_path):
@@ -200,6 +206,11 @@ def test_weak_soft_masks_are_no_labels(score, tmp_path, top):
     assert score(tmp_path / "net", annotations, f"--threshold={half}")[0] == 1
 
 
+def test_masks_without_any_background_are_soft(score, truth, tmp_path):
+    results = write(tmp_path / "net", [np.full((H, W), 7, np.uint8)] * 4)
+    assert score(results, truth)[0] == 0
+
+
 def test_one_strong_value_in_the_folder_says_that_masks_are_soft(score, tmp_path):
     weak, strong = stripes(10, values=(3,)), stripes(10, values=(200,))
     annotations = write(tmp_path / "a", [stripes(10)] * 4)
@@ -216,7 +227,8 @@ def test_images_of_the_two_modules_are_soft_masks(score, truth, tmp_path):
 
 
 def test_a_grey_image_with_a_palette_is_a_soft_mask(score, tmp_path):
-    soft = soft_masks(255)
+    first, *others = soft_masks(255)
+    soft = [np.select([first < 50, first < 128], [0, 100], 255).astype(np.uint8), *others]
     annotations = write(tmp_path / "a", [(mask >= 128).astype(np.uint8) for mask in soft])
     grey = write(tmp_path / "net", soft, lambda mask: Image.fromarray(mask).convert("P"))
     j, _, printed = score(grey, annotations)

@@ -79,25 +79,25 @@ def mask_values(files: Sequence[Path]) -> MaskValues:
         return MaskValues()
     by_kind = _by_kind(files)
     palettes, greys, colours = (by_kind[kind] for kind in (PALETTE, GREY, COLOUR))
-    labels, notes, void, highest = set(), [], None, 65535
+    labels, found, void, highest = set(), [], None, 65535
     if palettes:
         soft, void = _look_at_palettes(palettes)
         if soft:
-            notes.append("are soft masks of 0 to 255 (grey, with a palette)")
+            found.append("are soft masks of 0 to 255 (grey, with a palette)")
         else:
             labels.add(PALETTE)
-            notes.append(f"{_labels(PALETTE)}{'; 255 is void, background' if void else ''}")
+            found.append(f"{_labels(PALETTE)}{'; 255 is void, background' if void else ''}")
     if colours and _are_coloured(colours):
         labels.add(COLOUR)
-        notes.append("are labels (colours), any that is not black is object")
+        found.append("are labels (colours), any that is not black is object")
     elif colours:
         greys = greys + colours
     if greys:
         grey_labels, highest, note = _look_at_greys(greys)
         labels |= {kind for kind in (GREY, COLOUR) if grey_labels}
-        notes += [note] if note else []
+        found += [note] if note else []
     hard = all(kind in labels for kind, paths in by_kind.items() if paths)
-    return MaskValues(frozenset(labels), hard, void, highest, ", others ".join(notes))
+    return MaskValues(frozenset(labels), hard, void, highest, ", others ".join(found))
 
 
 def annotation_values(files: Sequence[Path]) -> MaskValues:
