@@ -199,7 +199,10 @@ def test_stages_inside_the_folders_of_a_data_set_are_compared(run, tmp_path, cap
     ]
     assert "[2] J mean" in capsys.readouterr().out
     (tmp_path / "results.csv").unlink()
-    refused(run, r"out: has no folder cat/net_7", *flags, "--stage", "net_7")
+    refused(
+        *(run, r"out: has masks of no sequence of .*: .*out/cat/net_7 is not there"),
+        *(*flags, "--stage", "net_1", "net_7"),
+    )
 
 
 def test_a_stage_of_a_single_sequence(run, tmp_path, annotations):
@@ -228,7 +231,7 @@ def test_data_set_has_both_averages(run, tmp_path, capsys):
     assert float(rows["mean over sequences"]["J_decay"]) == pytest.approx(0.15 / 2)
     assert rows["mean over frames"]["J_decay"] == ""
     assert rows["mean over frames"]["frames"] == "4"
-    assert "not evaluated, as they have no annotation: unknown" in capsys.readouterr().out
+    assert "not scored, as they have no annotation: unknown" in capsys.readouterr().err
 
 
 def test_two_results_side_by_side(run, tmp_path, capsys):
@@ -241,6 +244,107 @@ def test_two_results_side_by_side(run, tmp_path, capsys):
     # F: columns 9 and 8 are 0 and 1 pixels from 9, column 7 is 2: (1 + 1 + 0) / 3.
     assert lines[header + 1] == "long 0.900 0.667 1.000 1.000"
     assert lines[header + 3] == "mean over sequences 0.700 0.333 1.000 1.000"
+
+
+def make_three(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Annotations of cat, cow and dog; results of cat and cow, and of cow and dog.
+
+    J of the first: 0.5 of cat and 0.8 of cow; of the second: 0.9 of cow and 0.2 of dog.
+    """
+    for name in ("cat", "cow", "dog"):
+        write_images(tmp_path / "a" / name, [columns(10)] * 3)
+    for path, n in (("one/cat", 5), ("one/cow", 8), ("two/cow", 9), ("two/dog", 2)):
+        write_images(tmp_path / path / "final/masks", [columns(n)] * 3)
+    (tmp_path / "one/dog/flow").mkdir(parents=True)  # a run that failed half way
+    return tmp_path / "one", tmp_path / "two", tmp_path / "a"
+
+
+def test_what_is_there_is_scored_and_what_is_missing_is_named(run, tmp_path, capsys):
+    one, _, annotations = make_three(tmp_path)
+    (one / "dog/final/masks").mkdir(parents=True)
+    rows = run("--results", one, "--stage=final/masks", "--annotations", annotations)
+    means = {row["sequence"]: row["J_mean"] for row in rows}
+    assert means == {
+        "cat": "0.500000",
+        "cow": "0.800000",
+        "mean over sequences": "0.650000",
+        "mean over frames": "0.650000",
+    }
+    said = capsys.readouterr().err
+    # Before the table and after it.
+    assert said.count("warning: " + str(one / "*/final/masks: has no masks of 1 of 3 seq")) == 2
+    assert said.count("sequences: dog\n") == 2
+    assert said.count("warning: scored: only the 2 of 3 sequences that it has") == 2
+
+
+def test_means_side_by_side_are_over_the_same_sequences(run, tmp_path, capsys):
+    one, two, annotations = make_three(tmp_path)
+    flags = "--stage=final/masks", "--annotations", annotations
+    rows = run("--results", one, two, *flags)
+    # Of cow alone: the first's 0.65 and the second's 0.55 are over different sequences.
+    assert [(row["sequence"], row["J_mean"]) for row in rows] == [
+        ("cow", "0.800000"),
+        ("cow", "0.900000"),
+    ]
+    said = capsys.readouterr().err
+    assert "one/*/final/masks: has no masks of 1 of 3 sequences: dog" in said
+    assert "two/*/final/masks: has no masks of 1 of 3 sequences: cat" in said
+    assert "scored: only the 1 of 3 sequences that all results have" in said
+    (tmp_path / "results.csv").unlink()
+    (one / "cow/final/masks").rename(tmp_path / "away")
+    refused(
+        *(run, "no sequence that all results have: .*one/.* lacks cow, dog; .*two/.* lacks cat"),
+        *("--results", one, two, *flags),
+    )
+
+
+def test_some_of_the_masks_are_an_error_and_no_sequence_the_less(run, tmp_path):
+    one, _, annotations = make_three(tmp_path)
+    (one / "cow/final/masks/00002.png").unlink()
+    flags = "--results", one, "--stage=final/masks", "--annotations", annotations
+    refused(run, "one/cow/final/masks: holds 2 masks for the 3 annotations", *flags)
+    assert [row["sequence"] for row in run(*flags, "--sequences", "cat")] == ["cat"]
+
+
+def test_sequences_by_name_and_by_file(run, tmp_path, capsys):
+    _, annotations = make_data_set(tmp_path)
+    for name in ("blackswan", "-odd one"):
+        write_images(annotations / name, [columns(10)] * 3)
+    files = tmp_path / "val 2016.txt", tmp_path / "val 2017.txt"
+    line = "/JPEGImages/480p/{0}/00000.jpg /Annotations/480p/{0}/00000.png\n"
+    files[0].write_text(line.format("short") * 2 + line.format("blackswan"))
+    files[1].write_text("blackswan\n-odd one\n\n")
+    flags = "--results", annotations, "--annotations", annotations
+
+    def scored(*asked: object) -> list[str]:
+        rows = run(*flags, *asked)
+        return [row["sequence"] for row in rows if not row["sequence"].startswith("mean over")]
+
+    assert scored("--sequences", files[0]) == ["blackswan", "short"]
+    assert scored("--sequences", files[1], "long") == ["-odd one", "blackswan", "long"]
+    assert scored("--sequences=-odd one") == ["-odd one"]
+    assert capsys.readouterr().err == ""  # what was not asked for is not missing
+    (tmp_path / "results.csv").unlink()
+    refused(run, r": BlackSwam \(the nearest is blackswan\)", *flags, "--sequences", "BlackSwam")
+    files[1].write_text("lomg\nshort\n")
+    refused(run, r"lomg \(the nearest is long\)", *flags, "--sequences", files[1])
+    files[1].write_text("\n")
+    refused(run, "2017.txt: names no sequence", *flags, "--sequences", files[1])
+
+
+def test_a_whole_data_set_has_annotations(run, tmp_path, capsys):
+    """In SegTrack's layout: of one object of one frame, and of two objects apart."""
+    write_images(tmp_path / "set/GroundTruth/bird", [columns(10)] * 3)
+    write_images(tmp_path / "set/GroundTruth/bmx/1", [columns(10)] * 3)
+    write_images(tmp_path / "set/GroundTruth/pair/1", [columns(10)] * 3)
+    write_images(tmp_path / "set/GroundTruth/pair/2", [columns(2)] * 3)
+    (tmp_path / "set/JPEGImages").mkdir()
+    for name in ("bird", "bmx", "pair"):
+        write_images(tmp_path / "out" / name, [columns(9)] * 3)
+    rows = run("--results", tmp_path / "out", "--annotations", tmp_path / "set")
+    assert [row["sequence"] for row in rows[:2]] == ["bird", "bmx"]
+    assert [row["J_mean"] for row in rows] == ["0.900000"] * 4
+    assert capsys.readouterr().err.count("not scored, as each object has masks of its own") == 2
 
 
 def test_otsu_of_a_known_histogram():
@@ -422,17 +526,16 @@ def test_folders_that_cannot_be_used(run, tmp_path):
     nothing.mkdir()
     refused(run, "holds neither annotations", "--results", results, "--annotations", nothing)
     refused(
-        *(run, "nothing: has no folder long; .* a data set of 2 sequences, .*nothing/long"),
+        *(run, "nothing: has masks of no sequence of .*/a: .*nothing/long is not there"),
         *("--results", nothing, "--annotations", annotations),
     )
     # One level too high, on either side.
     refused(run, "net: holds no mask", "--results", results, "--annotations", annotations / "long")
-    refused(run, "a: holds no annotation", "--results", tmp_path, "--annotations", tmp_path)
+    refused(run, "holds neither annot", "--results", tmp_path, "--annotations", tmp_path)
     # A result of the modules, its stage folders not named.
-    write_images(tmp_path / "stages/short", [columns(5)] * 3)
     write_soft_masks(tmp_path / "stages/long/iter_19", torch.zeros(5, H, W))
     refused(
-        *(run, "stages/long: holds no mask; expected 00000.pt.* not in its folders iter_19"),
+        *(run, "stages/long has only the folders iter_19; --stage names one"),
         *("--results", tmp_path / "stages", "--annotations", annotations),
     )
     torch.save(torch.zeros(H, W, 1), results / "long/00000.pt")

@@ -431,14 +431,51 @@ def test_data_set(show, run, tmp_path, capsys):
         write_soft_masks(tmp_path / "a" / sequence, small_run.soft_masks(0))
         write_soft_masks(tmp_path / "b" / sequence / "iter_3", small_run.soft_masks(1))
         shutil.copytree(run / "flow", tmp_path / "flow" / sequence)
+    (tmp_path / "a/other/flow").mkdir(parents=True)  # a run that failed half way
     results = "--results", tmp_path / "a", tmp_path / "b"
     flow = "--flow", tmp_path / "flow"
     show("--frames", tmp_path / "frames", *results, *flow, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "two"]
     assert sorted(path.name for path in (tmp_path / "out/two/overlays").iterdir()) == ["a", "b"]
     assert len(list((tmp_path / "out/two/flow").iterdir())) == N_FRAMES - 1
-    printed = capsys.readouterr().out
-    assert "not shown, as not all results have them: other" in printed
+    said = capsys.readouterr().err
+    assert "a: has no masks of 1 of 3 sequences: other" in said
+    assert "shown: only the 2 of 3 sequences that all results have" in said
+
+
+def test_one_stage_of_a_data_set_as_a_report_alone(show, tmp_path, capsys):
+    for sequence in ("one", "two", "three"):
+        small_run.make_video(tmp_path / sequence)
+        for kind, folder in (("frames", "JPEGImages"), ("annotations", "Annotations")):
+            (tmp_path / "set" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / sequence / kind).rename(tmp_path / "set" / folder / sequence)
+        run = tmp_path / "out" / sequence
+        for folder in ("graph_1/iter_3", "final/masks"):
+            write_soft_masks(run / folder, small_run.soft_masks(0))
+    shutil.rmtree(tmp_path / "set/Annotations/two")
+    shutil.rmtree(tmp_path / "out/three/final")
+    before = files(tmp_path)
+    flags = "--frames", tmp_path / "set", "--annotations", tmp_path / "set", "--report-only"
+    out = "--results", tmp_path / "out", "--out", tmp_path / "out"
+    show(*flags, *out, "--stage=final/masks")
+    assert files(tmp_path) == sorted([*before, "out/report.html"])
+    said = capsys.readouterr().err
+    page = (tmp_path / "out/report.html").read_text()
+    for place in (said, page):
+        assert "shown: only the 2 of 3 sequences that it has" in place
+        assert "has no annotations of two" in place
+    assert page.count(">final masks<") >= 2
+    assert "graph 1" not in page
+
+    (tmp_path / "names.txt").write_text("one\n")
+    show(*flags, *out, "--sequences", tmp_path / "names.txt")
+    assert capsys.readouterr().err.count("warning") == 0
+    page = (tmp_path / "out/report.html").read_text()
+    assert "graph 1" in page
+    assert ">two<" not in page
+    refused(show, r"tow \(the nearest is two\)", *flags, *out, "--sequences", "tow")
+    one = "--frames", tmp_path / "set/JPEGImages/one", "--sequences", "one"
+    refused(show, "is one video, no data set", *one, *out)
 
 
 # What it refuses

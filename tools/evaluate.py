@@ -17,12 +17,9 @@ import numpy as np
 from davis_metrics import boundary_measure, region_similarity
 from mask_file import write_hard_mask
 from mask_values import LABEL_THRESHOLD, Annotation, notes
-from result_masks import (
-    AnnotatedSequence,
-    annotated_sequences,
-    sequences_without_annotation,
-)
+from result_masks import AnnotatedSequence, pair_with_annotations
 from score_table import SequenceScore, format_comparison, format_table, table_rows, write_csv
+from sequences import Result, add_sequences_flag, warn
 from thresholds import BEST, OTSU, best_threshold, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
@@ -45,7 +42,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         required=True,
         help="folder of masks: .pt of either module, or .png of any method: soft masks in grey, or "
         "labels, of which any but 0 is object; for a data set, a folder of such folders, named as "
-        "the sequences; several results are compared",
+        "the sequences; several results are compared, over the sequences that all of them have",
     )
     parser.add_argument(
         "--stage",
@@ -59,8 +56,10 @@ def get_args_parser() -> argparse.ArgumentParser:
         type=path_argument,
         required=True,
         help="annotations of a sequence (a folder of .png, any non-zero pixel is object; void, 255 "
-        "beside other labels of a palette, does not count), or a folder of such folders",
+        "beside other labels of a palette, does not count), a folder of such folders, or a data "
+        "set that has them (DAVIS, ...)",
     )
+    add_sequences_flag(parser)
     parser.add_argument(
         "--threshold",
         type=threshold_or(OTSU, BEST),
@@ -91,15 +90,13 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    groups = [
-        annotated_sequences(folder, args.annotations, stage)
-        for folder in args.results
-        for stage in (args.stage or [""])
-    ]
+    results = [Result(folder, stage) for folder in args.results for stage in (args.stage or [""])]
+    groups, warnings = pair_with_annotations(results, args.annotations, args.sequences)
     for sequence in itertools.chain(*groups):
         scored_frames(sequence, args.all_frames)  # complains before any work is done
     check_outputs(args.out, args.export, groups)
     how_read = value_notes([*itertools.chain(*groups)])
+    warn(warnings)
 
     rule: str | float = args.threshold
     rows = []
@@ -116,11 +113,10 @@ def main() -> None:
         table = format_table(rows[-1], oracle=rule == BEST)
         print(f"[{number}] {sequences[0].results}\n{table}\n")
     if len(groups) > 1:
+        n_sequences = len(groups[0])
+        if n_sequences > 1:
+            print(f"side by side, over the {n_sequences} sequences that all results have:")
         print(f"{format_comparison(rows)}\n")
-    for folder in args.results:
-        left_out = sequences_without_annotation(folder, args.annotations)
-        if left_out:
-            print(f"{folder}: not evaluated, as they have no annotation: {', '.join(left_out)}")
     write_csv(args.out, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule))
 
     if not all(sequence.mask_values.hard for sequence in itertools.chain(*groups)):
@@ -131,6 +127,7 @@ def main() -> None:
     if args.export is not None:
         print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out}")
+    warn(warnings)  # again: above a long table it is not seen
 
 
 def value_notes(sequences: list[AnnotatedSequence]) -> list[str]:

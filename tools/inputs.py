@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import project_root  # noqa: F401
-from mask_folder import folders_in, masks_of_video, png_files
+from data_set_layouts import find_annotations, find_videos
+from mask_folder import masks_of_video, png_files
 from mask_values import MaskValues, annotation_values, mask_values
-from stages import Stage, find_all_stages, find_flow, stages_without_masks
+from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
+from stages import Stage, find_all_stages, find_flow, has_stages, stages_without_masks
+from tqdm import tqdm
 
 from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, check_flow, flow_name
 from ike_data.frames import Frames, open_frames
-from ike_data.images import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Video:
     """A video and the files that belong to its frames."""
 
     name: str
+    sequence: str | None  # its name in a data set; None: it is none of a data set
     frames: Frames
     stages: list[Stage]
     masks: list[list[Path]]  # of each stage, one a frame
@@ -31,32 +34,45 @@ class Video:
     flow: Path | None  # out_path of extract_optical_flow.py
 
 
-def is_data_set(frames: Path) -> bool:
-    """Whether ``frames`` is a folder of sequences: it has folders, and no image of its own."""
-    if not frames.is_dir():
-        return False
-    has_image = any(path.suffix.lower() in IMAGE_SUFFIXES for path in frames.iterdir())
-    return not has_image and bool(folders_in(frames))
+def open_data_set(
+    frames: Path,
+    results: Sequence[Path],
+    annotations: Path | None,
+    flow: Path | None,
+    *,
+    inside: Sequence[str] = ("",),
+    asked: Sequence[str] | None = None,
+    out: Path | None = None,
+) -> tuple[list[Video], list[str]]:
+    """The sequences of a data set that every result has, and what is not shown, a line for each.
 
-
-def sequence_names(frames: Path, results: list[Path]) -> list[str]:
-    """The sequences of a data set that every result has; says which ones are left out.
+    Args:
+        frames: as annotations, see `data_set_layouts`.
+        inside: as of `open_video`.
+        asked: what --sequences asks for.
+        out: may lie among the sequences, and is none.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or as `open_video`.
     """
-    all_names = [folder.name for folder in folders_in(frames)]
-    names = [name for name in all_names if all((folder / name).is_dir() for folder in results)]
-    if not names:
-        raise InputError(
-            f"--results {results[0]}: has no folder named as a sequence of {frames} "
-            f"({', '.join(all_names[:3])}, ...); give results of the data set, or the frames of "
-            "one sequence"
-        )
-    left_out = [name for name in all_names if name not in names]
-    if left_out:
-        print(f"not shown, as not all results have them: {', '.join(left_out)}")
-    return names
+    videos = find_videos(frames, [*results, *([out] if out else [])]).frames
+    annotated = find_annotations(annotations) if annotations else None
+    names = choose_sequences(asked, videos, frames)
+    lacks = [
+        find_lack(Result(result, stage), names, has_stages, frames)
+        for result in results
+        for stage in inside
+    ]
+    warnings = describe_lacks(names, lacks, "shown")
+    names = sequences_of_all(names, lacks)
+    folders = {} if annotated is None else annotated.of
+    if annotated is not None and (without := [name for name in names if name not in folders]):
+        warnings += [f"{annotations}: has no annotations of {', '.join(without)}"]
+    found = [
+        open_video(videos[name], results, folders.get(name), flow, name, inside)
+        for name in tqdm(names, "headers", unit="sequence", delay=2, leave=False)
+    ]
+    return found, warnings
 
 
 def open_video(
@@ -64,11 +80,16 @@ def open_video(
     results: Sequence[Path],
     annotations_path: Path | None,
     flow: Path | None,
-    sequence: str | None,
+    sequence: str | None = None,
+    inside: Sequence[str] = ("",),
 ) -> Video:
-    """Find and check what belongs to a video, or to a ``sequence`` of the data set in each path.
+    """Find and check what belongs to a video.
 
     Without ``flow`` it is that of a whole run among the results, if there is one.
+
+    Args:
+        sequence: its name in a data set, whose results and flow have a folder of that name.
+        inside: the folders of the stages inside each result, or inside each sequence's folder.
 
     Raises:
         InputError: something is missing, or does not fit the frames.
@@ -77,16 +98,16 @@ def open_video(
     def of_sequence(path: Path) -> Path:
         return path if sequence is None else path / sequence
 
-    frames = open_frames(of_sequence(frames_path))
+    frames = open_frames(frames_path)
     folders = [of_sequence(path) for path in results]
     for path in folders:
         if path.is_dir() and (unfinished := stages_without_masks(path)):
             print(f"{path}: left out, as they hold no masks yet: {', '.join(unfinished)}")
-    stages = find_all_stages(results, sequence)
+    stages = find_all_stages(results, sequence, inside)
     masks = [masks_of_video(stage.masks, frames.count) for stage in stages]
     annotations: list[Path] = []
     if annotations_path is not None:
-        annotations = annotation_files(of_sequence(annotations_path), frames.count)
+        annotations = annotation_files(annotations_path, frames.count)
     if flow is None:
         flow = next((found for path in folders if (found := find_flow(path)) is not None), None)
     else:
@@ -97,6 +118,7 @@ def open_video(
     own_name = frames.path.resolve().name if frames.path.is_dir() else frames.path.stem
     return Video(
         sequence or own_name,
+        sequence,
         frames,
         stages,
         masks,

@@ -111,10 +111,15 @@ def video_part(
     return VideoPart(id_, video.name, frames.count, scores, html)
 
 
-def report_page(parts: Sequence[VideoPart], data_set: Path | None) -> str:
-    """The whole page; of a ``data_set`` (its frames) it starts with a table over its sequences."""
+def report_page(
+    parts: Sequence[VideoPart], data_set: Path | None, warnings: Sequence[str] = ()
+) -> str:
+    """The whole page; of a ``data_set`` (its frames) it starts with a table over its sequences.
+
+    ``warnings`` say what is missing in that table.
+    """
     title = parts[0].name if data_set is None else _sequences(parts)
-    overview = "" if data_set is None else _overview(data_set, parts)
+    overview = "" if data_set is None else _overview(data_set, parts, warnings)
     content = "\n".join([overview, *(part.html for part in parts)])
     return _PAGE.substitute(title=escape(f"{title} - IKE"), content=content)
 
@@ -275,7 +280,7 @@ def _command(text: str) -> str:
     return f"<code>{' '.join(f'<span>{escape(word)}</span>' for word in text.split())}</code>"
 
 
-def _overview(data_set: Path, parts: Sequence[VideoPart]) -> str:
+def _overview(data_set: Path, parts: Sequence[VideoPart], warnings: Sequence[str]) -> str:
     """Mean J and F of each sequence and stage, with links; then the means over all sequences."""
     stages = dict.fromkeys(name for part in parts for name in part.scores)
     rows_of = {stage: _rows_by_name(stage, parts) for stage in stages}
@@ -299,7 +304,7 @@ def _overview(data_set: Path, parts: Sequence[VideoPart]) -> str:
         groups=[("", 2), *((escape(stage), 2) for stage in rows_of)] if rows_of else [],
         n_totals=len(averages),
     )
-    facts = f'<p class="facts">{escape(str(data_set))}</p>'
+    facts = "".join(f'<p class="facts">{escape(line)}</p>' for line in (str(data_set), *warnings))
     return f'<section class="overview"><h1>{_sequences(parts)}</h1>{facts}{scores}</section>'
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import project_root  # noqa: F401
+from data_set_layouts import find_annotations
 from mask_folder import (
     files_of,
     folders_in,
@@ -22,6 +25,7 @@ from mask_values import (
     read_annotation,
     read_soft_mask,
 )
+from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
 
 from ike_data.errors import InputError
 from ike_data.frame_order import numbers_of
@@ -61,55 +65,69 @@ class AnnotatedSequence:
         return soft, annotation
 
 
-def annotated_sequences(
-    results: Path, annotations: Path, stage: str = ""
-) -> list[AnnotatedSequence]:
-    """Pair the masks of a result with the annotations of a sequence or of a whole data set.
+class Paired(NamedTuple):
+    """The same sequences of each result, so that their means may stand side by side."""
 
-    ``annotations`` holds the .png files of one sequence, and then ``results`` holds its masks; or
-    it holds a folder for each sequence, and then ``results`` holds folders of the same names.
-    Frames are matched by position after sorting by number. Only names are read here.
+    of: list[list[AnnotatedSequence]]  # of each result
+    warnings: list[str]  # what is not scored, and why
+
+
+def pair_with_annotations(
+    results: Sequence[Result], annotations: Path, asked: Sequence[str] | None = None
+) -> Paired:
+    """Pair the masks of results with the annotations of a sequence or of a whole data set.
+
+    ``annotations`` holds the .png files of one sequence, and then each result holds its masks; or
+    it is a data set (see `data_set_layouts`), and then they hold folders named as its sequences.
+    A sequence of which a result has no masks at all is left out, of all results; one of which it
+    has some is an error, as masks are lost then. Frames are matched by position after sorting by
+    number. Only names are read here.
 
     Args:
-        stage: folder of the masks inside ``results``, or inside each sequence's folder there.
+        asked: what --sequences asks for.
 
     Raises:
-        InputError: a folder or a mask is missing, or there are more masks than annotations.
+        InputError: a folder or a mask is missing, there are more masks than annotations, or no
+            sequence is left.
     """
-    for folder in (results, annotations):
+    for folder in (*(result.folder for result in results), annotations):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
     if files_of(annotations, ".png"):
         name = annotations.resolve().name
-        return [_pair(name, results / stage, results / stage, annotations)]
-    names = [folder.name for folder in folders_in(annotations)]
+        choose_sequences(asked, [name], annotations)
+        masks = [folder / stage for folder, stage in results]
+        return Paired([[_pair(name, path, path, annotations)] for path in masks], [])
+    found = find_annotations(annotations)
+    names = choose_sequences(asked, found.names, annotations)
+    warnings = found.unusable(names)
+    names = [name for name in names if name in found.of]
     if not names:
-        raise InputError(
-            f"{annotations}: holds neither annotations (00000.png, 00001.png, ...) nor a folder of "
-            "them for each sequence; give Annotations/480p or Annotations/480p/SEQUENCE"
-        )
-    for name in names:
-        if not files_of(annotations / name, ".png"):
-            raise InputError(
-                f"{annotations / name}: holds no annotation (00000.png, ...); each folder in "
-                f"{annotations} should be a sequence; give Annotations/480p"
-            )
-        if not (results / name / stage).is_dir():
-            raise InputError(
-                f"{results}: has no folder {Path(name, stage)}; the annotations are a data set of "
-                f"{len(names)} sequences, so its masks are expected in {results / name / stage}; "
-                f"or give --annotations {annotations / name}"
-            )
-    label = results / "*" / stage if stage else results
-    return [_pair(name, label, results / name / stage, annotations / name) for name in names]
+        raise InputError(warnings[0])
+    lacks = [find_lack(result, names, _holds_masks, annotations) for result in results]
+    pairs = [
+        [
+            _pair(name, Path(str(result)), result.of(name), found.of[name])
+            for name in sequences_of_all(names, lacks)
+        ]
+        for result in results
+    ]
+    if asked is None:
+        warnings += [
+            f"{result}: not scored, as they have no annotation: {', '.join(extra)}"
+            for result in results
+            if (extra := _sequences_besides(result, found.names))
+        ]
+    return Paired(pairs, warnings + describe_lacks(names, lacks, "scored"))
 
 
-def sequences_without_annotation(results: Path, annotations: Path) -> list[str]:
-    """Folders of ``results`` that `annotated_sequences` leaves out, where it pairs a data set."""
-    if files_of(annotations, ".png"):
-        return []
-    names = [folder.name for folder in folders_in(results)]
-    return [name for name in names if not (annotations / name).is_dir()]
+def _sequences_besides(result: Result, annotated: Sequence[str]) -> list[str]:
+    names = [folder.name for folder in folders_in(result.folder) if folder.name not in annotated]
+    return [name for name in names if _holds_masks(result.of(name))]
+
+
+def _holds_masks(folder: Path) -> bool:
+    return bool(files_of(folder, ".pt", ".png"))
 
 
 def _pair(name: str, results: Path, masks: Path, annotations: Path) -> AnnotatedSequence:

@@ -19,21 +19,29 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from data_set_layouts import (
+    Annotations,
+    Videos,
+    annotations_beside,
+    describe,
+    find_annotations,
+    find_videos,
+)
 from run_video import exchange_flags
+from sequences import add_sequences_flag, choose_sequences
 from tqdm import tqdm
 
 from ike_data.claim import NO_LOCKS, claim, inherited
 from ike_data.command_line import PROJECT_CONFIG, path_argument, prepare_out_path, run_command
 from ike_data.config import read_config
 from ike_data.errors import InputError
-from ike_data.images import IMAGE_SUFFIXES
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 EXIT_FAILED = 1
 
 
@@ -53,10 +61,17 @@ def get_args_parser() -> argparse.ArgumentParser:
         "root",
         type=path_argument,
         metavar="ROOT",
-        help="a folder of folders of frames, a folder of video files, or a DAVIS root "
-        "(JPEGImages/480p; its annotations are then scored in the reports)",
+        help="a folder of folders of frames, a folder of video files, or a data set in the layout "
+        "of DAVIS, YouTube-VOS, SegTrack v2 or FBMS, whose annotations are then scored",
     )
     parser.add_argument("out", type=path_argument, metavar="OUT", help="folder; made if needed")
+    add_sequences_flag(parser)
+    parser.add_argument(
+        "--annotations",
+        type=path_argument,
+        help="a folder with a folder of annotations (.png) for each sequence, or a data set that "
+        "has them (default: those of ROOT, if its layout has some)",
+    )
     parser.add_argument(
         "--workers",
         type=int,
@@ -79,8 +94,11 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     parser = get_args_parser()
     args = parser.parse_args()
-    videos, annotations = find_videos(args.root, args.out)
-    names = list(videos)
+    videos = find_videos(args.root, [args.out])
+    annotations = annotations_of(videos, args.annotations)
+    names = choose_sequences(args.sequences, videos.frames, args.root)
+    said = describe(args.root, videos, annotations)
+    print(said, file=sys.stderr if args.list else sys.stdout, flush=True)
     if args.list:
         for number, name in enumerate(names):
             print(number, name)
@@ -96,89 +114,93 @@ def main() -> None:
         names = [names[args.only]]
     read_config(args.config)  # what is wrong with it is said once, not for every video
     out = prepare_out_path(args.out)
+    of = {} if annotations is None else annotations.of
+    ended = run_all({name: videos.frames[name] for name in names}, of, out, args)
+    ended.tell(out)
+    if ended.failures:
+        raise SystemExit(EXIT_FAILED)
+
+
+def annotations_of(videos: Videos, given: Path | None) -> Annotations | None:
+    """Those ``given``, or that the layout has; None where there are none.
+
+    Raises:
+        InputError: those given are of no video.
+    """
+    if given is None:
+        return annotations_beside(videos)
+    annotations = find_annotations(given)
+    if not any(name in videos.frames for name in annotations.of):
+        raise InputError(
+            f"--annotations {given}: has none of a sequence of {videos.folder}; it has those of "
+            f"{', '.join([*annotations.of][:3])}, the sequences are "
+            f"{', '.join([*videos.frames][:3])}, ..."
+        )
+    return annotations
+
+
+@dataclass
+class Ended:
+    """How the runs of the videos ended."""
+
+    done: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)  # in the hands of another run
+    failures: list[Failure] = field(default_factory=list)
+
+    def tell(self, out: Path) -> None:
+        n_videos = len(self.done) + len(self.elsewhere) + len(self.failures)
+        print(
+            f"{len(self.done)} of {n_videos} done, {len(self.failures)} failed; results in "
+            f"{out}/SEQUENCE/final",
+            flush=True,
+        )
+        if self.elsewhere:
+            names = ", ".join(sorted(self.elsewhere))
+            print(f"left to another run that works on them: {names}", flush=True)
+        for failure in sorted(self.failures):
+            print(f"failed: {failure.name}: {failure.reason}", file=sys.stderr)
+
+
+def run_all(
+    videos: Mapping[str, Path], annotations: Mapping[str, Path], out: Path, args: argparse.Namespace
+) -> Ended:
+    """Run tools/run_video.py on each video, with the ``annotations`` of those that have some."""
     flags = passed_on(args)
-    free_gpus, n_workers = gpus(), min(args.workers, len(names))
+    free_gpus, n_workers = gpus(), min(args.workers, len(videos))
     environments = [environment(worker, n_workers, free_gpus) for worker in range(n_workers)]
     own = threading.local()
     runs = Runs()
     lock = threading.Lock()
-    failures: list[Failure] = []
-    elsewhere: list[str] = []
+    ended = Ended()
 
     def run(name: str) -> None:
         if not hasattr(own, "environment"):
             with lock:
                 own.environment = environments.pop()
-        annotation = annotations and annotations / name
-        more = [f"--annotations={annotation}"] if annotation and annotation.is_dir() else []
+        more = (
+            [f"--annotations={os.path.abspath(annotations[name])}"] if name in annotations else []
+        )
         try:
             reason = run_one(videos[name], out / name, [*flags, *more], own.environment, runs)
         except OSError as error:  # of this video's own folder
             reason = f"{error.filename}: {error.strerror}"
         with lock:
             if reason is None:
-                elsewhere.append(name)
+                ended.elsewhere.append(name)
             elif reason:
-                failures.append(Failure(name, reason))
-            bar.set_postfix_str(f"{len(failures)} failed")
+                ended.failures.append(Failure(name, reason))
+            else:
+                ended.done.append(name)
+            bar.set_postfix_str(f"{len(ended.failures)} failed")
             bar.update()
 
     with (
-        tqdm(total=len(names), desc=args.root.name, unit="video") as bar,
+        tqdm(total=len(videos), desc=args.root.name, unit="video") as bar,
         ThreadPoolExecutor(n_workers) as pool,
     ):
-        for _ in pool.map(run, names):
+        for _ in pool.map(run, videos):
             pass
-    n_done = len(names) - len(failures) - len(elsewhere)
-    print(f"{n_done} of {len(names)} done, {len(failures)} failed; results in {out}/SEQUENCE/final")
-    if elsewhere:
-        print(f"left to another run that works on them: {', '.join(sorted(elsewhere))}")
-    for failure in sorted(failures):
-        print(f"failed: {failure.name}: {failure.reason}", file=sys.stderr)
-    if failures:
-        raise SystemExit(EXIT_FAILED)
-
-
-def find_videos(root: Path, out: Path) -> tuple[dict[str, Path], Path | None]:
-    """Each sequence's name and its frames, by name; and the folder of DAVIS's annotations.
-
-    ``out``, for the results, may be a folder of ``root``, and is no sequence.
-
-    Raises:
-        InputError: there is no sequence, or two have one name.
-    """
-    annotations = None
-    davis = root / "JPEGImages" / "480p"
-    if davis.is_dir():
-        annotations = root / "Annotations" / "480p"
-        root = davis
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder; give a folder of sequences")
-    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir()):
-        raise InputError(
-            f"{root}: holds frames itself; give the folder above it, or use tools/run_video.sh"
-        )
-    videos: dict[str, Path] = {}
-    for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or _holds_results(path, out):
-            continue
-        if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
-            name = path.name if path.is_dir() else path.stem
-            if name in videos:
-                raise InputError(f"{path}: has the name of {videos[name].name}; rename one of them")
-            videos[name] = path
-    if not videos:
-        raise InputError(f"{root}: holds no folder of frames and no video file")
-    return videos, annotations
-
-
-def _holds_results(path: Path, out: Path) -> bool:
-    """Whether ``path`` is ``out``, or a folder above it without frames of its own."""
-    return (
-        path.is_dir()
-        and out.resolve().is_relative_to(path.resolve())
-        and not any(file.suffix.lower() in IMAGE_SUFFIXES for file in path.iterdir())
-    )
+    return ended
 
 
 def passed_on(args: argparse.Namespace) -> list[str]:

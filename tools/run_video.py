@@ -301,12 +301,20 @@ def last_saved(path: Path, config: Config) -> tuple[int, int]:
 
 
 def check_annotations(annotations: Path, frames: Path) -> None:
-    """Raises InputError where there is not one .png for each frame."""
+    """Raises InputError where there is not one .png for each frame, of its size."""
     from inputs import annotation_files
 
     from ike_data.frames import open_frames
+    from ike_data.images import image_size
 
-    annotation_files(annotations, open_frames(frames).count)
+    video = open_frames(frames)
+    file = annotation_files(annotations, video.count)[0]
+    width, height = image_size(file)
+    if (width, height) != (video.width, video.height):
+        raise InputError(
+            f"{file}: is {width} x {height} pixels, the frames are {video.width} x "
+            f"{video.height}; give annotations of the frames' size"
+        )
 
 
 def mean_change(before: Path, after: Path) -> float:

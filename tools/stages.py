@@ -59,30 +59,44 @@ def find_stages(path: Path, name: str | None = None) -> list[Stage]:
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; {EXPECTED}")
-    path = path.resolve()
-    stages = [stage for folder in _run_folders(path) if (stage := _last_saved(folder)) is not None]
+    stages = _stages_in(path.resolve(), name)
     if not stages:
-        only = _last_saved(path, name) or _folder_of_masks(path, name)
-        if only is None:
-            raise InputError(f"{path}: holds no masks; {EXPECTED}")
-        stages = [only]
+        raise InputError(f"{path}: holds no masks; {EXPECTED}")
     return stages
 
 
-def find_all_stages(results: Sequence[Path], sequence: str | None) -> list[Stage]:
+def has_stages(path: Path) -> bool:
+    """Whether `find_stages` finds one in ``path``."""
+    return path.is_dir() and bool(_stages_in(path.resolve(), None))
+
+
+def _stages_in(path: Path, name: str | None) -> list[Stage]:
+    stages = [stage for folder in _run_folders(path) if (stage := _last_saved(folder)) is not None]
+    if not stages:
+        only = _last_saved(path, name) or _folder_of_masks(path, name)
+        stages = [] if only is None else [only]
+    return stages
+
+
+def find_all_stages(
+    results: Sequence[Path], sequence: str | None, inside: Sequence[str] = ("",)
+) -> list[Stage]:
     """The stages of several results, no two of one name; or of one ``sequence`` in each of them.
 
     Where two would have the same name, the folders that tell the results apart lead it.
 
+    Args:
+        inside: the folders of the stages inside each result, or inside each sequence's folder.
+
     Raises:
         InputError: as `find_stages`, or two results cannot be told apart.
     """
-    results = [path.resolve() for path in results]
-    if sequence is None:
-        found = [find_stages(path) for path in results]
-    else:
+    results = [path.resolve() for path in results for _ in inside]
+    found = []
+    for path, stage in zip(results, itertools.cycle(map(Path, inside))):
         # A sequence's folder has the sequence's name; its stage gets the result's.
-        found = [find_stages(path / sequence, path.name) for path in results]
+        name = " ".join(stage.parts) or (path.name if sequence else None)
+        found.append(find_stages(path / (sequence or "") / stage, name))
     all_stages = list(itertools.chain(*found))
     if _twins(all_stages):
         common = os.path.commonpath(results)

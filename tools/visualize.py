@@ -14,8 +14,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from inputs import Video, is_data_set, open_video, sequence_names
+from data_set_layouts import holds_images
+from inputs import Video, open_data_set, open_video
 from mask_values import notes
+from sequences import add_sequences_flag, warn
 from thresholds import OTSU, threshold_or
 
 from ike_data.atomic import atomic_file
@@ -40,8 +42,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--frames",
         type=path_argument,
         required=True,
-        help="folder of frames, a video file, or a folder of such folders",
+        help="folder of frames, a video file, a folder of those, or a data set (DAVIS, ...)",
     )
+    add_sequences_flag(parser)
     parser.add_argument(
         "--results",
         type=path_argument,
@@ -53,10 +56,17 @@ def get_args_parser() -> argparse.ArgumentParser:
         "folder of such folders, named as the sequences; several are shown side by side",
     )
     parser.add_argument(
+        "--stage",
+        nargs="+",
+        action="extend",
+        help="a folder inside each folder of --results, or inside each of its sequences, that is "
+        "to be shown alone, e.g. final/masks (default: all that it holds)",
+    )
+    parser.add_argument(
         "--annotations",
         type=path_argument,
-        help="annotations (.png, any non-zero pixel is object): drawn as a contour, and scored in "
-        "the report",
+        help="annotations (.png, any non-zero pixel is object), or of a data set a folder of such "
+        "folders: drawn as a contour, and scored in the report",
     )
     parser.add_argument(
         "--flow",
@@ -82,6 +92,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="also write OUT/report.html, one page with pictures, curves, scores and settings, "
         "which needs no network",
     )
+    parser.add_argument(
+        "--report-only", action="store_true", help="write OUT/report.html and nothing else"
+    )
     return parser
 
 
@@ -97,30 +110,27 @@ def frame_rate(text: str) -> float:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    data_set = is_data_set(args.frames)
-    names: list[str | None] = [None]
-    if data_set:
-        names = [*sequence_names(args.frames, args.results)]
-    videos = [
-        open_video(args.frames, args.results, args.annotations, args.flow, name) for name in names
-    ]
+    videos, warnings = open_inputs(args)
+    of_data_set = videos[0].sequence is not None
+    report = args.report or args.report_only
 
     # Not at the top: they load PyTorch, and --help or a wrong path should not wait for that.
     import torch
     from findings import Findings
     from mp4 import ENCODERS, choose_encoder
-    from pictures import choose_thresholds, draw_pictures
+    from pictures import choose_thresholds, draw_pictures, read_views
     from report import read_made, report_page, video_part
 
     # The pictures are small: threads that wait for each other cost more than they bring.
     torch.set_num_threads(1)
     encoder = choose_encoder()
-    made = [read_made(video) if args.report else [] for video in videos]
-    outs = [args.out / (name or "") for name in names]
+    made = [read_made(video) if report else [] for video in videos]
+    outs = [args.out / (video.sequence or "") for video in videos]
     for video, out in zip(videos, outs, strict=True):
-        check_out(video, out)
-    for out in outs:
+        check_out(video, out, pictures=not args.report_only)
+    for out in [args.out] if args.report_only else outs:
         prepare_out_path(out)
+    warn(warnings)
 
     parts = []
     for i, (video, out) in enumerate(zip(videos, outs, strict=True)):
@@ -128,22 +138,48 @@ def main() -> None:
         for line in value_notes(video):
             print(line)
         thresholds = choose_thresholds(video, args.threshold)
-        findings = Findings(video, thresholds, SHOWN_OF_SEQUENCE if data_set else SHOWN_OF_VIDEO)
+        findings = Findings(video, thresholds, SHOWN_OF_SEQUENCE if of_data_set else SHOWN_OF_VIDEO)
         fps = args.fps or video.frames.fps or FOLDER_FPS
-        observe = findings.add if args.report else None
-        draw_pictures(video, out, thresholds=thresholds, fps=fps, encoder=encoder, observe=observe)
-        if args.report:
+        if args.report_only:
+            for view in read_views(video, thresholds):
+                findings.add(view)
+        else:
+            draw_pictures(
+                video,
+                out,
+                thresholds=thresholds,
+                fps=fps,
+                encoder=encoder,
+                observe=findings.add if report else None,
+            )
+        if report:
             rule = explain(args.threshold, video, thresholds)
-            heading = "h2" if data_set else "h1"
+            heading = "h2" if of_data_set else "h1"
             parts.append(video_part(findings, made[i], i + 1, rule=rule, fps=fps, heading=heading))
-    if args.report:
-        page = report_page(parts, args.frames if data_set else None)
+    if report:
+        page = report_page(parts, args.frames if of_data_set else None, warnings)
         with atomic_file(args.out / REPORT) as partial:
             partial.write_text(page, encoding="utf-8")
-    print_results(args.out, names, ENCODERS[encoder][0], args.report)
+    print_results(args, outs, ENCODERS[encoder][0])
+    warn(warnings)  # again: above the bars it is not seen
 
 
-def check_out(video: Video, out: Path) -> None:
+def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
+    """The video, or the sequences of the data set and what is not shown of it.
+
+    Raises:
+        InputError: something is missing, or does not fit the frames.
+    """
+    paths = args.frames, args.results, args.annotations, args.flow
+    inside = args.stage or [""]
+    if args.frames.is_dir() and not holds_images(args.frames):
+        return open_data_set(*paths, inside=inside, asked=args.sequences, out=args.out)
+    if args.sequences is not None:
+        raise InputError(f"--sequences: {args.frames} is one video, no data set; leave it out")
+    return [open_video(*paths, inside=inside)], []
+
+
+def check_out(video: Video, out: Path, *, pictures: bool) -> None:
     """See that only pictures of an earlier run will be replaced.
 
     Raises:
@@ -156,7 +192,7 @@ def check_out(video: Video, out: Path) -> None:
     inputs = [path.resolve() for path in inputs]
     if out.resolve() in inputs:
         raise InputError(f"--out {out}: is a folder of the input; choose another folder")
-    for folder in (out / OVERLAYS, out / FLOW):
+    for folder in (out / OVERLAYS, out / FLOW) if pictures else ():
         inside = (path for path in folder.rglob("*") if path.is_file())
         foreign = any(path.suffix != ".png" for path in inside)
         if foreign or any(path.is_relative_to(folder.resolve()) for path in inputs):
@@ -190,16 +226,18 @@ def explain(threshold: float | str, video: Video, thresholds: list[float]) -> st
     return " ".join(sentences)
 
 
-def print_results(out: Path, names: list[str | None], codec: str, report: bool) -> None:
+def print_results(args: argparse.Namespace, outs: list[Path], codec: str) -> None:
     from pictures import MOVIE, OVERLAYS, SHEET
 
-    where = out if names == [None] else out / "SEQUENCE"
-    print(f"overlays:      {where / OVERLAYS}")
-    print(f"video ({codec}): {where / MOVIE}")
-    print(f"contact sheet: {where / SHEET}")
-    if report:
-        print(f"report:        {out / REPORT}")
-    to_open = out / REPORT if report else out / (names[0] or "") / SHEET
+    to_open = outs[0] / SHEET
+    if not args.report_only:
+        where = args.out if outs == [args.out] else args.out / "SEQUENCE"
+        print(f"overlays:      {where / OVERLAYS}")
+        print(f"video ({codec}): {where / MOVIE}")
+        print(f"contact sheet: {where / SHEET}")
+    if args.report or args.report_only:
+        to_open = args.out / REPORT
+        print(f"report:        {to_open}")
     opener = _OPENERS.get(sys.platform, "xdg-open")
     print(f"look at it with: {opener} {shlex.quote(str(to_open))}")
 

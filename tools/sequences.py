@@ -1,0 +1,164 @@
+"""The sequences of a data set that a tool takes: those asked for, and those that results have."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import NamedTuple
+
+import project_root  # noqa: F401
+from mask_folder import folders_in
+
+from ike_data.errors import InputError
+from ike_data.images import IMAGE_SUFFIXES
+
+_FLAG = "--sequences"
+
+
+class Result(NamedTuple):
+    """A result of a data set: its folder, and that of the masks inside each sequence's folder."""
+
+    folder: Path
+    stage: str  # empty: the sequence's folder itself
+
+    def __str__(self) -> str:
+        return str(self.folder / "*" / self.stage if self.stage else self.folder)
+
+    def of(self, sequence: str) -> Path:
+        return self.folder / sequence / self.stage
+
+
+class Lack(NamedTuple):
+    """The sequences of which a result has no masks."""
+
+    result: Result
+    names: list[str]
+
+
+def add_sequences_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        _FLAG,
+        nargs="+",
+        action="extend",
+        metavar="NAME_OR_FILE",
+        help="of a data set, these sequences alone: names, or files such as DAVIS's "
+        "ImageSets/2016/val.txt with a name or the path of a frame in each line (default: all)",
+    )
+
+
+def choose_sequences(asked: Sequence[str] | None, known: Iterable[str], where: Path) -> list[str]:
+    """Those of the sequences ``known`` in ``where`` that --sequences asks for, in their order.
+
+    Args:
+        asked: names, and files of names; None: all.
+
+    Raises:
+        InputError: one is not known, or a file names none.
+    """
+    known = list(known)
+    if asked is None:
+        return known
+    names: dict[str, None] = {}  # in order
+    for text in asked:
+        path = Path(text).expanduser()
+        is_file = text not in known and path.is_file()
+        names.update(dict.fromkeys(_names_in(path) if is_file else [text]))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        said = ", ".join(f"{name} (the nearest is {_nearest(name, known)})" for name in unknown[:3])
+        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        raise InputError(
+            f"{_FLAG}: no sequence of {where}, nor a file of names: {said}{more}; give names of "
+            "its sequences"
+        )
+    return [name for name in known if name in names]
+
+
+def find_lack(
+    result: Result, names: Sequence[str], has_masks: Callable[[Path], bool], data_set: Path
+) -> Lack:
+    """Which of the sequences ``names`` of ``data_set`` a result does not have.
+
+    Raises:
+        InputError: it has none of them: it is another folder than the user means.
+    """
+    without = [name for name in names if not has_masks(result.of(name))]
+    if len(without) < len(names):
+        return Lack(result, without)
+    folders = [result.of(name) for name in names]
+    looked = next((folder for folder in folders if folder.is_dir()), folders[0])
+    if not looked.is_dir():
+        found = "is not there"
+    elif inside := [folder.name for folder in folders_in(looked)]:
+        found = f"has only the folders {', '.join(inside[:5])}; --stage names one"
+    else:
+        found = "is empty"
+    raise InputError(
+        f"{result.folder}: has masks of no sequence of {data_set}: {looked} {found}; for masks of "
+        f"one sequence, give that sequence in place of {data_set}"
+    )
+
+
+def sequences_of_all(names: Sequence[str], lacks: Sequence[Lack]) -> list[str]:
+    """Those of ``names`` that no result lacks: means over them may stand side by side.
+
+    Raises:
+        InputError: there is none.
+    """
+    lacking = {name for lack in lacks for name in lack.names}
+    left = [name for name in names if name not in lacking]
+    if not left:
+        said = "; ".join(f"{lack.result} lacks {listed(lack.names, 5)}" for lack in lacks)
+        raise InputError(f"--results: there is no sequence that all results have: {said}")
+    return left
+
+
+def describe_lacks(names: Sequence[str], lacks: Sequence[Lack], done: str) -> list[str]:
+    """What is missing, and what is ``done`` ("scored", "shown") therefore; empty: nothing is."""
+    lines = [
+        f"{lack.result}: has no masks of {len(lack.names)} of {len(names)} sequences: "
+        f"{listed(lack.names, 100)}"
+        for lack in lacks
+        if lack.names
+    ]
+    if lines:
+        n_left = len(sequences_of_all(names, lacks))
+        which = "that all results have" if len(lacks) > 1 else "that it has"
+        lines.append(f"{done}: only the {n_left} of {len(names)} sequences {which}")
+    return lines
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first ``most`` names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def warn(lines: Iterable[str]) -> None:
+    sys.stdout.flush()
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def _names_in(path: Path) -> list[str]:
+    names = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if "/" in line:  # of DAVIS-2016: a frame and its annotation
+            frame = Path(line.split()[0])
+            is_image = frame.suffix.lower() in IMAGE_SUFFIXES
+            names.append(frame.parent.name if is_image else frame.name)
+        elif line.strip():
+            names.append(line.strip())
+    if not names:
+        raise InputError(f"{_FLAG} {path}: names no sequence; write a name in each line")
+    return names
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    def likeness(other: str) -> float:
+        return SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+    return max(known, key=likeness)
