@@ -16,7 +16,7 @@ from small_run import WORKING
 from ike_data.command_line import PROJECT_CONFIG
 
 FLOW, GRAPH, NETWORK = "extract_optical_flow", "run_graph_module", "main"
-MASKS, PICTURES = "export_masks", "visualize"
+MASKS, PICTURES, SCORES = "export_masks", "visualize", "evaluate"
 ALL = [FLOW, GRAPH, NETWORK, GRAPH, MASKS, PICTURES]  # of one cycle, which a graph ends
 # What each makes, in its out_path.
 _MAKES = {
@@ -25,6 +25,7 @@ _MAKES = {
     NETWORK: "results_pt/epoch_00001/00000.pt",
     MASKS: "00000.png",
     PICTURES: "report.html",
+    SCORES: "",
 }
 _STUB = """
 import json, os, shutil, sys, time
@@ -36,7 +37,8 @@ from ike_data.frames import open_frames
 
 def main():
     flags = dict(flag[2:].partition("=")[::2] for flag in sys.argv[1:] if flag.startswith("--"))
-    open_frames(Path(flags.get("frames_path") or flags["frames"]))
+    if "stage" not in flags:  # then it is a data set
+        open_frames(Path(flags.get("frames_path") or flags["frames"]))
     with (project / "calls").open("a") as calls:
         calls.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
     made = Path(flags.get("out_path") or flags["out"]) / {makes!r}
@@ -62,7 +64,7 @@ class StubProject:
         shutil.copy(PROJECT_CONFIG, folder)
         torch.save(torch.zeros(*WORKING, 1), folder / "mask.pt")
         for name, makes in _MAKES.items():
-            place = folder / "tools" if name in (MASKS, PICTURES) else folder
+            place = folder / "tools" if name in (MASKS, PICTURES, SCORES) else folder
             text = _STUB.format(project=str(folder), name=name, makes=makes)
             (place / f"{name}.py").write_text(text)
 

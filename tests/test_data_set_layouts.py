@@ -75,7 +75,7 @@ def test_layouts(tmp_path, files, given, frames, annotations):
 def test_the_frames_alone_are_not_taken_for_annotations(tmp_path):
     make(tmp_path, ["JPEGImages/bear/0.png", "Testset/bear/0.png"])
     assert annotations_beside(find_videos(tmp_path)) is None
-    with pytest.raises(InputError, match=r"is one sequence; give .*bear/GroundTruth for its"):
+    with pytest.raises(InputError, match=r"is one sequence, with .* in .*bear/GroundTruth; give"):
         find_annotations(make(tmp_path / "bear", ["0.jpg", "GroundTruth/0.png"]))
     with pytest.raises(InputError, match="has JPEGImages, but neither Annotations nor GroundTruth"):
         find_annotations(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from run_dataset import environment, gpus
 from small_run import make_video, small_config
-from stub_project import FLOW, GRAPH, NETWORK, StubProject
+from stub_project import FLOW, GRAPH, NETWORK, PICTURES, SCORES, StubProject
 from test_run_video import ROOT, gone
 
 SCRIPT = ROOT / "tools" / "run_dataset.py"
@@ -121,6 +122,39 @@ def test_what_stands_in_a_videos_place_stops_no_other(data_set, stub, tmp_path):
     assert f"failed: -second: {out / '-second'}: File exists" in failed.stderr
     assert "failed: broken: " in failed.stderr
     assert (out / "first one" / "final" / "report.html").exists()
+
+
+def test_a_data_set_with_annotations_is_scored_at_the_end(data_set, stub, tmp_path):
+    root, flags = data_set
+    frames, annotations = tmp_path / "set/JPEGImages/480p", tmp_path / "set/Annotations/480p"
+    for name in ("broken", "-second"):
+        shutil.copytree(root / name, frames / name)
+        shutil.copytree(root / "-second", annotations / name)
+    out = tmp_path / "out"
+
+    def run_again(*more: object) -> tuple[str, list[list[str]]]:
+        script = stub.folder / "tools" / "run_dataset.py"
+        done = run(tmp_path / "set", out, *flags, *more, script=script)
+        assert "Traceback" not in done.stderr
+        of_data_set = [call for call in stub.calls() if "--stage=final/masks" in call]
+        return done.stdout + done.stderr, of_data_set
+
+    assert run_again("--only=0")[1] == []  # of an array none knows when the others are done
+    said, calls = run_again()
+    assert "set: 2 sequences (JPEGImages/480p/SEQUENCE), annotations of all (Annota" in said
+    assert "only the 1 of 2 sequences that are done and annotated; not broken" in said
+    assert "1 of 2 done, 1 failed" in said
+    shared = [f"--results={out}", "--stage=final/masks", f"--annotations={annotations}"]
+    shared += ["--sequences=-second"]
+    assert calls == [
+        [SCORES, *shared, f"--out={out / 'scores.csv'}"],
+        [PICTURES, f"--frames={frames}", *shared, f"--out={out}", "--report-only"],
+    ]
+    # The report is not made again; the table is printed each time.
+    assert [call[0] for call in run_again()[1]] == [SCORES]
+    assert "brocken (the nearest is broken)" in run_again("--sequences=brocken")[0]
+    given = run_again(f"--annotations={root / '-second'}")[0]
+    assert "is one sequence, with its annotations in" in given
 
 
 def test_each_worker_has_a_gpu_and_its_share_of_the_cores(tmp_path, monkeypatch):

@@ -356,15 +356,19 @@ def test_dis_flow_needs_no_checkpoint_of_raft(stub, tmp_path):
 
 
 def test_annotations_are_checked_before_any_work(stub, tmp_path):
-    config = small_config(tmp_path)
+    flags = f"--config={small_config(tmp_path)}", f"--annotations={tmp_path}/annotations"
+
+    def refused(message: str) -> None:
+        process = start(stub, tmp_path / "out", *flags)
+        _, stderr = process.communicate()
+        assert process.returncode == 2
+        assert message in stderr
+        assert stub.calls() == []
+
+    Image.new("L", (8, 9)).save(tmp_path / "annotations" / "00000.png")
+    refused("00000.png: is 8 x 9 pixels, the frames are 53 x 37")
     (tmp_path / "annotations" / "00005.png").unlink()
-    process = start(
-        stub, tmp_path / "out", f"--config={config}", f"--annotations={tmp_path}/annotations"
-    )
-    _, stderr = process.communicate()
-    assert process.returncode == 2
-    assert "holds 5 annotations, the video has 6 frames" in stderr
-    assert stub.calls() == []
+    refused("holds 5 annotations, the video has 6 frames")
 
 
 def test_a_graph_that_cannot_see_the_network_does_not_end_the_exchange(stub, tmp_path):

@@ -121,7 +121,10 @@ def find_annotations(root: Path) -> Annotations:
     if folder.name == ANNOTATIONS:
         folder, _ = _resolution(folder, (".png",))
     if files_of(folder, ".png"):
-        raise InputError(f"{root}: is one sequence; give {folder} for its annotations")
+        raise InputError(
+            f"{root}: is one sequence, with its annotations in {folder}; give that for it alone, "
+            "and for a data set a folder with a folder for each sequence"
+        )
     annotations = _annotations_in(folder)
     if not annotations.of:
         raise InputError(

@@ -33,6 +33,7 @@ from data_set_layouts import (
     find_annotations,
     find_videos,
 )
+from data_set_report import score_and_report
 from run_video import exchange_flags
 from sequences import add_sequences_flag, choose_sequences
 from tqdm import tqdm
@@ -55,7 +56,8 @@ def get_args_parser() -> argparse.ArgumentParser:
         prog="run_dataset.sh",
         description="Run tools/run_video.sh on every sequence of ROOT into OUT/SEQUENCE; what a "
         "run prints stands in OUT/SEQUENCE/run.log. A video that fails is reported at the end and "
-        "stops no other; the exit status is then 1.",
+        "stops no other; the exit status is then 1. With annotations the masks are scored at the "
+        "end: a table, OUT/scores.csv and OUT/report.html.",
     )
     parser.add_argument(
         "root",
@@ -116,7 +118,14 @@ def main() -> None:
     out = prepare_out_path(args.out)
     of = {} if annotations is None else annotations.of
     ended = run_all({name: videos.frames[name] for name in names}, of, out, args)
-    ended.tell(out)
+    try:
+        done = [name for name in names if name in of and name in ended.done]
+        missing = [name for name in names if name not in done]
+        # Of an array of jobs none knows when the others are done.
+        if annotations is not None and done and args.only is None:
+            score_and_report(out, videos, annotations, done, missing)
+    finally:
+        ended.tell(out)
     if ended.failures:
         raise SystemExit(EXIT_FAILED)
 

@@ -46,7 +46,7 @@ class Steps:
         self,
         name: str,
         command: list[str],
-        makes: Path,
+        makes: Path | None,
         config: Config | None = None,
         *,
         saved_as: str | None = None,
@@ -59,7 +59,8 @@ class Steps:
 
         Args:
             command: a script of the project and its flags.
-            makes: what is there when it is done, in a folder of OUT.
+            makes: what is there when it is done, in a folder of OUT; None: it is done each time,
+                for what it prints.
             config: its settings, saved as OUT/``saved_as``, by default OUT/``name``.ini.
             sections: of ``config``; it is done again where one of them has changed.
             reads: what it reads besides the frames and the steps before it.
@@ -74,7 +75,7 @@ class Steps:
         settings = "" if config is None else format_config(config, unread)
         self._depend_on(*command, settings, *map(describe_inputs, reads))
         begun, done = (self._out / "steps" / f"{name}{end}" for end in (".begun", ""))
-        if _read(done) == self._digest and makes.exists():
+        if makes is not None and makes.exists() and _read(done) == self._digest:
             print(f"{name}: done before")
             return
         done.parent.mkdir(exist_ok=True)
@@ -87,7 +88,7 @@ class Steps:
             # Until it is done: a run that is killed may leave some of the old.
             mark += " in place of another"
         _write(begun, mark)
-        if earlier is not None and self._lock != NO_LOCKS:
+        if earlier is not None and makes is not None and self._lock != NO_LOCKS:
             # No other may work on the folder.
             for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
                 remove_leftovers(Path(folder))

@@ -1,0 +1,64 @@
+"""Scores and report of a data set whose sequences have been run, in the OUT of run_dataset.py."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_set_layouts import Annotations, Videos
+from sequences import listed, warn
+from steps import Steps
+
+from ike_data.atomic import remove_leftovers
+from ike_data.claim import NO_LOCKS, claim
+
+MASKS = "final/masks"  # of each sequence
+SCORES, REPORT = "scores.csv", "report.html"
+
+
+def score_and_report(
+    out: Path, videos: Videos, annotations: Annotations, done: Sequence[str], missing: Sequence[str]
+) -> None:
+    """Print the scores of the sequences ``done``, and write them and the report.
+
+    Args:
+        missing: those that are not done, or have no annotations.
+
+    Raises:
+        SystemExit: a command failed, with its exit status; it has said why.
+    """
+    out = Path(os.path.abspath(out))
+    if missing:
+        of = f"{len(done)} of {len(done) + len(missing)} sequences"
+        warn([f"scored: only the {of} that are done and annotated; not {listed(missing, 100)}"])
+    lock = claim(out)
+    if lock is None:
+        print(f"{out}: waits for another run that scores it", flush=True)
+        while (lock := claim(out)) is None:
+            time.sleep(1)
+    try:
+        if lock != NO_LOCKS:
+            remove_leftovers(out)
+        steps = Steps(out, videos.folder, lock)
+        flags = [f"--results={out}", f"--stage={MASKS}", f"--annotations={annotations.folder}"]
+        # An older result of a sequence that failed now is not to be scored.
+        if set(done) != set(annotations.of) or set(done) != set(videos.frames):
+            flags += [f"--sequences={name}" for name in done]
+        steps.run(
+            "scores",
+            ["tools/evaluate.py", *flags, f"--out={out / SCORES}"],
+            None,
+            reads=[path for name in done for path in (out / name / MASKS, annotations.of[name])],
+        )
+        frames = f"--frames={videos.folder}"
+        steps.run(
+            "report",
+            ["tools/visualize.py", frames, *flags, f"--out={out}", "--report-only"],
+            out / REPORT,
+        )
+    finally:
+        if lock != NO_LOCKS:
+            os.close(lock)
+    print(f"\nscores: {out / SCORES}\nreport: {out / REPORT}")
