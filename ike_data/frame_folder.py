@@ -37,6 +37,15 @@ class FrameFolder:
             yield read_image(file)
 
 
+def names_in(path: Path) -> list[str] | None:
+    """The file names of the frames in a folder, in their order; None for a video file.
+
+    Raises:
+        InputError: there is no frame, or as `order_frames`.
+    """
+    return [file.name for file in order_frames(images_in(path)).files] if path.is_dir() else None
+
+
 def images_in(folder: Path) -> list[Path]:
     """The image files of ``folder``, in no order of their frames.
 

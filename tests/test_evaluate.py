@@ -18,6 +18,7 @@ from PIL import Image
 from thresholds import GRID, best_threshold, harden, otsu_threshold
 
 from ike_data.errors import InputError
+from ike_data.frame_names import write_frame_names
 from ike_data.soft_masks import write_soft_masks
 
 EVALUATE = Path(evaluate.__file__)
@@ -464,8 +465,8 @@ def test_export_replaces_nothing(run, tmp_path, annotations):
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
-        ((0, 1, 2), r"net: holds 3 masks for the 4 annotations of .*; frame 00003 is missing"),
-        ((2, 3), r"net: holds 2 masks .*; frames 00000, 00001 are missing"),
+        ((0, 1, 2), r"net: holds 3 masks for the 4 annotations of .*; missing: 00003; make all"),
+        ((2, 3), r"net: holds 2 masks .*; missing: 00000, 00001; make all"),
         ((0, 1, 3), r"net: frame 2 is missing \(after 00001.png comes 00003.png\)"),
     ],
 )
@@ -487,10 +488,64 @@ def test_missing_pt(run, tmp_path, annotations):
     refused(run, "has the same number as", *flags)
 
 
-def test_too_many_masks(run, tmp_path, annotations):
-    results = write_images(tmp_path / "net", [columns(10)] * 6)
-    flags = ("--results", results, "--annotations", annotations)
-    refused(run, "6 masks for the 4 annotations.*frames 00004, 00005 are too many", *flags)
+def some_annotations(folder: Path, names: list[str], n_columns: list[int]) -> Path:
+    folder.mkdir(parents=True)
+    for name, n in zip(names, n_columns, strict=True):
+        Image.fromarray(columns(n)).save(folder / name)
+    return folder
+
+
+def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
+    # Frame idx has idx + 1 columns of object; frames 1 to 10 of the video, every third annotated.
+    masks = write_images(tmp_path / "out/iter_19", [columns(idx + 1) for idx in range(10)])
+    truth = some_annotations(tmp_path / "a", [f"{n}.png" for n in (1, 4, 7, 10)], [1, 4, 14, 1])
+    flags = ("--results", masks, "--annotations", truth)
+    (row,) = run(*flags)  # 10 is the last, counted from 1; the first and the last do not count
+    assert (row["frames"], row["J_mean"]) == ("2", "0.750000")  # 4 / 4, 7 / 14
+    assert "4 of 10 frames are annotated; the others are not scored" in capsys.readouterr().out
+    (row,) = run(*flags, "--all-frames")
+    assert (row["frames"], row["J_mean"]) == ("4", "0.650000")  # and 1 / 1, 1 / 10
+    (truth / "10.png").unlink()
+    (tmp_path / "results.csv").unlink()
+    refused(run, "fit the 10 frames in two ways, counted from 0 or from 1; give --frames", *flags)
+    (tmp_path / "video").mkdir()
+    for number in range(10):
+        Image.fromarray(columns(0)).save(tmp_path / f"video/frame {number}.png")
+    (row,) = run(*flags, "--frames", tmp_path / "video")  # 1, 4 and 7 of 0 to 9
+    assert (row["frames"], row["J_mean"]) == ("3", f"{(1 / 2 + 4 / 5 + 8 / 14) / 3:.6f}")
+    write_frame_names(tmp_path / "out", [f"frame {number}.png" for number in range(1, 11)])
+    (row,) = run(*flags)
+    assert (row["frames"], row["J_mean"]) == ("2", "0.750000")
+    (tmp_path / "results.csv").unlink()
+    write_frame_names(tmp_path / "out", ["1.png", "2.png"])
+    refused(run, "iter_19: holds 10 masks for the 2 frames, 1.png to 2.png; make all", *flags)
+
+
+def test_some_annotations_of_a_data_set(run, tmp_path):
+    for name, count in (("cat", 6), ("dog", 9)):
+        write_images(tmp_path / "out" / name, [columns(10)] * count)
+        names = [f"{name}_{number:03d}.jpg" for number in range(1, count + 1)]
+        write_frame_names(tmp_path / "out" / name, names)
+    some_annotations(tmp_path / "a/cat", ["cat_001.png", "cat_005.png"], [10, 5])
+    some_annotations(tmp_path / "a/dog", ["dog_002.png", "dog_008.png"], [5, 20])
+    rows = run("--results", tmp_path / "out", "--annotations", tmp_path / "a")
+    scores = {row["sequence"]: (row["frames"], row["J_mean"]) for row in rows}
+    assert scores["cat"] == ("1", "0.500000")
+    assert scores["dog"] == ("2", "0.500000")
+    assert scores["mean over frames"] == ("3", "0.500000")
+
+
+def test_export_of_some_frames_and_otsu_of_all(run, tmp_path):
+    # Of the frames that are annotated alone Otsu's threshold would be 0.5.
+    soft = torch.full((5, H, W), 0.2)
+    soft[1:4, :, :10] = 0.6
+    write_soft_masks(tmp_path / "net", soft)
+    some_annotations(tmp_path / "a/seq", ["00000.png", "00004.png"], [10, 10])
+    flags = ("--results", tmp_path / "net", "--annotations", tmp_path / "a/seq", "--all-frames")
+    (row,) = run(*flags, "--threshold", "otsu", "--export", tmp_path / "hard")
+    assert 0.2 < float(row["threshold"]) < 0.6 and row["J_mean"] == "0.000000"
+    exported = sorted((tmp_path / "hard/seq").iterdir())
+    assert [path.name for path in exported] == ["00000.png", "00004.png"]
 
 
 def test_masks_that_cannot_be_used(run, tmp_path, annotations):

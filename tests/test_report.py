@@ -298,6 +298,18 @@ def test_without_annotations_flow_settings_or_logs(run, tmp_path):
     assert 0.1 < float(threshold[1]) < 0.9  # of the two values of the masks
 
 
+def test_some_annotated_frames(run, tmp_path):
+    for idx in (0, 3):  # the first does not count
+        (tmp_path / "a").mkdir(exist_ok=True)
+        shutil.copy(run / f"annotations/{idx:05d}.png", tmp_path / "a")
+    flags = "--frames", run / NASTY, "--results", run / "graph_1", "--annotations", tmp_path / "a"
+    html = make_report(*flags, "--out", tmp_path / "out")
+    assert "2 frames are annotated." in html
+    graph, annotation = Page(html).data[0]["panels"][1:]
+    assert [score is not None for score in graph["scores"]] == [idx == 3 for idx in range(6)]
+    assert len(set(annotation["pictures"])) == 3  # two of them, and a note for all others
+
+
 @pytest.fixture(scope="module")
 def data_set(tmp_path_factory) -> tuple[Path, str]:
     """A report of three sequences, the last of them without its second stage."""

@@ -367,8 +367,9 @@ def test_annotations_are_checked_before_any_work(stub, tmp_path):
 
     Image.new("L", (8, 9)).save(tmp_path / "annotations" / "00000.png")
     refused("00000.png: is 8 x 9 pixels, the frames are 53 x 37")
-    (tmp_path / "annotations" / "00005.png").unlink()
-    refused("holds 5 annotations, the video has 6 frames")
+    (tmp_path / "annotations" / "00005.png").rename(tmp_path / "annotations" / "00006.png")
+    (tmp_path / "annotations" / "00004.png").unlink()
+    refused("are not those of the 6 frames")
 
 
 def test_a_graph_that_cannot_see_the_network_does_not_end_the_exchange(stub, tmp_path):

@@ -354,6 +354,7 @@ def test_large_frames_are_sized_down():
         hard=[np.zeros(size, bool)] * 5,
         annotation=np.zeros(size, bool),
         flow=None,
+        has_annotations=True,
     )
     movie = pictures.movie_frame(view)
     assert movie.shape[1] <= 1920
@@ -496,9 +497,9 @@ def test_a_runs_own_flow_is_never_replaced(show, run):
 
 def test_annotations_that_do_not_fit(show, run, tmp_path):
     (tmp_path / "few").mkdir()
-    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "few/00000.png")
+    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "few/00006.png")
     flags = "--frames", run / "frames", "--results", run / "graph_1", "--out", tmp_path / "out"
-    refused(show, "holds 1 annotations, the video has 6", *flags, "--annotations", tmp_path / "few")
+    refused(show, "are not those of the 6 frames", *flags, "--annotations", tmp_path / "few")
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "few/00001.jpg")
     refused(
         show, r"00001\.jpg: an annotation is a \.png", *flags, "--annotations", tmp_path / "few"

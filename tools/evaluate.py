@@ -59,6 +59,12 @@ def get_args_parser() -> argparse.ArgumentParser:
         "beside other labels of a palette, does not count), a folder of such folders, or a data "
         "set that has them (DAVIS, ...)",
     )
+    parser.add_argument(
+        "--frames",
+        type=path_argument,
+        help="the frames of the sequence or of the data set: where some are annotated, their names "
+        "tell which (default: frames.csv beside the masks, else the numbers of the annotations)",
+    )
     add_sequences_flag(parser)
     parser.add_argument(
         "--threshold",
@@ -91,7 +97,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     results = [Result(folder, stage) for folder in args.results for stage in (args.stage or [""])]
-    groups, warnings = pair_with_annotations(results, args.annotations, args.sequences)
+    groups, warnings = pair_with_annotations(results, args.annotations, args.sequences, args.frames)
     for sequence in itertools.chain(*groups):
         scored_frames(sequence, args.all_frames)  # complains before any work is done
     check_outputs(args.out, args.export, groups)
@@ -124,6 +130,8 @@ def main() -> None:
     for line in how_read:
         print(line)
     print("frames:", "all" if args.all_frames else "all but the first and last of each sequence")
+    if partly := partly_annotated(groups[0]):
+        print(partly)
     if args.export is not None:
         print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out}")
@@ -133,21 +141,36 @@ def main() -> None:
 def value_notes(sequences: list[AnnotatedSequence]) -> list[str]:
     """How masks and annotations are read, where it is not the plain case; looks into them all."""
     masks = ((s.mask_files[0].parent, s.mask_values) for s in sequences)
-    annotations = ((s.annotation_files[0].parent, s.annotation_values) for s in sequences)
+    annotations = ((_annotation_folder(s), s.annotation_values) for s in sequences)
     return [*notes("masks", masks), *notes("annotations", annotations)]
 
 
-def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> range:
-    """The frames that count: all but the first and the last, or all of them.
+def partly_annotated(sequences: list[AnnotatedSequence]) -> str:
+    """How many frames are annotated, in a line; empty where all are."""
+    n_annotated = sum(len(sequence.annotation_files) for sequence in sequences)
+    n_frames = sum(sequence.n_frames for sequence in sequences)
+    if n_annotated == n_frames:
+        return ""
+    return f"        {n_annotated} of {n_frames} frames are annotated; the others are not scored"
+
+
+def _annotation_folder(sequence: AnnotatedSequence) -> Path:
+    return next(iter(sequence.annotation_files.values())).parent
+
+
+def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
+    """The annotated frames that count: all but the video's first and last, or all of them.
 
     Raises:
         InputError: none is left.
     """
-    frames = range(len(sequence)) if all_frames else range(1, len(sequence) - 1)
+    left_out = () if all_frames else (0, sequence.n_frames - 1)
+    frames = [idx for idx in sequence.annotation_files if idx not in left_out]
     if not frames:
+        n_annotated = len(sequence.annotation_files)
         raise InputError(
-            f"{sequence.annotation_files[0].parent}: no frame is left of {len(sequence)} without "
-            "the first and the last, which DAVIS-2016 does not score; give --all-frames"
+            f"{_annotation_folder(sequence)}: no frame is left of {n_annotated} annotated "
+            "without the video's first and last, which DAVIS-2016 does not score; give --all-frames"
         )
     return frames
 
@@ -172,7 +195,7 @@ def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSeq
     prepare_out_path(out.parent)
 
 
-def choose_threshold(sequence: AnnotatedSequence, frames: range, rule: str | float) -> float:
+def choose_threshold(sequence: AnnotatedSequence, frames: list[int], rule: str | float) -> float:
     """The threshold that ``rule`` gives for this sequence.
 
     Otsu's comes from all soft masks of the video; the oracle's from the scored ``frames``. Labels
@@ -181,8 +204,15 @@ def choose_threshold(sequence: AnnotatedSequence, frames: range, rule: str | flo
     if sequence.mask_values.hard:
         return LABEL_THRESHOLD
     if rule == OTSU:
-        every_frame = _frames_bar(sequence, range(len(sequence)), "Otsu's threshold")
-        return otsu_threshold(sequence.read(idx)[0] for idx in every_frame)
+        soft_masks = tqdm(
+            sequence.soft_masks(),
+            f"{sequence.name}: Otsu's threshold",
+            sequence.n_frames,
+            unit="frame",
+            delay=2,
+            leave=False,
+        )
+        return otsu_threshold(soft_masks)
     if rule == BEST:
         scored = _frames_bar(sequence, frames, "best threshold")
         return best_threshold(_counted(*sequence.read(idx)) for idx in scored)
@@ -196,7 +226,9 @@ def _counted(soft: np.ndarray, annotation: Annotation) -> tuple[np.ndarray, np.n
     return soft[~annotation.void], annotation.object[~annotation.void]
 
 
-def score_sequence(sequence: AnnotatedSequence, frames: range, threshold: float) -> SequenceScore:
+def score_sequence(
+    sequence: AnnotatedSequence, frames: list[int], threshold: float
+) -> SequenceScore:
     """J and F of ``frames``, read one at a time."""
     region, boundary = [], []
     for idx in _frames_bar(sequence, frames, "J and F"):
@@ -208,14 +240,14 @@ def score_sequence(sequence: AnnotatedSequence, frames: range, threshold: float)
 
 
 def export_masks(sequence: AnnotatedSequence, threshold: float, folder: Path) -> None:
-    """Write all hard masks as strict 0/255 .png, named and sized as the annotations."""
+    """Write the hard masks of annotated frames: strict 0/255 .png, named and sized as these."""
     with atomic_folder(folder) as partial:
-        for idx in _frames_bar(sequence, range(len(sequence)), "hard masks"):
+        for idx in _frames_bar(sequence, [*sequence.annotation_files], "hard masks"):
             mask = harden(sequence.read(idx)[0], threshold)
             write_hard_mask(partial / sequence.annotation_files[idx].name, mask)
 
 
-def _frames_bar(sequence: AnnotatedSequence, frames: range, what: str) -> tqdm[int]:
+def _frames_bar(sequence: AnnotatedSequence, frames: list[int], what: str) -> tqdm[int]:
     return tqdm(frames, desc=f"{sequence.name}: {what}", unit="frame", delay=2, leave=False)
 
 

@@ -33,7 +33,7 @@ class Findings:
     Attributes:
         shown: the indices of the shown frames.
         shown_size: height and width of the pictures, pixels.
-        scored: the indices of the scored frames: all but the first and the last.
+        scored: the indices of the scored frames: those annotated, but for the first and the last.
     """
 
     def __init__(self, video: Video, thresholds: list[float], n_shown: int) -> None:
@@ -42,7 +42,7 @@ class Findings:
         spaced = np.linspace(0, n_frames - 1, min(n_frames, n_shown))
         self.shown = [int(idx) for idx in np.rint(spaced)]
         self.shown_size = 0, 0
-        self.scored = range(1, n_frames - 1) if video.annotations else range(0)
+        self.scored = [idx for idx in video.annotations if 0 < idx < n_frames - 1]
         self.stage_panels = [
             Panel(stage.name, f"frame with the mask of {stage.name}", drawing.stage_colour(i))
             for i, stage in enumerate(stages)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import project_root  # noqa: F401
 from data_set_layouts import find_annotations, find_videos
+from frame_matching import annotated_frames
 from mask_folder import masks_of_video, png_files
 from mask_values import MaskValues, annotation_values, mask_values
 from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
@@ -29,7 +30,7 @@ class Video:
     stages: list[Stage]
     masks: list[list[Path]]  # of each stage, one a frame
     mask_values: list[MaskValues]  # of each stage: how its masks are read
-    annotations: list[Path]  # one a frame; empty where there are none
+    annotations: dict[int, Path]  # by the index of their frame, in order; empty: there are none
     annotation_values: MaskValues  # how they are read
     flow: Path | None  # out_path of extract_optical_flow.py
 
@@ -105,9 +106,9 @@ def open_video(
             print(f"{path}: left out, as they hold no masks yet: {', '.join(unfinished)}")
     stages = find_all_stages(results, sequence, inside)
     masks = [masks_of_video(stage.masks, frames.count) for stage in stages]
-    annotations: list[Path] = []
+    annotations: dict[int, Path] = {}
     if annotations_path is not None:
-        annotations = annotation_files(annotations_path, frames.count)
+        annotations = annotation_files(annotations_path, frames)
     if flow is None:
         flow = next((found for path in folders if (found := find_flow(path)) is not None), None)
     else:
@@ -124,23 +125,22 @@ def open_video(
         masks,
         [mask_values(files) for files in masks],
         annotations,
-        annotation_values(annotations),
+        annotation_values([*annotations.values()]),
         flow,
     )
 
 
-def annotation_files(folder: Path, n_frames: int) -> list[Path]:
-    """The annotations of a video, by number.
+def annotation_files(folder: Path, frames: Frames) -> dict[int, Path]:
+    """The annotations of a video by the index of their frame, see `annotated_frames`.
 
     Raises:
-        InputError: there is not one .png for each frame.
+        InputError: there is none, or it is not certain which frames they are of.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder of annotations (.png)")
-    files = png_files(folder)
-    if len(files) != n_frames:
-        raise InputError(
-            f"{folder}: holds {len(files)} annotations, the video has {n_frames} frames; give one "
-            "for each"
-        )
-    return files
+    return annotated_frames(
+        png_files(folder),
+        frames.names,
+        frames.count,
+        "give a folder of frames in place of the video file, whose names tell",
+    )

@@ -106,7 +106,13 @@ def read_sequence(data: Path, name: str) -> Annotated:
         InputError: a frame or an annotation is missing or cannot be used, or there is too little.
     """
     frames = open_frames(data / FRAMES / name)
-    files = annotation_files(data / ANNOTATIONS / name, frames.count)[:N_FRAMES]
+    annotated = annotation_files(data / ANNOTATIONS / name, frames)
+    files = [annotated[idx] for idx in range(min(N_FRAMES, frames.count)) if idx in annotated]
+    if len(files) < min(N_FRAMES, frames.count):
+        raise InputError(
+            f"{data / ANNOTATIONS / name}: not all of the first {N_FRAMES} frames are annotated; "
+            "leave this sequence out"
+        )
     values = annotation_values(files)
     masks = [read_annotation(path, values).object for path in files]
     for path, mask in zip(files, masks, strict=True):

@@ -39,6 +39,7 @@ class View:
     annotation: np.ndarray | None  # bool
     flow: np.ndarray | None  # its picture, uint8 RGB; the last frame has none
     void: np.ndarray | None = None  # bool: where the annotation does not count
+    has_annotations: bool = False  # the video, of this frame or of others
 
     def shrunk(self, width: int, height: int) -> View:
         """The same in at most ``width`` x ``height`` pixels; contours drawn on it are crisp."""
@@ -55,6 +56,7 @@ class View:
             None if self.annotation is None else mask(self.annotation),
             None if self.flow is None else drawing.shrink(self.flow, width, height),
             None if self.void is None else mask(self.void),
+            self.has_annotations,
         )
 
     def overlay(self, number: int) -> np.ndarray:
@@ -68,17 +70,18 @@ class View:
         return drawing.soft_picture(self.soft[number], self.hard[number], colour)
 
     def annotated(self) -> list[np.ndarray]:
-        """The frame with the annotation as its mask; empty without annotation."""
-        if self.annotation is None:
-            return []
-        return [drawing.overlay(self.frame, self.annotation, drawing.ANNOTATION)]
+        """The frame with the annotation as its mask; a note where only other frames have one."""
+        if self.annotation is not None:
+            return [drawing.overlay(self.frame, self.annotation, drawing.ANNOTATION)]
+        return [self._note("not annotated")] if self.has_annotations else []
 
     def flow_or_note(self) -> np.ndarray:
         """The flow's picture; where the last frame has none, a note of it."""
-        if self.flow is not None:
-            return self.flow
+        return self._note("no next frame") if self.flow is None else self.flow
+
+    def _note(self, text: str) -> np.ndarray:
         height, width = self.frame.shape[:2]
-        return drawing.caption("no next frame", width, height, max(width // 24, 11))
+        return drawing.caption(text, width, height, max(width // 24, 11))
 
 
 def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
@@ -96,7 +99,7 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
             for files, values in zip(video.masks, video.mask_values, strict=True)
         ]
         annotation = void = None
-        if video.annotations:
+        if idx in video.annotations:
             annotation, void = read_annotation(video.annotations[idx], video.annotation_values)
         if annotation is not None and annotation.shape != size:
             raise InputError(
@@ -108,7 +111,10 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
             flow_file = video.flow / FORWARD / flow_name(idx)
             flow = drawing.flow_picture(read_flow(flow_file, *size), scale)
         hard = [harden(mask, threshold) for mask, threshold in zip(soft, thresholds, strict=True)]
-        yield View(idx, video.stages, frame, soft, hard, annotation, flow, void)
+        yield View(
+            *(idx, video.stages, frame, soft, hard, annotation, flow, void),
+            has_annotations=bool(video.annotations),
+        )
 
 
 def _flows(video: Video, flow: Path) -> Iterator[np.ndarray]:
@@ -186,7 +192,7 @@ def draw_pictures(
 
 def movie_frame(view: View) -> np.ndarray:
     """The frame, each stage and the annotation side by side."""
-    n_panels = 1 + len(view.stages) + (view.annotation is not None)
+    n_panels = 1 + len(view.stages) + view.has_annotations
     view = view.shrunk(drawing.panel_width(n_panels, MOVIE_SIZE[0]), MOVIE_SIZE[1])
     pictures = [view.frame, *(view.overlay(i) for i in range(len(view.stages))), *view.annotated()]
     names = [f"frame {view.idx}", *(stage.name for stage in view.stages), "annotation"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import project_root  # noqa: F401
-from data_set_layouts import find_annotations
+from data_set_layouts import find_annotations, find_videos
+from frame_matching import annotated_frames
 from mask_folder import (
     files_of,
     folders_in,
@@ -28,20 +29,23 @@ from mask_values import (
 from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
 
 from ike_data.errors import InputError
+from ike_data.frame_folder import names_in
+from ike_data.frame_names import frame_names_of
 from ike_data.frame_order import numbers_of
 
 
 @dataclass(frozen=True)
 class AnnotatedSequence:
-    """One sequence: its annotations and a result's masks, frame by frame in the same order."""
+    """One sequence: a result's masks, one for each frame, and the annotations of some or all."""
 
     name: str
     results: Path  # the result folder as the user gave it, with its stage
-    annotation_files: tuple[Path, ...]
     mask_files: tuple[Path, ...]
+    annotation_files: dict[int, Path]  # by the index of their frame, in order
 
-    def __len__(self) -> int:
-        return len(self.annotation_files)
+    @property
+    def n_frames(self) -> int:
+        return len(self.mask_files)
 
     @cached_property
     def mask_values(self) -> MaskValues:
@@ -51,10 +55,21 @@ class AnnotatedSequence:
     @cached_property
     def annotation_values(self) -> MaskValues:
         """How the annotations are read, see `mask_values.annotation_values`."""
-        return annotation_values(self.annotation_files)
+        return annotation_values([*self.annotation_files.values()])
+
+    def soft_masks(self) -> Iterator[np.ndarray]:
+        """Of all frames, annotated or not: float32 [height, width] in [0, 1].
+
+        Raises:
+            InputError: see `read_annotation` and `read_soft_mask`.
+        """
+        first = next(iter(self.annotation_files.values()))
+        height, width = read_annotation(first, self.annotation_values).object.shape
+        for path in self.mask_files:
+            yield read_soft_mask(path, height, width, self.mask_values)
 
     def read(self, idx: int) -> tuple[np.ndarray, Annotation]:
-        """The soft mask, float32 [height, width] in [0, 1], and the annotation of frame ``idx``.
+        """The soft mask and the annotation of an annotated frame.
 
         Raises:
             InputError: see `read_annotation` and `read_soft_mask`.
@@ -73,22 +88,27 @@ class Paired(NamedTuple):
 
 
 def pair_with_annotations(
-    results: Sequence[Result], annotations: Path, asked: Sequence[str] | None = None
+    results: Sequence[Result],
+    annotations: Path,
+    asked: Sequence[str] | None = None,
+    frames: Path | None = None,
 ) -> Paired:
     """Pair the masks of results with the annotations of a sequence or of a whole data set.
 
     ``annotations`` holds the .png files of one sequence, and then each result holds its masks; or
     it is a data set (see `data_set_layouts`), and then they hold folders named as its sequences.
     A sequence of which a result has no masks at all is left out, of all results; one of which it
-    has some is an error, as masks are lost then. Frames are matched by position after sorting by
-    number. Only names are read here.
+    has some is an error, as masks are lost then. Annotations may be of some frames only, see
+    `annotated_frames`. Only names are read here.
 
     Args:
         asked: what --sequences asks for.
+        frames: of the sequence, or of the data set, whose names tell which of them is annotated;
+            None: frames.csv beside the masks tells it, or their numbers.
 
     Raises:
-        InputError: a folder or a mask is missing, there are more masks than annotations, or no
-            sequence is left.
+        InputError: a folder or a mask is missing, it is not certain which frames are annotated, or
+            no sequence is left.
     """
     for folder in (*(result.folder for result in results), annotations):
         if not folder.is_dir():
@@ -97,17 +117,18 @@ def pair_with_annotations(
         name = annotations.resolve().name
         choose_sequences(asked, [name], annotations)
         masks = [folder / stage for folder, stage in results]
-        return Paired([[_pair(name, path, path, annotations)] for path in masks], [])
+        return Paired([[_pair(name, path, path, annotations, frames)] for path in masks], [])
     found = find_annotations(annotations)
     names = choose_sequences(asked, found.names, annotations)
     warnings = found.unusable(names)
     names = [name for name in names if name in found.of]
     if not names:
         raise InputError(warnings[0])
+    videos = {} if frames is None else find_videos(frames, []).frames
     lacks = [find_lack(result, names, _holds_masks, annotations) for result in results]
     pairs = [
         [
-            _pair(name, Path(str(result)), result.of(name), found.of[name])
+            _pair(name, Path(str(result)), result.of(name), found.of[name], videos.get(name))
             for name in sequences_of_all(names, lacks)
         ]
         for result in results
@@ -130,29 +151,43 @@ def _holds_masks(folder: Path) -> bool:
     return bool(files_of(folder, ".pt", ".png"))
 
 
-def _pair(name: str, results: Path, masks: Path, annotations: Path) -> AnnotatedSequence:
+def _pair(
+    name: str, results: Path, masks: Path, annotations: Path, frames: Path | None
+) -> AnnotatedSequence:
     annotation_files = png_files(annotations)
     mask_files = numbered_masks(masks, "--stage names one")
-    n_annotations, n_masks = len(annotation_files), len(mask_files)
-    if n_masks != n_annotations:
-        frames, numbers = (
-            [numbers_of(path.stem)[-1] for path in files if numbers_of(path.stem)]
+    names = frame_names_of(masks) if frames is None else names_in(frames)
+    _check_number(masks, mask_files, annotation_files, names)
+    own = {path.stem: path.name for path in mask_files}
+    if names is None and all(path.stem in own for path in annotation_files):
+        # Masks of other methods: a name that is more than a number is certain.
+        names = None if all(stem.isdecimal() for stem in own) else [*own.values()]
+    by_frame = annotated_frames(
+        annotation_files, names, len(mask_files), "give --frames, the frames, whose names tell"
+    )
+    return AnnotatedSequence(name, results, tuple(mask_files), by_frame)
+
+
+def _check_number(
+    masks: Path,
+    mask_files: Sequence[Path],
+    annotation_files: Sequence[Path],
+    names: Sequence[str] | None,
+) -> None:
+    """Raises InputError where there is not one mask for each frame, as far as that is known."""
+    counts, remedy = f"{masks}: holds {len(mask_files)} masks", "make all masks of the video"
+    if names is not None and len(mask_files) != len(names):
+        raise InputError(
+            f"{counts} for the {len(names)} frames, {names[0]} to {names[-1]}; {remedy}"
+        )
+    if len(mask_files) < len(annotation_files):
+        annotated, masked = (
+            {number for path in files for number in numbers_of(path.stem)[-1:]}
             for files in (annotation_files, mask_files)
         )
-        counts = f"{masks}: holds {n_masks} masks for the {n_annotations} annotations of"
-        if n_masks < n_annotations:
-            missing = sorted(set(frames) - set(numbers))
-            raise InputError(
-                f"{counts} {annotations}; {_some(missing)} missing; make all masks of the video"
-            )
-        extra = sorted(set(numbers) - set(frames))
+        missing = [f"{number:05d}" for number in sorted(annotated - masked)]
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise InputError(
-            f"{counts} {annotations}; {_some(extra)} too many; is it the same video, not cut?"
+            f"{counts} for the {len(annotation_files)} annotations of "
+            f"{annotation_files[0].parent}; missing: {', '.join(missing[:5])}{more}; {remedy}"
         )
-    return AnnotatedSequence(name, results, tuple(annotation_files), tuple(mask_files))
-
-
-def _some(numbers: list[int]) -> str:
-    names = ", ".join(f"{number:05d}" for number in numbers[:5])
-    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-    return f"frame {names} is" if len(numbers) == 1 else f"frames {names}{more} are"

@@ -301,14 +301,14 @@ def last_saved(path: Path, config: Config) -> tuple[int, int]:
 
 
 def check_annotations(annotations: Path, frames: Path) -> None:
-    """Raises InputError where there is not one .png for each frame, of its size."""
+    """Raises InputError where they are not .png of the frames, or of another size."""
     from inputs import annotation_files
 
     from ike_data.frames import open_frames
     from ike_data.images import image_size
 
     video = open_frames(frames)
-    file = annotation_files(annotations, video.count)[0]
+    file = next(iter(annotation_files(annotations, video).values()))
     width, height = image_size(file)
     if (width, height) != (video.width, video.height):
         raise InputError(

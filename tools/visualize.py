@@ -188,7 +188,7 @@ def check_out(video: Video, out: Path, *, pictures: bool) -> None:
     from pictures import FLOW, OVERLAYS
 
     inputs = [video.frames.path, *(stage.masks for stage in video.stages)]
-    inputs += [path.parent for path in video.annotations[:1]]
+    inputs += {path.parent for path in video.annotations.values()}
     inputs = [path.resolve() for path in inputs]
     if out.resolve() in inputs:
         raise InputError(f"--out {out}: is a folder of the input; choose another folder")
@@ -205,7 +205,8 @@ def check_out(video: Video, out: Path, *, pictures: bool) -> None:
 def value_notes(video: Video) -> list[str]:
     """How masks and annotations are read, where it is not the plain case."""
     masks = zip((stage.masks for stage in video.stages), video.mask_values, strict=True)
-    annotations = [(path.parent, video.annotation_values) for path in video.annotations[:1]]
+    folders = {path.parent for path in video.annotations.values()}
+    annotations = [(folder, video.annotation_values) for folder in folders]
     return [*notes("masks", masks), *notes("annotations", annotations)]
 
 
@@ -221,6 +222,8 @@ def explain(threshold: float | str, video: Video, thresholds: list[float]) -> st
         sentences.append(f"Object is where the soft mask is at least {threshold:g}.")
     for name, values in zip(names, video.mask_values, strict=True):
         sentences += [f"Masks of {name} {values.note}."] if values.note else []
+    if 0 < len(video.annotations) < video.frames.count:
+        sentences.append(f"{len(video.annotations)} frames are annotated.")
     if video.annotation_values.note:
         sentences.append(f"Annotations {video.annotation_values.note}.")
     return " ".join(sentences)
