@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from ike_data.errors import InputError
 from ike_data.frame_order import order_frames
-from ike_data.images import IMAGE_SUFFIXES, image_size, read_image
+from ike_data.images import IMAGE_SUFFIXES, read_deep_values, read_header, read_image
+from ike_data.value_range import FULL_RANGE, ValueRange, find_value_range
 
 
 class FrameFolder:
-    """Frames in a folder of images; see `Frames`."""
+    """Frames in a folder of images; see `Frames`.
+
+    Of 16-bit frames ``value_range`` becomes 0 to 255.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.files, self.note = order_frames(images_in(path))
+        self.files, order = order_frames(images_in(path))
         self.names: list[str] | None = [file.name for file in self.files]
         self.count = len(self.files)
         self.fps: float | None = None
-        self.width, self.height = image_size(self.files[0])
+        headers = [read_header(file) for file in self.files]
+        self.width, self.height = headers[0].width, headers[0].height
         # Only headers are read here: a wrong size is found before any work is done.
-        for file in self.files[1:]:
-            width, height = image_size(file)
-            if (width, height) != (self.width, self.height):
+        for file, header in zip(self.files, headers, strict=True):
+            if (header.width, header.height) != (self.width, self.height):
                 raise InputError(
-                    f"{file}: is {width} x {height} pixels, {self.files[0].name} is "
+                    f"{file}: is {header.width} x {header.height} pixels, {self.files[0].name} is "
                     f"{self.width} x {self.height}; all frames must have one size"
                 )
         self.n_bytes = sum(file.stat().st_size for file in self.files)
+        self.value_range = self._find_value_range([header.is_deep for header in headers])
+        self.notes = [note for note in (order, self.value_range.note) if note]
+
+    def _find_value_range(self, is_deep: list[bool]) -> ValueRange:
+        """The range of 16-bit frames, one for the whole video."""
+        deep = list(itertools.compress(self.files, is_deep))
+        if not deep:
+            return FULL_RANGE
+        what = f"finding the range of the values in {self.path.name}"
+        bar = tqdm(deep, desc=what, unit="frame", leave=False, delay=2)
+        found = find_value_range(read_deep_values(file) for file in bar)
+        if found != FULL_RANGE and len(deep) < self.count:
+            raise InputError(
+                f"{self.files[is_deep.index(False)]}: has 8 bits a value, {deep[0].name} has 16 of "
+                "which few are used, so that they have no scale in common; save all frames alike"
+            )
+        return found
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for file in self.files:
-            yield read_image(file)
+            yield read_image(file, self.value_range)
 
 
 def names_in(path: Path) -> list[str] | None:

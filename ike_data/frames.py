@@ -10,6 +10,7 @@ import numpy as np
 
 from ike_data.errors import InputError
 from ike_data.frame_folder import FrameFolder
+from ike_data.value_range import FULL_RANGE
 from ike_data.video_file import VideoFile
 
 
@@ -26,7 +27,7 @@ class Frames(Protocol):
     width: int  # pixels
     fps: float | None  # frames a second; None for a folder of images
     names: list[str] | None  # of the files of a folder, in the order of the frames
-    note: str  # how the order was found, where that is not plain; else empty
+    notes: list[str]  # on the order of the frames and the range of their values, if not plain
     n_bytes: int  # of all files: tells another video under the same name
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
@@ -37,7 +38,7 @@ def open_frames(path: Path) -> Frames:
 
     Raises:
         InputError: ``path`` does not exist, holds no frame, lacks one (see `order_frames`), has two
-            files of one number, frames of different sizes, or cannot be decoded.
+            files of one number, frames of different sizes or scales, or cannot be decoded.
     """
     if path.is_dir():
         return FrameFolder(path)
@@ -50,11 +51,10 @@ def open_frames(path: Path) -> Frames:
 
 
 def describe_frames(frames: Frames) -> str:
-    """One line: count, order, size and frame rate, and bytes (`saved_n_bytes`)."""
+    """One line: count, size, frame rate, notes on order and values, and bytes (`saved_n_bytes`)."""
     rate = "no frame rate (a folder)" if frames.fps is None else f"{frames.fps:.3g} fps"
     plural = "s" if frames.count != 1 else ""
-    order = f" ({frames.note})" if frames.note else ""
     return (
-        f"{frames.path}: {frames.count} frame{plural}{order}, "
-        f"{frames.width} x {frames.height} (width x height), {rate}, {frames.n_bytes} bytes"
+        f"{frames.path}: {frames.count} frame{plural}, {frames.width} x {frames.height} (width x "
+        f"height), {', '.join([rate, *frames.notes])}, {frames.n_bytes} bytes"
     )

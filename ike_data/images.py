@@ -2,36 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from ike_data.errors import InputError
+from ike_data.value_range import FULL_RANGE, ValueRange
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 # Of others Pillow goes by the content, too, and would start Ghostscript for a .png that is an .eps.
 _FORMATS = ("JPEG", "PNG")
 # What Pillow raises for broken files: SyntaxError and ValueError come from PNG chunks.
-_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, cv2.error)
 # Of a frame. A file of 20 bytes can promise one of 65535 x 4000.
 MAX_PIXELS = 8192 * 8192
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image, pixels; reads only its header.
+class ImageHeader(NamedTuple):
+    """What is known of an image before its pixels are read."""
+
+    width: int  # pixels
+    height: int
+    is_deep: bool  # has more than 8 bits a value
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read the header of an image.
 
     Raises:
-        InputError: the file is not an image or is damaged.
+        InputError: the file is not an image or is damaged, or holds several images.
     """
+    with _opened(path) as image:
+        return ImageHeader(*image.size, _is_deep(image))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """An image whose header has been read; what goes wrong with it is an InputError."""
     try:
         if not path.is_file():  # a pipe would wait for ever
             raise OSError("it is not a file")
         with Image.open(path, formats=_FORMATS) as image:
             check_pixels(image)
-            return image.size
+            if getattr(image, "is_animated", False):
+                raise InputError(
+                    f"{path}: holds several images; save each as a file of its own, or all as a "
+                    "video file"
+                )
+            yield image
     except _IMAGE_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise InputError(
+            f"{path}: cannot be read as an image ({error}); replace or remove it"
+        ) from error
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    # Of colour Pillow's mode does not tell: it makes 8 bits of 16. Its decoder's argument does.
+    return image.format == "PNG" and ";16" in str(image.tile[0][3])
 
 
 def check_pixels(image: Image.Image) -> None:
@@ -40,26 +72,40 @@ def check_pixels(image: Image.Image) -> None:
         raise ValueError(f"it has {image.width} x {image.height} pixels")
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, value_range: ValueRange = FULL_RANGE) -> np.ndarray:
     """Read an image of any mode as uint8 RGB, [height, width, 3]; alpha is dropped.
+
+    Of an image of more than 8 bits ``value_range`` becomes 0 to 255.
 
     Raises:
         InputError: the file is not an image or is damaged.
     """
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            check_pixels(image)
-            image.load()
-            if image.mode.startswith("I") or image.mode == "F":
-                # 16-bit grey: Pillow's own conversion clips at 255 instead of scaling.
-                grey = np.clip(np.asarray(image, dtype=np.float64) / 257.0, 0, 255)
-                return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
+    with _opened(path) as image:
+        if not _is_deep(image):
             # By way of RGBA: Pillow warns about a palette whose transparency is dropped at once.
             via = "RGBA" if "transparency" in image.info else "RGB"
             return np.array(image.convert(via).convert("RGB"))
-    except _IMAGE_ERRORS as error:
-        raise _unreadable(path, error) from error
+        pixels = value_range.to_8_bits(_deep_values(image, path))
+        return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: cannot be read as an image ({error}); replace or remove it")
+def read_deep_values(path: Path) -> np.ndarray:
+    """Read an image of more than 8 bits as uint16, [height, width] or RGB [height, width, 3].
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with _opened(path) as image:
+        return _deep_values(image, path)
+
+
+def _deep_values(image: Image.Image, path: Path) -> np.ndarray:
+    if image.mode.startswith("I"):
+        return np.asarray(image).astype(np.uint16)
+    # Pillow makes 8 bits of 16-bit colour. But of damage it tells in one error, OpenCV in lines of
+    # its own.
+    image.load()
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
+        raise ValueError("its 16-bit colours cannot be decoded")
+    return values[..., 2::-1]  # BGR or BGRA to RGB

@@ -27,7 +27,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.names: list[str] | None = None
-        self.note = ""
+        self.notes: list[str] = []
         self.n_bytes = path.stat().st_size
         self.count = 0
         self.height, self.width = 0, 0

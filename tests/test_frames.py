@@ -162,20 +162,18 @@ def test_palette(tmp_path):
     assert read_image(tmp_path / "0.png").tolist() == expected
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
+def test_sixteen_bit_images_are_scaled_not_clipped(tmp_path):
     values = np.array([[0, 257, 32768, 65278, 65535]], dtype=np.uint16)
     cv2.imwrite(str(tmp_path / "0.png"), values)
     # 65535 / 255 = 257; 32768 / 257 = 127.502
     assert read_image(tmp_path / "0.png")[0, :, 0].tolist() == [0, 1, 128, 254, 255]
     assert read_image(tmp_path / "0.png").shape == (1, 5, 3)
-
-
-def test_sixteen_bit_colour(tmp_path):
-    bgr = np.array([[[0, 32768, 65535], [257, 257 * 7, 257 * 200]]], dtype=np.uint16)
-    cv2.imwrite(str(tmp_path / "0.png"), bgr)
-    image = read_image(tmp_path / "0.png")
-    assert image.dtype == np.uint8
-    assert np.abs(image.astype(int) - [[[255, 128, 0], [200, 7, 1]]]).max() <= 1
+    for alpha in ([], [9]):
+        bgr = [[[0, 32768, 65535, *alpha], [257, 257 * 7, 257 * 200, *alpha]]]
+        cv2.imwrite(str(tmp_path / "0.png"), np.array(bgr, dtype=np.uint16))
+        image = read_image(tmp_path / "0.png")
+        assert image.dtype == np.uint8
+        assert image.tolist() == [[[255, 128, 0], [200, 7, 1]]]
 
 
 def test_cmyk_jpeg(tmp_path):
@@ -183,6 +181,95 @@ def test_cmyk_jpeg(tmp_path):
     cyan = read_image(tmp_path / "0.jpg")
     assert cyan.shape == (8, 16, 3)
     assert np.abs(cyan.astype(int) - [0, 255, 255]).max() <= 2
+
+
+# More than 8 bits
+
+
+def deep_frames(folder: Path, images: list[np.ndarray]) -> list[np.ndarray]:
+    """What is read of 16-bit PNGs that OpenCV has written: of colour in BGR."""
+    for idx, image in enumerate(images):
+        assert cv2.imwrite(str(folder / f"{idx}.png"), image.astype(np.uint16))
+    return list(open_frames(folder))
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3), (40, 50, 4)])
+@pytest.mark.parametrize(("offset", "gain"), [(600, 12), (29_000, 11), (0, 1)])
+def test_values_of_fewer_bits_are_spread_over_the_whole_video(tmp_path, shape, offset, gain):
+    """12 bits, centi-Kelvin, and 8 bits that were not multiplied."""
+    rng = np.random.default_rng(0)
+    images = [offset + gain * rng.integers(0, 100 * (idx + 1), shape) for idx in range(2)]
+    images[0][0, 0], images[0][0, 1] = 65535, 0  # dead pixels
+    read = deep_frames(tmp_path, images)
+    values = np.stack(images)
+    if len(shape) == 3:
+        values = values[..., 2::-1]  # RGB without alpha
+    low, high = np.percentile(values, [0.1, 99.9], method="inverted_cdf")
+    assert f", values {low} to {high} become 0 to 255, " in describe_frames(open_frames(tmp_path))
+    expected = ((values - low) / (high - low) * 255).clip(0, 255)
+    if len(shape) == 2:
+        expected = np.stack([expected] * 3, axis=-1)
+    assert np.abs(np.stack(read) - expected).max() <= 0.5001
+    # Frame 0 has half of frame 1's values: it keeps its place in the scale of both.
+    assert np.median(read[0]) == pytest.approx(np.median(read[1]) / 2, abs=3)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        [np.linspace(0, 65535, 2000), np.linspace(9000, 20_000, 2000)],
+        [257 * np.arange(90, 120), 257 * np.arange(100, 130)],  # 8 bits made into 16
+        [np.full(30, 30_000)] * 2,  # nothing to spread
+        [np.zeros(30)] * 2,
+    ],
+    ids=["16 bits", "8 bits", "constant", "black"],
+)
+def test_values_that_are_divided_by_257(tmp_path, images):
+    images = [image.astype(np.uint16).reshape(5, -1) for image in images]
+    read = deep_frames(tmp_path, images)
+    assert np.abs(np.stack(read)[..., 0] - np.stack(images) / 257).max() <= 0.5
+    assert "become" not in describe_frames(open_frames(tmp_path))
+
+
+def test_an_object_smaller_than_the_dead_pixels_may_be(tmp_path):
+    images = [np.full((50, 50), 700)] * 2
+    images[1] = images[1].copy()
+    images[1][3, 4], images[1][3, 5] = 900, 850
+    (first, second) = deep_frames(tmp_path, images)
+    assert not first.any()
+    assert second[3, 3:7, 1].tolist() == [0, 255, 191, 0] and second.sum() == 3 * (255 + 191)
+
+
+def test_frames_of_8_and_of_16_bits(tmp_path):
+    images = [np.linspace(0, 65535, 40).astype(np.uint16).reshape(5, 8)] * 2
+    cv2.imwrite(str(tmp_path / "2.png"), np.arange(40, dtype=np.uint8).reshape(5, 8))
+    # Programs that write PNGs write a frame with 8 bits where these hold all of it.
+    assert deep_frames(tmp_path, images)[2][..., 0].ravel().tolist() == list(range(40))
+    for idx in range(2):
+        cv2.imwrite(str(tmp_path / f"{idx}.png"), images[idx] // 16)
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/2.png: has 8 bits a value, 0.png has 16 of which few are used, so that they "
+        "have no scale in common; save all frames alike"
+    )
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.98])
+@pytest.mark.parametrize("shape", [(H, W), (H, W, 3)])
+def test_a_truncated_16_bit_frame(tmp_path, shape, keep):
+    values = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
+    _, data = cv2.imencode(".png", values)
+    (tmp_path / "0.png").write_bytes(data.tobytes())
+    (tmp_path / "1.png").write_bytes(data.tobytes()[: int(data.size * keep)])
+    assert f"{tmp_path}/1.png: cannot be read as an image (" in refusal(tmp_path)
+
+
+def test_a_file_of_several_images(tmp_path):
+    pictures = [Image.new("RGB", (6, 4), colour) for colour in ("red", "green")]
+    pictures[0].save(tmp_path / "0.png", save_all=True, append_images=pictures[1:])
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/0.png: holds several images; save each as a file of its own, or all as a "
+        "video file"
+    )
 
 
 # Videos

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import feature_networks
 import mask_values
 import numpy as np
@@ -618,6 +619,8 @@ def image_files() -> list[tuple[str, bytes]]:
         file = io.BytesIO()
         image.save(file, "JPEG" if suffix == ".jpg" else "PNG", **options)
         files.append((suffix, file.getvalue()))
+    deep_colour = rng.integers(0, 4096, (24, 20, 3), dtype=np.uint16)
+    files.append((".png", cv2.imencode(".png", deep_colour)[1].tobytes()))
     return files
 
 
