@@ -11,7 +11,13 @@ from tqdm import tqdm
 
 from ike_data.errors import InputError
 from ike_data.frame_order import order_frames
-from ike_data.images import IMAGE_SUFFIXES, read_deep_values, read_header, read_image
+from ike_data.images import (
+    IMAGE_SUFFIXES,
+    ImageHeader,
+    read_deep_values,
+    read_header,
+    read_image,
+)
 from ike_data.value_range import FULL_RANGE, ValueRange, find_value_range
 
 
@@ -33,8 +39,8 @@ class FrameFolder:
         for file, header in zip(self.files, headers, strict=True):
             if (header.width, header.height) != (self.width, self.height):
                 raise InputError(
-                    f"{file}: is {header.width} x {header.height} pixels, {self.files[0].name} is "
-                    f"{self.width} x {self.height}; all frames must have one size"
+                    f"{file}: is {_size(header, ' pixels')}, {self.files[0].name} is "
+                    f"{_size(headers[0])}; all frames must have one size"
                 )
         self.n_bytes = sum(file.stat().st_size for file in self.files)
         self.value_range = self._find_value_range([header.is_deep for header in headers])
@@ -57,7 +63,13 @@ class FrameFolder:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for file in self.files:
-            yield read_image(file, self.value_range)
+            image = read_image(file, self.value_range)
+            if image.shape[:2] != (self.height, self.width):
+                raise InputError(
+                    f"{file}: has its EXIF orientation behind its pixels, where it is found too "
+                    "late; save the frame anew, turned as it is to be shown"
+                )
+            yield image
 
 
 def names_in(path: Path) -> list[str] | None:
@@ -83,3 +95,8 @@ def images_in(folder: Path) -> list[Path]:
     if not images:
         raise InputError(f"{folder}: holds no jpg or png frame; is it the right folder?")
     return images
+
+
+def _size(header: ImageHeader, unit: str = "") -> str:
+    turned = " when turned as its EXIF orientation says" if header.is_turned else ""
+    return f"{header.width} x {header.height}{unit}{turned}"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, ImageOps
 
 from ike_data.errors import InputError
 from ike_data.value_range import FULL_RANGE, ValueRange
@@ -21,13 +21,15 @@ _FORMATS = ("JPEG", "PNG")
 _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, cv2.error)
 # Of a frame. A file of 20 bytes can promise one of 65535 x 4000.
 MAX_PIXELS = 8192 * 8192
+_ORIENTATION = ExifTags.Base.Orientation
 
 
 class ImageHeader(NamedTuple):
     """What is known of an image before its pixels are read."""
 
-    width: int  # pixels
+    width: int  # pixels, of the image as it is shown: turned as its EXIF orientation says
     height: int
+    is_turned: bool  # by a quarter, so that the file has height x width pixels
     is_deep: bool  # has more than 8 bits a value
 
 
@@ -38,7 +40,9 @@ def read_header(path: Path) -> ImageHeader:
         InputError: the file is not an image or is damaged, or holds several images.
     """
     with _opened(path) as image:
-        return ImageHeader(*image.size, _is_deep(image))
+        is_turned = _is_turned(image)
+        width, height = image.size[::-1] if is_turned else image.size
+        return ImageHeader(width, height, is_turned, _is_deep(image))
 
 
 @contextmanager
@@ -61,6 +65,11 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         ) from error
 
 
+def _is_turned(image: ImageFile.ImageFile) -> bool:
+    # Not image.getexif(): a PNG may have it behind its pixels, and would be decoded for it.
+    return Image.Image.getexif(image).get(_ORIENTATION) in (5, 6, 7, 8)
+
+
 def _is_deep(image: ImageFile.ImageFile) -> bool:
     # Of colour Pillow's mode does not tell: it makes 8 bits of 16. Its decoder's argument does.
     return image.format == "PNG" and ";16" in str(image.tile[0][3])
@@ -75,22 +84,29 @@ def check_pixels(image: Image.Image) -> None:
 def read_image(path: Path, value_range: ValueRange = FULL_RANGE) -> np.ndarray:
     """Read an image of any mode as uint8 RGB, [height, width, 3]; alpha is dropped.
 
-    Of an image of more than 8 bits ``value_range`` becomes 0 to 255.
+    It is turned as its EXIF orientation says. Of more than 8 bits ``value_range`` becomes 0 to 255.
 
     Raises:
         InputError: the file is not an image or is damaged.
     """
     with _opened(path) as image:
-        if not _is_deep(image):
-            # By way of RGBA: Pillow warns about a palette whose transparency is dropped at once.
-            via = "RGBA" if "transparency" in image.info else "RGB"
-            return np.array(image.convert(via).convert("RGB"))
-        pixels = value_range.to_8_bits(_deep_values(image, path))
-        return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+        if _is_deep(image):
+            shown = Image.fromarray(value_range.to_8_bits(_deep_values(image, path)))
+        else:
+            # First to RGBA: Pillow warns about a palette whose transparency is dropped at once.
+            shown = image.convert("RGBA" if "transparency" in image.info else "RGB")
+        shown = shown.convert("RGB")
+        # Alone: with the rest of an EXIF that is damaged the turned image could not be made.
+        shown.info.clear()
+        shown.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        ImageOps.exif_transpose(shown, in_place=True)
+        return np.array(shown)
 
 
 def read_deep_values(path: Path) -> np.ndarray:
     """Read an image of more than 8 bits as uint16, [height, width] or RGB [height, width, 3].
+
+    It is not turned.
 
     Raises:
         InputError: the file is damaged.

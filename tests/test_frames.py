@@ -6,6 +6,7 @@ import io
 import os
 import re
 import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -181,6 +182,78 @@ def test_cmyk_jpeg(tmp_path):
     cyan = read_image(tmp_path / "0.jpg")
     assert cyan.shape == (8, 16, 3)
     assert np.abs(cyan.astype(int) - [0, 255, 255]).max() <= 2
+
+
+# EXIF orientation
+
+# The image whose rows are 123 and 456. By EXIF 2.32 (tag 274) row 0 and column 0 of the file are
+# shown at: 1 top, left; 2 top, right; 3 bottom, right; 4 bottom, left; 5 left, top; 6 right, top;
+# 7 right, bottom; 8 left, bottom.
+SHOWN = {
+    1: [[1, 2, 3], [4, 5, 6]],
+    2: [[3, 2, 1], [6, 5, 4]],
+    3: [[6, 5, 4], [3, 2, 1]],
+    4: [[4, 5, 6], [1, 2, 3]],
+    5: [[1, 4], [2, 5], [3, 6]],
+    6: [[4, 1], [5, 2], [6, 3]],
+    7: [[6, 3], [5, 2], [4, 1]],
+    8: [[3, 6], [2, 5], [1, 4]],
+}
+CELL = 16  # pixels, of one number: of a JPEG's blocks
+
+
+def oriented(path: Path, orientation: int, shape: tuple[int, ...] = (), gain: int = 40) -> Path:
+    """Write the image whose rows are 123 and 456, in 16 bits where ``gain`` is more than 40."""
+    stored = gain * np.kron(np.array(SHOWN[1]), np.ones((CELL, CELL), int))
+    stored = np.broadcast_to(stored.reshape(*stored.shape, *[1] * len(shape)), stored.shape + shape)
+    exif = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 274, 3, 1, orientation, 0, 0)
+    if path.suffix == ".jpg":
+        Image.fromarray(stored.astype(np.uint8)).save(path, quality=95, exif=b"Exif\0\0" + exif)
+        return path
+    _, encoded = cv2.imencode(".png", stored.astype(np.uint16 if gain > 40 else np.uint8))
+    png = encoded.tobytes()
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    path.write_bytes(png[:33] + chunk + png[33:])  # after IHDR
+    return path
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize(
+    ("suffix", "shape", "gain"),
+    [(".jpg", (), 40), (".jpg", (3,), 40), (".png", (), 257 * 40), (".png", (3,), 257 * 40)],
+    ids=["grey jpg", "colour jpg", "16-bit grey", "16-bit colour"],
+)
+def test_a_frame_is_turned_as_its_exif_orientation_says(tmp_path, orientation, suffix, shape, gain):
+    oriented(tmp_path / f"0{suffix}", orientation, shape, gain)
+    frames = open_frames(tmp_path)
+    (image,) = frames
+    assert image.shape == (frames.height, frames.width, 3)
+    cells = image[CELL // 2 :: CELL, CELL // 2 :: CELL].astype(int)
+    assert np.abs(cells - 40 * np.array(SHOWN[orientation])[..., None]).max() <= 2
+
+
+def test_frames_whose_size_is_one_when_they_are_turned(tmp_path):
+    oriented(tmp_path / "0.jpg", 6)
+    oriented(tmp_path / "1.png", 8)
+    grey_image(tmp_path / "2.png", 0, (2 * CELL, 3 * CELL))
+    frames = open_frames(tmp_path)
+    assert (frames.height, frames.width) == (3 * CELL, 2 * CELL)
+    assert [image.shape for image in frames] == 3 * [(3 * CELL, 2 * CELL, 3)]
+    oriented(tmp_path / "1.png", 3)
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/1.png: is 48 x 32 pixels, 0.jpg is 32 x 48 when turned as its EXIF "
+        "orientation says; all frames must have one size"
+    )
+
+
+def test_an_orientation_behind_the_pixels_of_a_png(tmp_path):
+    whole = oriented(tmp_path / "0.png", 6).read_bytes()
+    chunk = whole[33 : 33 + 12 + int.from_bytes(whole[33:37], "big")]
+    plain = whole.replace(chunk, b"")
+    (tmp_path / "0.png").write_bytes(plain[:-12] + chunk + plain[-12:])  # before IEND
+    assert read_image(tmp_path / "0.png").shape == (3 * CELL, 2 * CELL, 3)
+    assert "0.png: has its EXIF orientation behind its pixels" in refusal(tmp_path)
 
 
 # More than 8 bits

@@ -34,7 +34,7 @@ import stages
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 from torchvision.models.optical_flow import raft_small
 
 from ike_data.command_line import PROJECT_CONFIG
@@ -603,10 +603,13 @@ def image_files() -> list[tuple[str, bytes]]:
     rng = np.random.default_rng(0)
     colour = Image.fromarray(rng.integers(0, 256, (24, 20, 3), dtype=np.uint8))
     deep = Image.fromarray(rng.integers(0, 65536, (24, 20), dtype=np.uint16))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
     files = []
     for image, suffix, options in (
         (colour, ".jpg", {}),
         (colour, ".jpg", {"progressive": True}),
+        (colour, ".jpg", {"exif": turned}),
         (colour.convert("L"), ".jpg", {}),
         (colour.convert("CMYK"), ".jpg", {}),
         (colour, ".png", {}),
@@ -615,6 +618,7 @@ def image_files() -> list[tuple[str, bytes]]:
         (colour.convert("P"), ".png", {"transparency": 3}),
         (colour.convert("1"), ".png", {}),
         (deep, ".png", {}),
+        (deep, ".png", {"exif": turned}),
     ):
         file = io.BytesIO()
         image.save(file, "JPEG" if suffix == ".jpg" else "PNG", **options)
