@@ -122,7 +122,7 @@ def common_flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--frames_path",
         type=path_argument,
-        help="folder of frames (jpg or png, numbered) or a video file",
+        help="folder of numbered frames (jpg, png, tif, ...) or a video file",
     )
     parser.add_argument(
         "--out_path", type=path_argument, help="folder for the results; made if needed"

@@ -65,9 +65,11 @@ class FrameFolder:
         for file in self.files:
             image = read_image(file, self.value_range)
             if image.shape[:2] != (self.height, self.width):
+                # An orientation that stands behind the pixels; or the file is another by now.
                 raise InputError(
-                    f"{file}: has its EXIF orientation behind its pixels, where it is found too "
-                    "late; save the frame anew, turned as it is to be shown"
+                    f"{file}: is {image.shape[1]} x {image.shape[0]} pixels when read to its end, "
+                    f"and {self.width} x {self.height} by its beginning; save the frame anew, "
+                    "turned as it is to be shown and without an EXIF orientation"
                 )
             yield image
 
@@ -93,7 +95,7 @@ def images_in(folder: Path) -> list[Path]:
         if not path.name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES
     ]
     if not images:
-        raise InputError(f"{folder}: holds no jpg or png frame; is it the right folder?")
+        raise InputError(f"{folder}: holds no frame (jpg, png, tif, ...); is it the right folder?")
     return images
 
 

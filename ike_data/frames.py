@@ -34,7 +34,7 @@ class Frames(Protocol):
 
 
 def open_frames(path: Path) -> Frames:
-    """Open a folder of frames (jpg or png) or a video file.
+    """Open a folder of frames (`IMAGE_SUFFIXES`) or a video file.
 
     Raises:
         InputError: ``path`` does not exist, holds no frame, lacks one (see `order_frames`), has two

@@ -10,18 +10,28 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from ike_data.errors import InputError
 from ike_data.value_range import FULL_RANGE, ValueRange
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm")
 # Of others Pillow goes by the content, too, and would start Ghostscript for a .png that is an .eps.
-_FORMATS = ("JPEG", "PNG")
-# What Pillow raises for broken files: SyntaxError and ValueError come from PNG chunks.
-_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, cv2.error)
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
+# What is raised for broken files: SyntaxError and ValueError come from PNG chunks, TypeError from a
+# TIFF's tags.
+_IMAGE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    Image.DecompressionBombError,
+    cv2.error,
+)
 # Of a frame. A file of 20 bytes can promise one of 65535 x 4000.
 MAX_PIXELS = 8192 * 8192
 _ORIENTATION = ExifTags.Base.Orientation
+_TIFF_SIZE, _TIFF_BITS, _TIFF_SAMPLE_FORMAT = (256, 257), 258, 339
 
 
 class ImageHeader(NamedTuple):
@@ -37,11 +47,15 @@ def read_header(path: Path) -> ImageHeader:
     """Read the header of an image.
 
     Raises:
-        InputError: the file is not an image or is damaged, or holds several images.
+        InputError: the file is not an image, is damaged, holds several images, or values that are
+            not whole numbers of at most 16 bits.
     """
     with _opened(path) as image:
-        is_turned = _is_turned(image)
-        width, height = image.size[::-1] if is_turned else image.size
+        width, height = image.size
+        if isinstance(image, TiffImageFile):  # some releases of Pillow have turned this size
+            width, height = (image.tag_v2[tag] for tag in _TIFF_SIZE)
+        if is_turned := _is_turned(image):
+            width, height = height, width
         return ImageHeader(width, height, is_turned, _is_deep(image))
 
 
@@ -58,6 +72,13 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
                     f"{path}: holds several images; save each as a file of its own, or all as a "
                     "video file"
                 )
+            if not _has_whole_numbers(image):
+                raise InputError(
+                    f"{path}: has values with a sign, a decimal point or more than 16 bits; make "
+                    "8 or 16 bits of all frames, in one scale"
+                )
+            # Pillow maps the pixels of a file with a name, and those of a turned TIFF wrongly.
+            image.filename = ""
             yield image
     except _IMAGE_ERRORS as error:
         raise InputError(
@@ -70,9 +91,26 @@ def _is_turned(image: ImageFile.ImageFile) -> bool:
     return Image.Image.getexif(image).get(_ORIENTATION) in (5, 6, 7, 8)
 
 
+def _has_whole_numbers(image: ImageFile.ImageFile) -> bool:
+    """Whether the values are whole, have no sign and at most 16 bits."""
+    if isinstance(image, TiffImageFile):
+        kinds = image.tag_v2.get(_TIFF_SAMPLE_FORMAT, ())
+        return set(kinds) <= {1, 4} and _n_bits(image) <= 16  # 1: whole, no sign; 4: not told
+    return image.mode != "F"
+
+
 def _is_deep(image: ImageFile.ImageFile) -> bool:
-    # Of colour Pillow's mode does not tell: it makes 8 bits of 16. Its decoder's argument does.
-    return image.format == "PNG" and ";16" in str(image.tile[0][3])
+    return _n_bits(image) > 8
+
+
+def _n_bits(image: ImageFile.ImageFile) -> int:
+    """Of each value. Of colour Pillow's mode does not tell: it makes 8 bits of 16."""
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(_TIFF_BITS, (1,)))
+    if image.format not in ("PNG", "PPM"):
+        return 8
+    how = image.tile[0][3]  # of the decoder: "RGB;16B", or of a PPM ("RGB", its highest value)
+    return how[1].bit_length() if isinstance(how, tuple) else 16 if ";16" in str(how) else 8
 
 
 def check_pixels(image: Image.Image) -> None:
@@ -122,6 +160,6 @@ def _deep_values(image: Image.Image, path: Path) -> np.ndarray:
     # its own.
     image.load()
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.shape[:2] != image.size[::-1]:
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("its 16-bit colours cannot be decoded")
     return values[..., 2::-1]  # BGR or BGRA to RGB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -80,7 +81,7 @@ def test_one_frame(tmp_path):
 
 def test_folders_that_are_refused(tmp_path):
     assert refusal(tmp_path / "none").startswith(f"frames_path {tmp_path / 'none'}: no such folder")
-    assert "holds no jpg or png frame" in refusal(tmp_path)
+    assert "holds no frame (jpg, png, tif, ...)" in refusal(tmp_path)
 
 
 def test_frames_of_another_size(tmp_path):
@@ -132,6 +133,24 @@ def test_a_png_with_a_text_too_long_for_pillow(tmp_path):
     assert "00000.png: cannot be read as an image" in refusal(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged metadata
+def test_a_tiff_whose_tags_are_of_another_type(tmp_path):
+    whole = tiff(np.zeros((2, 3), np.uint8), 6)
+    refused = set()
+    for tag, kind in itertools.product((256, 257, 258, 273, 274, 278, 279), range(14)):
+        at = whole.index(struct.pack("<HH", tag, 4))
+        (tmp_path / "0.tif").write_bytes(
+            whole[:at] + struct.pack("<HH", tag, kind) + whole[at + 4 :]
+        )
+        try:
+            (image,) = open_frames(tmp_path)
+            assert image.shape == (3, 2, 3) or tag == 274
+        except InputError as error:
+            assert f"{tmp_path}/0.tif: " in str(error)
+            refused.add(tag)
+    assert refused >= {256, 257, 273}
+
+
 # Modes. Expected colours are worked out by hand.
 
 
@@ -177,6 +196,27 @@ def test_sixteen_bit_images_are_scaled_not_clipped(tmp_path):
         assert image.tolist() == [[[255, 128, 0], [200, 7, 1]]]
 
 
+@pytest.mark.parametrize("suffix", [".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pnm", ".PPM"])
+def test_colour_of_other_formats(tmp_path, suffix):
+    path = tmp_path / f"0{suffix}"
+    pixels = np.array([[[1, 2, 3], [4, 5, 6]], [[255, 0, 9], [0, 255, 80]]], dtype=np.uint8)
+    Image.fromarray(pixels).save(path, lossless=True)  # a .webp is blurred else
+    (image,) = open_frames(tmp_path)
+    assert image.tolist() == pixels.tolist()
+
+
+def test_portable_maps_of_any_highest_value(tmp_path):
+    path = tmp_path / "0.pgm"
+    path.write_bytes(b"P5 3 1 100\n" + bytes([0, 50, 100]))
+    assert read_image(path)[0, :, 0].tolist() in ([0, 127, 255], [0, 128, 255])
+    path.write_bytes(b"P2\n# plain\n3 1\n4095\n0 1365 4095\n")
+    assert read_image(path)[0, :, 0].tolist() == [0, 85, 255]  # 1365 = 4095 / 3
+    path.write_bytes(b"P5 3 1 65535\n" + struct.pack(">3H", 0, 257 * 7, 65535))
+    assert read_image(path)[0, :, 0].tolist() == [0, 7, 255]
+    path.write_bytes(b"P6 1 1 65535\n" + struct.pack(">3H", 0, 257 * 7, 65535))
+    assert read_image(path).tolist() == [[[0, 7, 255]]]
+
+
 def test_cmyk_jpeg(tmp_path):
     Image.new("CMYK", (16, 8), (255, 0, 0, 0)).save(tmp_path / "0.jpg", quality=100)
     cyan = read_image(tmp_path / "0.jpg")
@@ -206,11 +246,16 @@ def oriented(path: Path, orientation: int, shape: tuple[int, ...] = (), gain: in
     """Write the image whose rows are 123 and 456, in 16 bits where ``gain`` is more than 40."""
     stored = gain * np.kron(np.array(SHOWN[1]), np.ones((CELL, CELL), int))
     stored = np.broadcast_to(stored.reshape(*stored.shape, *[1] * len(shape)), stored.shape + shape)
-    exif = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 274, 3, 1, orientation, 0, 0)
-    if path.suffix == ".jpg":
-        Image.fromarray(stored.astype(np.uint8)).save(path, quality=95, exif=b"Exif\0\0" + exif)
+    stored = stored.astype(np.uint16 if gain > 40 else np.uint8)
+    if path.suffix == ".tif":
+        path.write_bytes(tiff(stored, orientation))
         return path
-    _, encoded = cv2.imencode(".png", stored.astype(np.uint16 if gain > 40 else np.uint8))
+    exif = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 274, 3, 1, orientation, 0, 0)
+    if path.suffix != ".png":
+        # Pillow takes the EXIF of a .webp without its mark, too.
+        Image.fromarray(stored).save(path, quality=95, exif=b"Exif\0\0" + exif)
+        return path
+    _, encoded = cv2.imencode(".png", stored)
     png = encoded.tobytes()
     chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif
     chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
@@ -218,11 +263,30 @@ def oriented(path: Path, orientation: int, shape: tuple[int, ...] = (), gain: in
     return path
 
 
+def tiff(pixels: np.ndarray, orientation: int) -> bytes:
+    """A TIFF of grey or colour, not compressed."""
+    data, channels = pixels.tobytes(), pixels.shape[2] if pixels.ndim == 3 else 1
+    bits = struct.pack("<3H", *[8 * pixels.itemsize] * 3)
+    tags = {256: pixels.shape[1], 257: pixels.shape[0], 258: 8 * pixels.itemsize, 259: 1}
+    tags |= {262: 2 if channels == 3 else 1, 273: 14, 274: orientation, 277: channels}
+    tags |= {278: pixels.shape[0], 279: len(data)}
+    fields = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()]
+    if channels == 3:  # stands elsewhere
+        fields[2] = struct.pack("<HHII", 258, 3, 3, 8)
+    count, last = struct.pack("<H", len(fields)), bytes(4)
+    return (
+        b"II*\0" + struct.pack("<I", 14 + len(data)) + bits + data + count + b"".join(fields) + last
+    )
+
+
 @pytest.mark.parametrize("orientation", SHOWN)
 @pytest.mark.parametrize(
     ("suffix", "shape", "gain"),
-    [(".jpg", (), 40), (".jpg", (3,), 40), (".png", (), 257 * 40), (".png", (3,), 257 * 40)],
-    ids=["grey jpg", "colour jpg", "16-bit grey", "16-bit colour"],
+    [
+        *((suffix, (), 40) for suffix in (".jpg", ".png", ".tif")),
+        *((suffix, (3,), 40) for suffix in (".jpg", ".webp", ".tif")),
+        *((suffix, shape, 257 * 40) for suffix in (".png", ".tif") for shape in ((), (3,))),
+    ],
 )
 def test_a_frame_is_turned_as_its_exif_orientation_says(tmp_path, orientation, suffix, shape, gain):
     oriented(tmp_path / f"0{suffix}", orientation, shape, gain)
@@ -253,7 +317,10 @@ def test_an_orientation_behind_the_pixels_of_a_png(tmp_path):
     plain = whole.replace(chunk, b"")
     (tmp_path / "0.png").write_bytes(plain[:-12] + chunk + plain[-12:])  # before IEND
     assert read_image(tmp_path / "0.png").shape == (3 * CELL, 2 * CELL, 3)
-    assert "0.png: has its EXIF orientation behind its pixels" in refusal(tmp_path)
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/0.png: is 32 x 48 pixels when read to its end, and 48 x 32 by its beginning; "
+        "save the frame anew, turned as it is to be shown and without an EXIF orientation"
+    )
 
 
 # More than 8 bits
@@ -266,7 +333,7 @@ def deep_frames(folder: Path, images: list[np.ndarray]) -> list[np.ndarray]:
     return list(open_frames(folder))
 
 
-@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3), (40, 50, 4)])
+@pytest.mark.parametrize("shape", [(41, 50), (41, 50, 3), (41, 50, 4)])
 @pytest.mark.parametrize(("offset", "gain"), [(600, 12), (29_000, 11), (0, 1)])
 def test_values_of_fewer_bits_are_spread_over_the_whole_video(tmp_path, shape, offset, gain):
     """12 bits, centi-Kelvin, and 8 bits that were not multiplied."""
@@ -326,21 +393,55 @@ def test_frames_of_8_and_of_16_bits(tmp_path):
     )
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".ppm"])
+@pytest.mark.parametrize("shape", [(41, 50), (41, 50, 3)])
+def test_fewer_bits_in_a_tiff_and_in_a_portable_map(tmp_path, shape, suffix):
+    values = np.random.default_rng(0).integers(1000, 3000, shape).astype(np.uint16)
+    _, data = cv2.imencode(suffix if len(shape) == 3 else suffix.replace("ppm", "pgm"), values)
+    (tmp_path / f"0{suffix}").write_bytes(data.tobytes())
+    low, high = np.percentile(values, [0.1, 99.9], method="inverted_cdf")
+    (image,) = open_frames(tmp_path)
+    expected = ((values - float(low)) / (high - low) * 255).clip(0, 255)
+    if len(shape) == 2:
+        expected = np.stack([expected] * 3, axis=-1)
+    assert np.abs(image[..., ::-1] - expected).max() <= 0.5001
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged metadata
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("keep", [0.5, 0.98])
 @pytest.mark.parametrize("shape", [(H, W), (H, W, 3)])
-def test_a_truncated_16_bit_frame(tmp_path, shape, keep):
+def test_a_truncated_16_bit_frame(tmp_path, shape, keep, suffix):
     values = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
-    _, data = cv2.imencode(".png", values)
-    (tmp_path / "0.png").write_bytes(data.tobytes())
-    (tmp_path / "1.png").write_bytes(data.tobytes()[: int(data.size * keep)])
-    assert f"{tmp_path}/1.png: cannot be read as an image (" in refusal(tmp_path)
+    _, data = cv2.imencode(suffix, values)
+    (tmp_path / f"0{suffix}").write_bytes(data.tobytes())
+    (tmp_path / f"1{suffix}").write_bytes(data.tobytes()[: int(data.size * keep)])
+    assert f"{tmp_path}/1{suffix}: cannot be read as an image (" in refusal(tmp_path)
 
 
-def test_a_file_of_several_images(tmp_path):
-    pictures = [Image.new("RGB", (6, 4), colour) for colour in ("red", "green")]
-    pictures[0].save(tmp_path / "0.png", save_all=True, append_images=pictures[1:])
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.int16, np.uint32])
+def test_values_that_are_not_whole_or_have_a_sign(tmp_path, dtype):
+    _, data = cv2.imencode(".tif", np.ones((4, 6), np.int16 if dtype == np.int16 else np.float32))
+    if dtype in (np.int32, np.uint32):
+        # Of the tag SampleFormat: 3 is of float, 2 of whole numbers with a sign, 1 without.
+        tag, kind = struct.pack("<HHII", 339, 3, 1, 3), 2 if dtype == np.int32 else 1
+        assert data.tobytes().count(tag) == 1
+        data = np.frombuffer(
+            data.tobytes().replace(tag, struct.pack("<HHII", 339, 3, 1, kind)), np.uint8
+        )
+    (tmp_path / "0.tif").write_bytes(data.tobytes())
     assert refusal(tmp_path) == (
-        f"{tmp_path}/0.png: holds several images; save each as a file of its own, or all as a "
+        f"{tmp_path}/0.tif: has values with a sign, a decimal point or more than 16 bits; make 8 "
+        "or 16 bits of all frames, in one scale"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_a_file_of_several_images(tmp_path, suffix):
+    pictures = [Image.new("RGB", (6, 4), colour) for colour in ("red", "green")]
+    pictures[0].save(tmp_path / f"0{suffix}", save_all=True, append_images=pictures[1:])
+    assert refusal(tmp_path) == (
+        f"{tmp_path}/0{suffix}: holds several images; save each as a file of its own, or all as a "
         "video file"
     )
 

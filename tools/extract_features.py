@@ -44,7 +44,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--frames_path",
         type=path_argument,
         required=True,
-        help="folder of frames (jpg or png, numbered) or a video file",
+        help="folder of numbered frames (jpg, png, tif, ...) or a video file",
     )
     parser.add_argument(
         "--out_path",

@@ -8,6 +8,7 @@ import project_root  # noqa: F401
 
 from ike_data.errors import InputError
 from ike_data.frame_order import natural_order, order_masks
+from ike_data.images import IMAGE_SUFFIXES
 
 
 def files_of(folder: Path, *suffixes: str) -> list[Path]:
@@ -73,10 +74,10 @@ def png_files(folder: Path) -> list[Path]:
     """The annotations of ``folder`` in the natural order of their names.
 
     Raises:
-        InputError: there is none, or a .jpg among them, or as `natural_order`.
+        InputError: there is none, or an image of another format, or as `natural_order`.
     """
-    if blurred := files_of(folder, ".jpg", ".jpeg"):
-        raise InputError(f"{blurred[0]}: an annotation is a .png; jpg blurs its values")
+    if others := files_of(folder, *(suffix for suffix in IMAGE_SUFFIXES if suffix != ".png")):
+        raise InputError(f"{others[0]}: an annotation is a .png; make it one (a jpg blurs it)")
     files = files_of(folder, ".png")
     if not files:
         raise InputError(f"{folder}: holds no annotation (.png); is it the right folder?")
