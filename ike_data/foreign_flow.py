@@ -8,7 +8,8 @@ from pathlib import Path
 
 _MIDDLEBURY = ".flo"
 _OTHER_FORMATS = (
-    *(".png", ".npy", ".npz", ".pfm", ".flo5", ".h5", ".pt", ".mat", ".exr", ".tif", ".tiff"),
+    *(".png", ".tif", ".tiff", ".exr", ".pfm", ".flo5"),
+    *(".npy", ".npz", ".h5", ".mat", ".pt"),
 )
 
 

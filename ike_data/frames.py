@@ -10,7 +10,6 @@ import numpy as np
 
 from ike_data.errors import InputError
 from ike_data.frame_folder import FrameFolder
-from ike_data.value_range import FULL_RANGE
 from ike_data.video_file import VideoFile
 
 

@@ -672,7 +672,7 @@ def test_a_pickle_that_would_run_code_is_refused(workplace, tmp_path, place):
         workplace.refused(r"00000\.pt: .*holds more than tensors")
     else:
         workplace.configure(pretrained_encoder=tmp_path / "trap.pt", base_channels=64)
-        workplace.refused(r"trap\.pt: .*holds more than tensors \(UnpicklingError\).*ResNet-18")
+        workplace.refused(r"trap\.pt: .*holds more than tensors \(\w+\.mkdir\).*ResNet-18")
     assert not (tmp_path / "sprung").exists()
 
 

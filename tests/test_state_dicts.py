@@ -156,7 +156,8 @@ def test_code_is_not_run_wherever_it_stands(tmp_path, place):
         "model": torch.nn.Sequential(),
     }[place]
     path = saved(tmp_path / "a.pth", {"state_dict": network(1).state_dict(), "it": checkpoint})
-    culprit = "torch.nn.modules.container.Sequential" if place == "model" else "posix.mkdir"
+    of_model, of_code = "torch.nn.modules.container.Sequential", f"{os.mkdir.__module__}.mkdir"
+    culprit = of_model if place == "model" else of_code
     assert f"holds more than tensors ({culprit}), and was not loaded" in refusal(path)
     assert not made.exists()
     torch.load(path, weights_only=False)

@@ -305,14 +305,14 @@ def check_annotations(annotations: Path, frames: Path) -> None:
     from inputs import annotation_files
 
     from ike_data.frames import open_frames
-    from ike_data.images import image_size
+    from ike_data.images import read_header
 
     video = open_frames(frames)
     file = next(iter(annotation_files(annotations, video).values()))
-    width, height = image_size(file)
-    if (width, height) != (video.width, video.height):
+    header = read_header(file)
+    if (header.width, header.height) != (video.width, video.height):
         raise InputError(
-            f"{file}: is {width} x {height} pixels, the frames are {video.width} x "
+            f"{file}: is {header.width} x {header.height} pixels, the frames are {video.width} x "
             f"{video.height}; give annotations of the frames' size"
         )
 
