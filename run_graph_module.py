@@ -49,7 +49,7 @@ def main() -> None:
         out_path=args.out_path,
         device=args.device,
     )
-    general, settings, paths = config.general, config.graph_module, config.paths
+    general, paths = config.general, config.paths
     frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
     fwd_folder = needed_path(paths.fwd_of_path, "--of_path")
     bwd_folder = needed_path(paths.bwd_of_path, "--of_path")
@@ -57,7 +57,7 @@ def main() -> None:
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
 
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
-    from graph_module.segmentation import segment_video
+    from graph_module.run import segment_video
 
     with claimed(out_path):
         record = announce(config, frames, device, out_path)
@@ -67,7 +67,7 @@ def main() -> None:
             bwd_folder,
             out_path,
             working_size=(general.working_h, general.working_w),
-            settings=settings,
+            config=config.graph_module,
             device=device,
             record=record,
         )

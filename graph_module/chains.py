@@ -1,8 +1,8 @@
 """Motion chains: where each pixel of a pivot frame goes when it follows the flow.
 
-METHOD section 3, "Chains"; the paper's section 3.1. A step reads the flow at the pixel nearest to
-the position, clamped to the frame, and adds it to the position, which is neither rounded nor
-clamped itself:
+docs/method.md section 3, "Chains"; the paper's section 3.1. A step reads the flow at the pixel
+nearest to the position, clamped to the frame, and adds it to the position, which is neither rounded
+nor clamped itself:
 
     c = (start_x, start_y) + moved;  moved <- moved + flow(round(clamp(c)))
 
@@ -25,7 +25,7 @@ from graph_module.compiled import compiled
 class ChainStep:
     """Where the chains of a pivot frame stand in another frame; N = H * W chains, row by row.
 
-    The next step is written over it.
+    Its tensors are overwritten by the next step.
     """
 
     frame: int

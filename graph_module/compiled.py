@@ -1,13 +1,12 @@
 """Loops over single pixels, compiled by numba where it is installed.
 
-PyTorch works on whole arrays, and a chain of such operations on a frame's worth of links spends
-most of its time moving them through memory. The same loop, compiled, takes a third of the time
-on a CPU. Without numba, and on a GPU, PyTorch does the work; the tests hold both equal.
+PyTorch works on whole arrays. Several such operations on all links of a frame spend most of their
+time moving them through memory. The same loop, compiled, takes a third of the time on a CPU.
+Without numba, and on a GPU, PyTorch does the work; the tests hold both equal.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +14,13 @@ import torch
 
 Loop = Callable[..., None]
 
+PROBLEM: str | None = None  # why numba cannot be used although it is installed
 try:
     import numba
 except ImportError as error:
     AVAILABLE = False
-    if not isinstance(error, ModuleNotFoundError):  # it is there, but not for this NumPy, say
-        print(f"warning: numba cannot be used ({error}); PyTorch does its work", file=sys.stderr)
+    if not isinstance(error, ModuleNotFoundError):  # installed, but not for this NumPy, say
+        PROBLEM = str(error)
 else:
     AVAILABLE = True
 

@@ -6,45 +6,37 @@ from dataclasses import dataclass
 
 import torch
 
-from graph_module.appearance import N_FOURIER, PIXELS_AT_ONCE, REACH
-from graph_module.motion_matrix import FRAMES_PER_BLOCK
-from graph_module.power_iteration import CHUNK_BYTES
+from graph_module.extensions.appearance import Appearance
+from graph_module.features import count_features
+from graph_module.projection import CHUNK_BYTES
+from graph_module.propagation import FRAMES_PER_BLOCK
+from graph_module.settings import GraphSettings
 from ike_data.cores import n_workers
 from ike_data.free_memory import free_memory
 from ike_data.memory_statement import state_memory
 from ike_data.out_of_memory import GRAPH_REMEDY
 
-_FLOAT, _INT32, _INT16 = 4, 4, 2
-# What is learnt of the frames' colours: descriptors of a frame or planes of its guided filter,
-# random Fourier features of some pixels, and their moments in a window of frames.
-_APPEARANCE_NODE = 400
-_APPEARANCE = 4 * N_FOURIER * (PIXELS_AT_ONCE + N_FOURIER * (2 * REACH + 8))
-_GRAMS = 3 * 8  # Gram matrices, with lambda, and their factors, in float64
-_MASK_COPIES = 4  # x, M x, x before it for the mean change, and what is being written
-
-
-@dataclass(frozen=True)
-class GraphSize:
-    """What a graph is made of: n frames of N nodes."""
-
-    n_frames: int
-    n_nodes: int
-    n_links: int  # of a node, to all frames that its chain reaches; the mean over the video
-    reach: int  # frames from the first to the last that a frame is linked with
-    n_features: int  # with the bias
-    n_channels: int  # of the feature maps that are made, or brought to the device
-    uses_video: bool = False  # the masks' appearance is learnt from the frames, which are there
-    even_links: bool = False  # the sums of the links, and these as divisors
-    on_gpu: bool = False  # many frames are worked on at once
+_FLOAT, _INT32, _INT16, _DOUBLE = 4, 4, 2, 8
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
     """The way that the graph of a video takes."""
 
-    keep_links: bool  # else they are followed anew in each iteration
-    keep_features: bool  # else they lie on the disk, or for a GPU in the CPU's memory
+    store_links: bool  # else they are recomputed in each iteration
+    offload: bool  # the features: to the disk, or for a GPU to the CPU's memory
     n_bytes: int  # at its peak, beside what the process held before
+
+
+@dataclass(frozen=True)
+class GraphSize:
+    """What the memory of a graph depends on."""
+
+    n_frames: int
+    n_nodes: int  # of a frame
+    settings: GraphSettings
+    n_channels: int = 0  # of the feature maps that are read; on a CPU they are there already
+    on_gpu: bool = False
 
 
 def plan_memory(size: GraphSize, links_limit: float, n_free: int, n_cores: int) -> MemoryPlan:
@@ -55,10 +47,9 @@ def plan_memory(size: GraphSize, links_limit: float, n_free: int, n_cores: int) 
         n_free: bytes that are free on the device.
         n_cores: that propagate at a time.
     """
-    n_links = _INT32 * size.n_frames * size.n_nodes * size.n_links
-    ways = [(True, True), (False, True), (False, False)]
-    plans = [MemoryPlan(*way, _peak(size, n_links, *way, n_cores)) for way in ways]
-    if n_links > links_limit:
+    ways = [(True, False), (False, False), (False, True)]
+    plans = [MemoryPlan(*way, _peak(size, *way, n_cores)) for way in ways]
+    if _link_bytes(size) > links_limit:
         del plans[0]
     return next((plan for plan in plans if plan.n_bytes <= n_free), plans[-1])
 
@@ -72,40 +63,66 @@ def choose_plan(
         device,
         plan.n_bytes,
         GRAPH_REMEDY,
-        f"links are {'kept' if plan.keep_links else 'followed anew in each iteration'}"
-        f"{'' if plan.keep_features else ', features kept outside'}",
+        f"links are {'stored' if plan.store_links else 'recomputed in each iteration'}"
+        f"{', features offloaded' if plan.offload else ''}",
         f"engine: {'numba' if use_compiled else 'PyTorch'}",
     )
     return plan
 
 
-def _peak(
-    size: GraphSize, n_links: int, keep_links: bool, keep_features: bool, n_cores: int
-) -> int:
-    """Bytes at the larger of two moments: when the graph is built, and when it is iterated."""
-    nodes = size.n_frames * size.n_nodes
-    graph = n_links if keep_links else 0
-    if keep_features:
-        graph += _INT16 * nodes * size.n_features
-    graph += _GRAMS * size.n_frames * size.n_features**2
-    flows, maps = _FLOAT * nodes * 4, _FLOAT * nodes * size.n_channels
-    masks = _FLOAT * nodes * (_MASK_COPIES + 2 * size.even_links)
-    # A core's block of frames with those that their links reach: sums of masks, and where links
-    # are followed anew the planes of cells that are read and written as well.
-    touched = min(size.n_frames, FRAMES_PER_BLOCK + size.reach) * size.n_nodes * _FLOAT
-    blocks = n_cores * touched * (1 if keep_links else 1 + 2 * 4)
-    if size.on_gpu:
-        if keep_links:
-            blocks += 2 * 4 * min(size.n_frames, FRAMES_PER_BLOCK) * size.n_nodes * _FLOAT
-        # The features that masks are projected onto are float32.
-        blocks = max(blocks, min(CHUNK_BYTES, _FLOAT * nodes * size.n_features))
-    building = flows + maps
-    if size.uses_video:
-        # Between the passes, masks that are learnt and these along the edges; all is kept for the
-        # next pass.
-        appearance = _APPEARANCE_NODE * size.n_nodes + _APPEARANCE
-        building += masks + appearance
-        iterating = flows + maps + masks + max(blocks, appearance + 2 * _FLOAT * nodes)
-    else:
-        iterating = maps + masks + blocks + (0 if keep_links else flows)
-    return graph + max(building, iterating)
+def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> int:
+    """All that a pass holds, and the larger of what propagation and appearance work with."""
+    nodes, settings = size.n_frames * size.n_nodes, size.settings
+    n_made = (settings.motion_saliency is not None) + (settings.bootstrap is not None)
+    n_maps = n_made + (size.n_channels if size.on_gpu else 0)
+    # x, M x and x before it, the mean change, the degree and its divisor, and what appearance makes
+    # of x, before and after the guided filter.
+    n_masks = 4 + 2 * (settings.degree_normalisation is not None) + 2 * settings.uses_video
+    n_features = 1 + sum(
+        count_features(
+            size.n_channels + n_made,
+            settings.dir_features_half_chain_size,
+            settings.features_half_chain_size,
+        )
+    )
+    held = _FLOAT * nodes * (4 + n_maps + n_masks)  # 4: both flows
+    held += _link_bytes(size) if store_links else 0
+    held += 0 if offload else _INT16 * nodes * n_features
+    held += 3 * _DOUBLE * size.n_frames * n_features**2  # Gram matrices, with lambda, and factors
+    working = _propagation_bytes(size, store_links, n_features, n_cores)
+    return held + max(working, _appearance_bytes(size))
+
+
+def _link_bytes(size: GraphSize) -> int:
+    """An int32 for each link of each node."""
+    n_linked = sum(max(size.n_frames - k, 0) for k in size.settings.weights())  # pairs of frames
+    return _INT32 * size.n_nodes * 2 * n_linked
+
+
+def _propagation_bytes(size: GraphSize, store_links: bool, n_features: int, n_cores: int) -> int:
+    """Sums of each core's block of frames, with the frames that their links reach.
+
+    Where links are recomputed, and on a GPU, also the four planes of cells that are read and the
+    four that are written.
+    """
+    block = min(size.n_frames, FRAMES_PER_BLOCK)
+    touched = min(size.n_frames, FRAMES_PER_BLOCK + 2 * max(size.settings.weights(), default=0))
+    planes = 8 * (0 if store_links and not size.on_gpu else block if store_links else touched)
+    n_bytes = _FLOAT * size.n_nodes * n_cores * (touched + planes)
+    if size.on_gpu:  # the features that are projected together, as float32
+        n_bytes = max(n_bytes, min(CHUNK_BYTES, _FLOAT * size.n_frames * size.n_nodes * n_features))
+    return n_bytes
+
+
+def _appearance_bytes(size: GraphSize) -> int:
+    """A frame's descriptors or planes of its guided filter, and a window's random features."""
+    bootstrap, refinement = size.settings.bootstrap, size.settings.refinement
+    used: list[Appearance] = [s.appearance for s in (bootstrap, refinement) if s is not None]
+    return max(
+        (
+            400 * size.n_nodes
+            + _FLOAT * a.n_fourier * (a.pixels_at_once + a.n_fourier * (2 * a.reach + 8))
+            for a in used
+        ),
+        default=0,
+    )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from ike_data.cores import map_on_cores
+
 
 def min_max_(values: torch.Tensor) -> torch.Tensor:
     """(v - min) / (max - min) over all of ``values``, in place."""
@@ -21,6 +23,6 @@ def min_max_each_(masks: torch.Tensor) -> torch.Tensor:
         shape = -1, *(1,) * (masks.ndim - 1)
         span = torch.where(high > low, high - low, 1)
         return masks.sub_(low.view(shape)).div_(span.view(shape))
-    for mask in masks:
-        min_max_(mask)
+    for _done in map_on_cores(min_max_, masks, masks.device):
+        pass
     return masks

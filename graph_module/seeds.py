@@ -1,4 +1,4 @@
-"""The first soft mask, the same for every frame (METHOD section 3, "Seeds")."""
+"""The first soft mask, the same for every frame (docs/method.md section 3, "Seeds")."""
 
 from __future__ import annotations
 

@@ -32,21 +32,18 @@ def _key(
     or_zero: bool = False,
     choices: tuple[str, ...] = (),
     name: str | None = None,
+    older_name: str | None = None,
 ) -> Any:
     """A dataclass field that is a key of config.ini.
 
     ``kind`` is int, float, bool, choice, ints, path or paths. A key without ``default`` must be
     in the file; ``name`` is the key's name there where it is not the field's. ``or_zero`` allows 0
-    below ``low``.
+    below ``low``. ``older_name`` is read too, for files that were written before the key had its
+    name.
     """
     metadata = dict(
-        kind=kind,
-        low=low,
-        high=high,
-        low_excluded=low_excluded,
-        or_zero=or_zero,
-        choices=choices,
-        name=name,
+        **dict(kind=kind, low=low, high=high, low_excluded=low_excluded, choices=choices),
+        **dict(or_zero=or_zero, name=name, older_name=older_name),
     )
     if default is _REQUIRED:
         return field(metadata=metadata, kw_only=True)
@@ -88,7 +85,7 @@ class OpticalFlow:
 
 @dataclass(frozen=True)
 class GraphModule:
-    """[Graph Module]; METHOD section 3."""
+    """[Graph Module]; docs/method.md section 3."""
 
     seed_type: int = _key("int", low=0, high=2)
     seed_type_sigma_percent: float = _key("float", low=0, low_excluded=True, high=1000)
@@ -107,14 +104,14 @@ class GraphModule:
     links_memory: float = _key("float", 4.0, low=0)  # GB
     # Not the paper's; a file without them gives the paper's method.
     motion_saliency: bool = _key("bool", False)
-    even_links: bool = _key("bool", False)
-    appearance_passes: int = _key("int", 0, low=0, high=100)
+    degree_normalisation: bool = _key("bool", False, older_name="even_links")
+    bootstrap_passes: int = _key("int", 0, low=0, high=100, older_name="appearance_passes")
     refinement: bool = _key("bool", False)
 
 
 @dataclass(frozen=True)
 class NetworkModule:
-    """[Network Module]; METHOD section 4."""
+    """[Network Module]; docs/method.md section 4."""
 
     n_epochs: int = _key("int", low=1, high=MAX_EPOCHS)
     batch_size: int = _key("int", low=1, high=100_000)
@@ -235,7 +232,11 @@ def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[st
     keys = {_ini_name(key): key for key in dataclasses.fields(section_type)}
     # Keys are compared without regard to case, as configparser does by default.
     by_folded_name = {name.lower(): name for name in keys}
+    for name, key in keys.items():
+        if key.metadata["older_name"]:
+            by_folded_name[key.metadata["older_name"].lower()] = name
     values: dict[str, Any] = {}
+    names: dict[str, str] = {}  # that the file has, by field
     for name, text in raw.items():
         known = by_folded_name.get(name.lower())
         if known is None:
@@ -244,7 +245,14 @@ def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[st
             )
         key = keys[known]
         if key.name in values:
-            raise InputError(f"{path}: key {known} stands twice in [{section}]; keep one")
+            other = names[key.name]
+            twice = (
+                f"key {known} stands twice"
+                if other.lower() == name.lower()
+                else f"keys {other} and {name} are two names of one key"
+            )
+            raise InputError(f"{path}: {twice} in [{section}]; keep one")
+        names[key.name] = name
         try:
             values[key.name] = _parse_value(text.strip(), key.metadata, path.parent)
         except ValueError as error:

@@ -1,7 +1,7 @@
 """The graph module written a second time, naively: dense matrices and loops over single pixels.
 
-Shares no code with graph_module; follows METHOD section 3 sentence by sentence. float64, except
-that positions are summed in float32 as the authors' program does (rounding decides on pixels).
+Shares no code with graph_module; follows docs/method.md section 3 sentence by sentence. float64,
+except that positions are summed in float32 as the authors' program does (rounding decides pixels).
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ def normalised(values):
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 
 
-def iterate(M, F, x, ridge, n_iterations, even_links=False):
+def iterate(M, F, x, ridge, n_iterations, normalise_degrees=False):
     """x after ``n_iterations``, [n, N]; F None: no projection."""
-    if even_links:
-        row_sums = M.sum(axis=1)
-        M = M / (row_sums + 2 * row_sums.mean())[:, None]
+    if normalise_degrees:
+        degrees = M.sum(axis=1)
+        M = M / (degrees + 2 * degrees.mean())[:, None]
     for _ in range(n_iterations):
         x = (M @ x.reshape(-1)).reshape(x.shape)
         x = np.stack([normalised(frame) for frame in x])

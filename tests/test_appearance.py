@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
-from graph_module.appearance import N_FOURIER, _descriptors, appearance_masks
+from graph_module.extensions.appearance import Appearance, appearance_masks, descriptors
 
 N_FRAMES, HEIGHT, WIDTH = 7, 48, 80
+N_FOURIER = Appearance.n_fourier
 
 
 def red_square_on_green() -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,54 +50,58 @@ def test_a_mask_that_spills_over_is_cut_at_the_colours_edge():
     assert overlap(appearance_masks(video, given)[2], masks[2]) > 0.9
 
 
-def test_frames_whose_masks_cannot_be_trusted_learn_from_the_others():
+def test_frames_whose_masks_are_unreliable_learn_from_the_others():
     video, masks = red_square_on_green()
     given = masks.clone()
     given[3:] = torch.rand(masks[3:].shape, generator=torch.Generator().manual_seed(1))
-    trust = torch.tensor([1.0, 1.0, 1.0, 1e-3, 1e-3, 1e-3, 1e-3])
-    found = appearance_masks(video, given, trust=trust)
+    reliability = torch.tensor([1.0, 1.0, 1.0, 1e-3, 1e-3, 1e-3, 1e-3])
+    found = appearance_masks(video, given, reliability=reliability)
     assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
     without = appearance_masks(video, given)
     assert overlap(without[6], masks[6]) < 0.5
 
 
-def test_trust_counts_by_its_ratio_alone():
+def test_reliability_counts_by_its_ratio_alone():
     video, masks = red_square_on_green()
     expected = appearance_masks(video, masks)
-    for trust in (torch.ones(N_FRAMES), torch.full((N_FRAMES,), 2.0**-20)):
+    for reliability in (torch.ones(N_FRAMES), torch.full((N_FRAMES,), 2.0**-20)):
         torch.testing.assert_close(
-            appearance_masks(video, masks, trust=trust), expected, atol=1e-4, rtol=0
+            appearance_masks(video, masks, reliability=reliability), expected, atol=1e-4, rtol=0
         )
-    trust = torch.tensor([1.0, 1.0, 0.5, 1.0, 0.25, 0.0, 1.0])
-    found, other = (appearance_masks(video, masks, trust=t) for t in (trust, trust * 2.0**-20))
+    reliability = torch.tensor([1.0, 1.0, 0.5, 1.0, 0.25, 0.0, 1.0])
+    found, other = (
+        appearance_masks(video, masks, reliability=t) for t in (reliability, reliability * 2.0**-20)
+    )
     torch.testing.assert_close(found, other, atol=1e-4, rtol=0)
 
 
-def test_where_no_frame_can_be_trusted_all_count_alike():
+def test_where_no_frame_is_reliable_all_count_alike():
     video, masks = red_square_on_green()
-    found = appearance_masks(video, masks, trust=torch.zeros(N_FRAMES))
+    found = appearance_masks(video, masks, reliability=torch.zeros(N_FRAMES))
     assert torch.equal(found, appearance_masks(video, masks))
 
 
-def test_frames_that_cannot_be_trusted_are_as_if_they_were_left_out():
+def test_unreliable_frames_are_as_if_they_were_left_out():
     video, masks = red_square_on_green()
-    trust = torch.tensor([1.0, 0.5, 0.0, 0.0, 0.0, 1.0, 0.9])
-    kept = trust > 0
-    found = appearance_masks(video, masks, trust=trust, reach=2)[kept]
-    expected = appearance_masks(video[kept], masks[kept], trust=trust[kept], reach=2)
+    reliability = torch.tensor([1.0, 0.5, 0.0, 0.0, 0.0, 1.0, 0.9])
+    kept = reliability > 0
+    found = appearance_masks(video, masks, Appearance(reach=2), reliability=reliability)[kept]
+    expected = appearance_masks(
+        video[kept], masks[kept], Appearance(reach=2), reliability=reliability[kept]
+    )
     assert torch.equal(found, expected)
 
 
 def test_a_pause_longer_than_the_window_learns_from_before_and_after_it():
-    """A frame in it learns from the nearest ones that can be trusted, however far they are."""
+    """A frame in it learns from the nearest reliable ones, however far they are."""
     video, masks = red_square_on_green()
     still = 20 * [3]
     order = [0, 1, 2, *still, 4, 5, 6]
     given = masks[order]
     given[3:23] = torch.rand(given[3:23].shape, generator=torch.Generator().manual_seed(1))
-    trust = torch.ones(len(order))
-    trust[3:23] = 1e-9
-    found = appearance_masks(video[order], given, trust=trust, reach=2)
+    reliability = torch.ones(len(order))
+    reliability[3:23] = 1e-9
+    found = appearance_masks(video[order], given, Appearance(reach=2), reliability=reliability)
     assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks[order], strict=True))
 
 
@@ -104,17 +109,17 @@ def test_only_frames_in_the_window_count():
     video, masks = red_square_on_green()
     changed = masks.clone()
     changed[6] = 0
-    before, after = (appearance_masks(video, m, reach=2) for m in (masks, changed))
+    before, after = (appearance_masks(video, m, Appearance(reach=2)) for m in (masks, changed))
     torch.testing.assert_close(before[:4], after[:4])
     assert not torch.equal(before[4], after[4])
 
 
 def test_a_frame_is_judged_as_if_the_video_were_the_frames_around_it():
     video, masks = red_square_on_green()
-    found = appearance_masks(video, masks, reach=1)
+    found = appearance_masks(video, masks, Appearance(reach=1))
     for idx in range(N_FRAMES):
         around = slice(max(idx - 1, 0), idx + 2)
-        alone = appearance_masks(video[around], masks[around], reach=1)[min(idx, 1)]
+        alone = appearance_masks(video[around], masks[around], Appearance(reach=1))[min(idx, 1)]
         torch.testing.assert_close(found[idx], alone, atol=2e-3, rtol=0)
 
 
@@ -131,7 +136,7 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
     video, masks = red_square_on_green()
     video, masks = video[:2], masks[:2].clone()
     masks[:, 20:] = 0  # half of the square is taken for background, so that nothing separates them
-    found = appearance_masks(video, masks, sigma=1e9)
+    found = appearance_masks(video, masks, Appearance(sigma=1e9))
     z = torch.stack([_fourier(frame) for frame in video]).unflatten(1, (HEIGHT, WIDTH))
     sampled, labels = (t.flatten(0, 2) for t in (z, masks))
     labels = labels.double()
@@ -146,7 +151,7 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
 
 
 @pytest.mark.parametrize(
-    ("trust", "idx", "distances"),
+    ("reliability", "idx", "distances"),
     [
         ((1, 1, 1, 1), 0, (0, 1, 2, 3)),
         ((1, 0.25, 0.5, 1), 0, (0, 1, 2, 3)),
@@ -154,19 +159,19 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
         ((0, 0, 1, 1, 1, 1), 0, (0.5, 1.5, 2.5, 3.5)),
     ],
 )
-def test_near_frames_count_for_more(trust, idx, distances):
-    """The same frame with contradictory labels; those that count are e^(-k^2 / 2), times trust.
+def test_near_frames_count_for_more(reliability, idx, distances):
+    """The same frame with contradictory labels; weights are e^(-k^2 / 2) times reliability.
 
-    A frame whose own labels cannot be trusted stands half way between those beside it.
+    A frame whose own labels are unreliable stands half way between those beside it.
     """
-    n_frames, trust = len(trust), torch.tensor(trust).float()
+    n_frames, reliability = len(reliability), torch.tensor(reliability).float()
     frame = red_square_on_green()[0][:1].expand(n_frames, -1, -1, -1)
     masks = torch.zeros(n_frames, HEIGHT, WIDTH)
-    masks[: int(trust.nonzero()[0]) + 1, 12:32, 15:39] = 1  # up to the first that counts
-    found = appearance_masks(frame, masks, sigma=1.0, trust=trust)[idx]
+    masks[: int(reliability.nonzero()[0]) + 1, 12:32, 15:39] = 1  # up to the first that counts
+    found = appearance_masks(frame, masks, Appearance(sigma=1.0), reliability=reliability)[idx]
     z = _fourier(frame[0])  # [H W, N_FOURIER]
     gaussian = torch.tensor([math.exp(-k * k / 2) for k in distances]).double()
-    weights = gaussian * trust[trust > 0]
+    weights = gaussian * reliability[reliability > 0]
     weights *= gaussian.sum() / weights.sum()
     label = masks[0].flatten().double()
     gram = weights.sum() * z.T @ z + torch.eye(N_FOURIER)
@@ -186,7 +191,9 @@ def _fourier(frame: torch.Tensor) -> torch.Tensor:
     frequencies = torch.randn(5, N_FOURIER, generator=generator)
     phases = 2 * math.pi * torch.rand(N_FOURIER, generator=generator)
     return (
-        (_descriptors(frame, (HEIGHT, WIDTH)).flatten(0, 1) @ frequencies + phases).cos().double()
+        (descriptors(frame, (HEIGHT, WIDTH), Appearance()).flatten(0, 1) @ frequencies + phases)
+        .cos()
+        .double()
     )
 
 

@@ -25,7 +25,7 @@ from ike_data.config import (
 from ike_data.errors import InputError
 from ike_data.saved_config import check_saved_config, save_config
 
-# As the authors' program ships it: only the keys of METHOD section 2.
+# As the authors' program ships it: only the keys of docs/method.md section 2.
 AUTHORS = """
 [General]
 working_h = 224
@@ -86,14 +86,30 @@ PAPER_CONFIG = PROJECT_CONFIG.parent / "configs" / "paper.ini"
 def test_the_projects_file_departs_from_the_paper_where_that_was_measured():
     """docs/quality.md has the numbers."""
     paper, ours = read_config(PAPER_CONFIG), read_config(PROJECT_CONFIG)
-    departures = dict(dir_features_half_chain_size=-1, motion_saliency=True, even_links=True)
-    departures |= dict(appearance_passes=2, refinement=True)
+    departures = dict(
+        dir_features_half_chain_size=-1, motion_saliency=True, degree_normalisation=True
+    )
+    departures |= dict(bootstrap_passes=2, refinement=True)
     graph = dataclasses.replace(paper.graph_module, **departures)
     departures = dict(base_channels=16, passes_per_epoch=8, learning_rate=0.002)
     departures |= dict(cosine_decay=True, confidence_weights=True, flips=True, prior_bias=True)
     departures |= dict(half_size_share=0.9, along_edges=True)
     network = dataclasses.replace(paper.network_module, **departures)
     assert ours == dataclasses.replace(paper, graph_module=graph, network_module=network)
+
+
+def test_keys_are_read_by_their_older_names(tmp_path):
+    """As in the config.ini of an older run; it is saved with the names of today."""
+    text = PROJECT_CONFIG.read_text()
+    older = {"degree_normalisation": "even_links", "bootstrap_passes": "appearance_passes"}
+    for name, older_name in older.items():
+        renamed = re.sub(rf"^{name} =", f"{older_name.upper()} =", text, flags=re.M)
+        assert renamed != text
+        config = read_config(write(tmp_path, renamed))
+        assert config == read_config(PROJECT_CONFIG)
+        assert f"\n{name} = " in format_config(config)
+        both = text.replace(f"\n{name} =", f"\n{older_name} = 0\n{name} =")
+        refused(write(tmp_path, both), f"keys {older_name} and {name} are two names of one key")
 
 
 def test_the_papers_file_has_the_values_of_the_method():

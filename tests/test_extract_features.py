@@ -229,7 +229,7 @@ def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, caps
         "half_window": "0",
         "features_half_chain_size": "0",
         "motion_saliency": "no",
-        "appearance_passes": "0",
+        "bootstrap_passes": "0",
         "refinement": "no",
         "lambda": "1e-6",
         "n_iterations": "1",
@@ -246,7 +246,7 @@ def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, caps
     run_graph_module.main()
     masks = read_soft_masks(tmp_path / "graph" / "iter_0", N_FRAMES, *WORKING)
     for frame_map, mask in zip(maps.double().numpy(), masks.double().numpy(), strict=True):
-        # METHOD section 3, "projection": the seed's regression on [features, 1].
+        # docs/method.md section 3, "projection": the seed's regression on [features, 1].
         design = np.c_[frame_map.reshape(-1, 2), np.ones(mask.size)]
         seed = np.random.RandomState(115).rand(*WORKING).ravel()
         expected = design @ np.linalg.lstsq(design, seed, rcond=None)[0]

@@ -215,15 +215,15 @@ def test_a_file_that_vanishes_after_it_was_listed(name, vanishes, work, fails, m
 
 
 def test_flow_that_vanishes_after_it_was_checked(work, fails, monkeypatch):
-    from graph_module import segmentation
+    from graph_module import run
 
-    path, check = work / "flow/bwd_of/00002_00003.flo", segmentation.check_flow_folders
+    path, check = work / "flow/bwd_of/00002_00003.flo", run.check_flow_folders
 
     def check_and_remove(*arguments) -> None:
         check(*arguments)
         path.unlink()
 
-    monkeypatch.setattr(segmentation, "check_flow_folders", check_and_remove)
+    monkeypatch.setattr(run, "check_flow_folders", check_and_remove)
     before = contents(work / "graph")
     assert f"{path}: is missing" in fails(graph, *flags(work, "graph", work / "graph"))
     assert contents(work / "graph") == before

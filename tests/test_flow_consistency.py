@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from graph_module.flow_consistency import flow_consistency
+from graph_module.extensions.flow_consistency import flow_consistency
 
 HEIGHT, WIDTH = 12, 20
 

@@ -1,6 +1,8 @@
 """Seeds, edge cases and the files of the graph module."""
 
 import csv
+import dataclasses
+import doctest
 import math
 import sys
 
@@ -11,21 +13,36 @@ import torch
 from PIL import Image
 
 import run_graph_module
-from graph_module import memory_plan, motion_matrix, segmentation
-from graph_module import power_iteration as power_iteration_module
-from graph_module.appearance import appearance_masks
+from graph_module import (
+    Execution,
+    GraphSettings,
+    finish,
+    iterations,
+    memory_plan,
+    run,
+    segment,
+    segmentation,
+)
+from graph_module.cells import corner_sums, link_cells, spread_to_corners
 from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
-from graph_module.features import ike_range
-from graph_module.motion_matrix import corner_sums, link_cells, spread_to_corners
-from graph_module.motion_saliency import motion_evidence, motion_saliency
-from graph_module.normalisation import min_max_
-from graph_module.power_iteration import power_iteration
+from graph_module.extensions.appearance import appearance_masks
+from graph_module.extensions.bootstrap import Bootstrap
+from graph_module.extensions.fast_propagation import FastPropagation, fast_link_weights
+from graph_module.extensions.frame_reliability import frame_reliability
+from graph_module.extensions.motion_saliency import MotionSaliency, motion_saliency
+from graph_module.extensions.polarity import Polarity
+from graph_module.extensions.refinement import Refinement
+from graph_module.features import ike_range, node_features
+from graph_module.link_weights import link_weights
+from graph_module.motion_matrix import motion_matrix
+from graph_module.normalisation import min_max_, min_max_each_
+from graph_module.projection import project_, projection
+from graph_module.propagation import propagate
 from graph_module.seeds import seed_mask
-from graph_module.space_time_graph import build_graph
-from graph_module.temporal_weights import exact_weights, fast_weights
 from graph_module.working_flow import read_working_flow
 from ike_data.command_line import PROJECT_CONFIG
+from ike_data.config import read_config
 from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.frames import open_frames
@@ -45,19 +62,8 @@ COMPILED = pytest.mark.parametrize(
 )
 
 
-def segment(fwd, bwd, *, seed_type=0, n_iterations=20, h=5, maps=None, c=1, weights=None, **ways):
-    graph = build_graph(
-        fwd,
-        bwd,
-        [] if maps is None else [maps],
-        weights=weights or exact_weights(15, 4.0),
-        dir_features_half_chain_size=h,
-        features_half_chain_size=c,
-        **ways,
-    )
-    seed = seed_mask(seed_type, 0.5, *fwd.shape[2:])
-    x = seed.to(fwd.device).expand(len(fwd) + 1, *fwd.shape[2:])
-    return list(power_iteration(graph, x, ridge=100.0, n_iterations=n_iterations))[-1]
+def segmented(fwd, bwd, *, maps=None, way=Execution(), **settings):  # noqa: B008
+    return segment(fwd, bwd, feature_maps=maps, settings=GraphSettings(**settings), execution=way)
 
 
 def moving_square(n_frames):
@@ -153,18 +159,18 @@ def test_spreading_is_the_transpose_of_summing():
 def test_short_videos_and_all_chain_sizes(n_frames, h):
     fwd, bwd, _ = moving_square(n_frames)
     maps = torch.rand(n_frames, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    for given in (None, maps):
-        for c in (-1, 0, 1, 40) if given is not None else (1,):
-            masks = segment(fwd, bwd, h=h, maps=given, c=c, n_iterations=3)
-            assert masks.shape == (n_frames, HEIGHT, WIDTH)
-            assert torch.isfinite(masks).all()
-            assert masks.min() >= 0
-            assert masks.max() <= 1
+    for given, c in ((None, 1), (None, -1), (maps, 0), (maps, 1), (maps, 40)):
+        sizes = dict(dir_features_half_chain_size=h, features_half_chain_size=c)
+        masks = segmented(fwd, bwd, maps=given, n_iterations=3, **sizes)
+        assert masks.shape == (n_frames, HEIGHT, WIDTH)
+        assert torch.isfinite(masks).all()
+        assert masks.min() >= 0
+        assert masks.max() <= 1
 
 
 def test_a_video_of_one_frame_has_no_object():
     flow = torch.empty(0, 2, HEIGHT, WIDTH)
-    masks = segment(flow, flow)
+    masks = segmented(flow, flow)
     assert masks.shape == (1, HEIGHT, WIDTH)
     assert torch.equal(masks, torch.zeros_like(masks))
 
@@ -172,13 +178,13 @@ def test_a_video_of_one_frame_has_no_object():
 @pytest.mark.parametrize("seed_type", [0, 1, 2])
 def test_a_still_video_is_finite(seed_type):
     flow = torch.zeros(4, 2, HEIGHT, WIDTH)
-    masks = segment(flow, flow, seed_type=seed_type)
+    masks = segmented(flow, flow, seed_type=seed_type)
     assert torch.isfinite(masks).all()
 
 
 def test_it_finds_a_moving_square():
     fwd, bwd, truth = moving_square(8)
-    masks = segment(fwd, bwd)
+    masks = segmented(fwd, bwd)
     assert masks[truth].mean() > 0.9
     # What the square uncovers or covers next shares some of its chains.
     assert masks[~truth].mean() < 0.15
@@ -186,7 +192,7 @@ def test_it_finds_a_moving_square():
 
 def test_the_fixed_point_does_not_depend_on_the_seed():
     fwd, bwd, _ = moving_square(8)
-    results = [segment(fwd, bwd, seed_type=seed_type, n_iterations=40) for seed_type in (0, 1, 2)]
+    results = [segmented(fwd, bwd, seed_type=seed_type, n_iterations=40) for seed_type in (0, 1, 2)]
     seeds = [seed_mask(seed_type, 0.5, HEIGHT, WIDTH) for seed_type in (0, 1, 2)]
     assert (seeds[0] - seeds[2]).abs().max() > 0.5
     for other in results[1:]:
@@ -194,30 +200,32 @@ def test_the_fixed_point_does_not_depend_on_the_seed():
 
 
 @COMPILED
-@pytest.mark.parametrize("keep_links", [True, False])
-def test_masks_do_not_depend_on_the_number_of_cores(keep_links, use_compiled, monkeypatch):
+@pytest.mark.parametrize("store_links", [True, False])
+def test_masks_do_not_depend_on_the_number_of_cores(store_links, use_compiled, monkeypatch):
     """Nor on the way: blocks of frames are cut differently, and their sums added up."""
     fwd, bwd, _ = moving_square(8)
-    expected = segment(fwd, bwd)
+    expected = segmented(fwd, bwd)
     for n_threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
-        masks = segment(fwd, bwd, keep_links=keep_links, use_compiled=use_compiled)
+        way = Execution(store_links=store_links, compiled=use_compiled)
+        masks = segmented(fwd, bwd, way=way)
         assert (masks - expected).abs().max() < 1e-5
 
 
 def test_frames_may_be_worked_on_together(monkeypatch):
     """As on a GPU, where one operation takes all links into a frame, and all frames."""
     fwd, bwd, _ = moving_square(8)
-    expected = segment(fwd, bwd)
-    monkeypatch.setattr(motion_matrix, "at_once", lambda n, device: n)
-    monkeypatch.setattr(power_iteration_module, "at_once", lambda n, device: 3)
-    assert (segment(fwd, bwd) - expected).abs().max() < 1e-5
+    way = Execution(compiled=False)
+    expected = segmented(fwd, bwd, way=way)
+    monkeypatch.setattr("graph_module.propagation.at_once", lambda n, device: n)
+    monkeypatch.setattr("graph_module.projection.at_once", lambda n, device: 3)
+    assert (segmented(fwd, bwd, way=way) - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("half_window", [0, 1, 2, 3, 15, 40])
 def test_fast_weights_stand_for_all(half_window):
     """The same total and, to a few percent, the same mean square distance."""
-    exact, fast = exact_weights(half_window, 4.0), fast_weights(half_window, 4.0)
+    exact, fast = link_weights(half_window, 4.0), fast_link_weights(half_window, 4.0)
     assert set(fast) <= set(exact)
     assert sum(fast.values()) == pytest.approx(sum(exact.values()))
     if half_window <= 3:
@@ -230,9 +238,8 @@ def test_fast_weights_stand_for_all(half_window):
 
 def test_fast_is_close_to_exact():
     fwd, bwd, truth = moving_square(8)  # fast leaves out the links over 4, 6 and 7 frames
-    exact, fast = (
-        segment(fwd, bwd, weights=weights(15, 4.0)) for weights in (exact_weights, fast_weights)
-    )
+    exact = segmented(fwd, bwd)
+    fast = segmented(fwd, bwd, fast_propagation=FastPropagation())
     assert not torch.equal(fast, exact)
     assert (fast - exact).abs().mean() < 0.01
     assert ((fast > 0.5) == truth).float().mean() > 0.95
@@ -250,7 +257,7 @@ def test_ike_features_without_a_zero_inside_or_outside_the_frame():
 
 def test_two_runs_give_the_same_bits():
     fwd, bwd, _ = moving_square(8)
-    assert torch.equal(segment(fwd, bwd), segment(fwd, bwd))
+    assert torch.equal(segmented(fwd, bwd), segmented(fwd, bwd))
 
 
 def test_flows_are_resized_and_scaled(tmp_path):
@@ -272,7 +279,7 @@ def test_resizing_is_bilinear_without_aligned_corners(tmp_path):
     assert resized[0, 0, 0].tolist() == [0.25, 1.25, 2.25, 3.25]
 
 
-def run(monkeypatch, *flags):
+def command(monkeypatch, *flags):
     monkeypatch.setattr(sys, "argv", ["run_graph_module.py", *map(str, flags)])
     run_graph_module.main()
 
@@ -328,7 +335,7 @@ def as_list(flags):
 
 
 def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys):
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     out = video / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "config.ini",
@@ -355,11 +362,11 @@ def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys
 def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
     saliency, monkeypatch, video, flags, project_config_text
 ):
-    """What is learnt of a frame counts by the evidence of its motion, where that is looked for."""
+    """What is learnt of a frame counts by its reliability, where saliency tells that."""
     settings = dict(n_iterations=3, to_save_iterations="-1, 2", motion_saliency=saliency)
     for folder, refinement in (("out", "no"), ("refined", "yes")):
         config = config_with(project_config_text, video, refinement=refinement, **settings)
-        run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / folder}))
+        command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / folder}))
     size = 5, HEIGHT, WIDTH
     flows = (
         read_working_flow(video / "of" / folder, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
@@ -372,49 +379,58 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
         )
         if name == "iter_2":
             small = read_working_frames(open_frames(video / "frames"), HEIGHT, WIDTH)
-            trust = motion_evidence(salient, without) if saliency == "yes" else None
-            without = follow_edges(small, appearance_masks(small, without, trust=trust))
+            reliability = frame_reliability(salient, without) if saliency == "yes" else None
+            learnt = appearance_masks(small, without, reliability=reliability)
+            without = follow_edges(small, learnt)
         assert torch.equal(refined, without)
 
 
-def test_frames_without_motion_count_little_in_what_is_learnt_of_colour(
-    monkeypatch, video, flags, project_config_text
-):
-    """In drafts and result; but not where a network's masks are known, which need no motion."""
-    for name in ("fwd_of", "bwd_of"):
-        for idx in (2, 3):
-            still = np.zeros((2 * HEIGHT, 2 * WIDTH, 2), np.float32)
-            write_flow(video / "of" / name / flow_name(idx), still)
-    trusts, learnt_from, judged = [], [], []
+def square_video():
+    """Flows and frames of a square that stands still in the last frames."""
+    fwd, bwd, truth = moving_square(8)
+    fwd[4:], bwd[4:] = 0, 0
+    noise = torch.randint(0, 40, (8, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0))
+    truth[5:] = truth[4]
+    return fwd, bwd, (noise + 150 * truth[:, None]).to(torch.uint8)
 
-    def learn(video, masks, trust=None, **ways):
-        trusts.append(trust)
-        learnt_from.append(masks)
-        return masks
 
-    def judge(saliency, masks):
-        judged.append(masks)
-        return motion_evidence(saliency, masks)
-
-    monkeypatch.setattr("graph_module.refinement.appearance_masks", learn)
-    monkeypatch.setattr("graph_module.refinement.motion_evidence", judge)
-    settings = dict(n_iterations=3, to_save_iterations=2, appearance_passes=1)
-    config = config_with(project_config_text, video, **settings)
-    run(monkeypatch, *as_list(flags | {"--config": config}))
-    draft, result = trusts
-    assert draft[:2].min() > 0.9
-    assert draft[3:].max() < 1e-3
-    assert result[:2].min() > 0.9
-    assert result[3:].max() < 1e-3
-    assert [id(masks) for masks in judged] == [id(masks) for masks in learnt_from]
-    trusts.clear()
-    config = config_with(
-        project_config_text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2"),
-        video,
-        **settings,
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_pass_learns_from_the_pass_before(inverted):
+    """From reliable frames, of the object: what is learnt is a map beside the saliency."""
+    fwd, bwd, video = square_video()
+    extended = GraphSettings.with_extensions()
+    settings = dataclasses.replace(
+        extended,
+        n_iterations=2,
+        degree_normalisation=None,
+        polarity=Polarity(agreement=1.0 if inverted else 0.0),  # always, never
+        bootstrap=Bootstrap(1, shrink=1),
     )
-    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
-    assert trusts == [None]
+    steps = list(iterations(fwd, bwd, video=video, settings=settings, execution=Execution()))
+    found = [(step.n_passes_left, step.index, step.inverted) for step in steps]
+    assert found == [(1, 0, False), (1, 1, False), (0, 0, inverted), (0, 1, inverted)]
+    masks = 1 - steps[1].masks if inverted else steps[1].masks
+    saliency = motion_saliency(fwd, bwd)
+    reliability = frame_reliability(saliency, masks)
+    if not inverted:
+        assert reliability[:3].min() > 0.9 and reliability[5:].max() < 1e-3
+    learnt = follow_edges(video, appearance_masks(video, masks, reliability=reliability))
+    sizes = dict(dir_features_half_chain_size=-1, features_half_chain_size=1)
+    features = node_features(fwd, bwd, [saliency[:, None], learnt[:, None]], **sizes)
+    x = min_max_each_(propagate(motion_matrix(fwd, bwd, link_weights(15, 4.0)), masks))
+    x = min_max_each_(project_(projection(features, 100.0, x.device), x))
+    torch.testing.assert_close(steps[2].masks, x, atol=1e-4, rtol=0)
+
+
+def test_known_masks_need_no_motion_in_their_frames():
+    """Nor passes to learn from, as the network has learnt already."""
+    fwd, bwd, video = square_video()
+    settings = dataclasses.replace(GraphSettings.with_extensions(), n_iterations=2)
+    settings = settings.for_known_masks()
+    steps = list(iterations(fwd, bwd, video=video, settings=settings, execution=Execution()))
+    assert [step.n_passes_left for step in steps] == [0, 0]
+    learnt = follow_edges(video, appearance_masks(video, steps[1].masks))
+    assert torch.equal(finish(steps[1], video, settings).masks, learnt)
 
 
 @pytest.mark.parametrize("level", [0.3, 0.9])
@@ -423,50 +439,41 @@ def test_refinement_that_leaves_no_object_is_left_out(
 ):
     """As of an object of a few pixels: what is learnt of it stays below 0.5 everywhere."""
     monkeypatch.setattr(
-        "graph_module.refinement.appearance_masks",
-        lambda _, masks, **ways: torch.full_like(masks, level),
+        "graph_module.extensions.refinement.appearance_masks",
+        lambda _, masks, *__, **___: torch.full_like(masks, level),
     )
     settings = dict(n_iterations=3, to_save_iterations=2, refinement="yes")
     config = config_with(project_config_text, video, **settings)
-    run(monkeypatch, *as_list(flags | {"--config": config}))
+    command(monkeypatch, *as_list(flags | {"--config": config}))
     masks = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
     assert ("refinement leaves no object" in capsys.readouterr().err) == (level < 0.5)
     assert masks.amax(dim=(1, 2)).tolist() == pytest.approx([1.0] * 5)
     assert (masks.std() > 0.1) == (level < 0.5)
 
 
-@pytest.mark.parametrize("refinement", ["yes", "no"])
-def test_masks_of_what_does_not_move_are_turned(
-    monkeypatch, video, flags, project_config_text, capsys, refinement
-):
-    """In the pass before the last, and in what is saved."""
-    settings = dict(n_iterations=3, to_save_iterations=2, refinement=refinement)
-    config = config_with(project_config_text, video, **settings)
-    run(monkeypatch, *as_list(flags | {"--config": config}))
-    expected = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
-    assert "their opposite" not in capsys.readouterr().out
-    iterate = segmentation.power_iteration
-
-    def turned(*arguments, **settings):
-        for masks in iterate(*arguments, **settings):
-            yield 1 - masks
-
-    monkeypatch.setattr(segmentation, "power_iteration", turned)
-    learnt_from = []
-    explain = segmentation.explained
-    monkeypatch.setattr(
-        segmentation,
-        "explained",
-        lambda video, masks, *rest, **ways: (
-            learnt_from.append(masks) or explain(video, masks, *rest, **ways)
-        ),
+@pytest.mark.parametrize("refinement", [Refinement(), None])
+def test_masks_of_the_background_are_inverted(refinement):
+    fwd, bwd, video = square_video()
+    settings = dataclasses.replace(
+        GraphSettings.with_extensions(), n_iterations=3, bootstrap=None, refinement=refinement
     )
-    run(monkeypatch, *as_list(flags | {"--config": config}))
-    found = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
-    assert capsys.readouterr().out.count("their opposite is taken") == 3
-    assert len(learnt_from) == 2
-    assert all((masks >= 0.5).float().mean() < 0.5 for masks in learnt_from)
-    assert ((found >= 0.5) == (expected >= 0.5)).float().mean() > 0.98
+    *_, step = iterations(fwd, bwd, video=video, settings=settings, execution=Execution())
+    expected = finish(step, video, settings)
+    assert not expected.inverted
+    found = finish(dataclasses.replace(step, masks=1 - step.masks), video, settings)
+    assert found.inverted
+    assert ((found.masks >= 0.5) == (expected.masks >= 0.5)).float().mean() > 0.98
+
+
+def test_the_command_says_where_masks_are_inverted(
+    monkeypatch, video, flags, project_config_text, capsys
+):
+    """In each pass before the last, and in what is saved."""
+    config = config_with(project_config_text, video, n_iterations=3, to_save_iterations=2)
+    for agreement, n_told in ((0.0, 0), (1.0, 3)):
+        monkeypatch.setattr(run, "Polarity", lambda a=agreement: Polarity(agreement=a))
+        command(monkeypatch, *as_list(flags | {"--config": config}))
+        assert capsys.readouterr().out.count("they are inverted") == n_told
 
 
 def test_where_there_is_no_object_refinement_finds_none(
@@ -478,12 +485,13 @@ def test_where_there_is_no_object_refinement_finds_none(
             still = np.zeros((2 * HEIGHT, 2 * WIDTH, 2), np.float32)
             write_flow(video / "of" / name / flow_name(idx), still)
     monkeypatch.setattr(
-        "graph_module.refinement.appearance_masks", lambda *_, **__: pytest.fail("learnt")
+        "graph_module.extensions.refinement.appearance_masks",
+        lambda *_, **__: pytest.fail("learnt"),
     )
     config = config_with(
-        project_config_text, video, n_iterations=3, to_save_iterations=2, appearance_passes=0
+        project_config_text, video, n_iterations=3, to_save_iterations=2, bootstrap_passes=0
     )
-    run(monkeypatch, *as_list(flags | {"--config": config}))
+    command(monkeypatch, *as_list(flags | {"--config": config}))
     assert "no object was found, all masks are 0 everywhere" in capsys.readouterr().err
     assert not read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH).any()
 
@@ -491,15 +499,15 @@ def test_where_there_is_no_object_refinement_finds_none(
 def test_the_masks_that_end_a_run_are_refined_once(monkeypatch, video, flags, project_config_text):
     calls = []
 
-    def refine(video, masks, saliency):
-        calls.append(masks)
-        return masks
+    def count(*arguments):
+        calls.append(arguments)
+        return finish(*arguments)
 
-    monkeypatch.setattr(segmentation, "refined", refine)
+    monkeypatch.setattr(run, "finish", count)
     config = config_with(
         project_config_text, video, n_iterations=9, to_save_iterations="0, 4, 8", tolerance=1
     )
-    run(monkeypatch, *as_list(flags | {"--config": config}))
+    command(monkeypatch, *as_list(flags | {"--config": config}))
     assert len(calls) == 1
     for idx in range(5):
         saved = [video / "out" / f"iter_{i}" / f"{idx:05d}.pt" for i in (0, 4, 8)]
@@ -507,9 +515,9 @@ def test_the_masks_that_end_a_run_are_refined_once(monkeypatch, video, flags, pr
 
 
 def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, flags):
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     first = {path.name: path.read_bytes() for path in (video / "out" / "iter_2").iterdir()}
-    run(monkeypatch, "--config", video / "out" / "config.ini", "--out_path", video / "again")
+    command(monkeypatch, "--config", video / "out" / "config.ini", "--out_path", video / "again")
     again = {path.name: path.read_bytes() for path in (video / "again" / "iter_2").iterdir()}
     assert len(first) == 5
     assert again == first
@@ -519,25 +527,25 @@ def test_iterations_of_other_settings_do_not_stay_beside_the_new_ones(
     monkeypatch, video, flags, project_config_text
 ):
     """Or one of them would be taken for the result; what is the user's own stays."""
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     out = video / "out"
     (out / "iter_2").rename(out / "iter_2_sigma4")
     (out / "iter_notes.txt").write_text("mine")
     config = config_with(
         project_config_text, video, sigma=3, n_iterations=2, to_save_iterations=1, refinement="no"
     )
-    run(monkeypatch, *as_list(flags | {"--config": config}))
+    command(monkeypatch, *as_list(flags | {"--config": config}))
     assert sorted(path.name for path in out.glob("iter*")) == [
         *("iter_1", "iter_1_images", "iter_2_sigma4", "iter_notes.txt"),
     ]
 
 
 def test_a_result_can_be_the_next_feature(monkeypatch, video, flags, project_config_text):
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     text = project_config_text + "\n"
     text = text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2")
     config = config_with(text, video, n_iterations=3, to_save_iterations=2)
-    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
+    command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
     first, second = (
         torch.load(video / name / "iter_2" / "00002.pt", weights_only=True)
         for name in ("out", "second")
@@ -546,7 +554,7 @@ def test_a_result_can_be_the_next_feature(monkeypatch, video, flags, project_con
 
 
 @pytest.mark.parametrize(("n_channels", "left_out"), [(1, True), (2, False)])
-def test_masks_among_the_features_take_the_place_of_appearance_passes(
+def test_masks_among_the_features_take_the_place_of_bootstrap_passes(
     n_channels, left_out, monkeypatch, video, flags, project_config_text, capsys
 ):
     maps = torch.rand(5, HEIGHT, WIDTH, n_channels, generator=torch.Generator().manual_seed(0))
@@ -554,17 +562,17 @@ def test_masks_among_the_features_take_the_place_of_appearance_passes(
     text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = maps")
     results = []
     for n_passes in (0, 2):
-        settings = dict(n_iterations=3, to_save_iterations=2, appearance_passes=n_passes)
+        settings = dict(n_iterations=3, to_save_iterations=2, bootstrap_passes=n_passes)
         config = config_with(text, video, **settings)
-        run(monkeypatch, *as_list(flags | {"--config": config}))
+        command(monkeypatch, *as_list(flags | {"--config": config}))
         results.append(read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH))
     assert torch.equal(*results) == left_out
-    assert ("appearance_passes are left out" in capsys.readouterr().out) == left_out
+    assert ("bootstrap_passes are left out" in capsys.readouterr().out) == left_out
 
 
 def test_a_folder_of_flow_in_place_of_the_one_above_both(monkeypatch, video, flags):
     with pytest.raises(InputError, match=rf"give --of_path={video / 'of'}, above both"):
-        run(monkeypatch, *as_list(flags | {"--of_path": video / "of" / "fwd_of"}))
+        command(monkeypatch, *as_list(flags | {"--of_path": video / "of" / "fwd_of"}))
 
 
 @pytest.mark.parametrize("n_bytes", [None, 0, 1])
@@ -572,7 +580,7 @@ def test_flow_or_maps_of_other_frames_are_told(
     monkeypatch, video, flags, project_config_text, n_bytes, capsys
 ):
     """By the bytes of the frames that the record beside them names, if there is one."""
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     record = (video / "out" / "config.ini").read_text()
     right = sum(path.stat().st_size for path in (video / "frames").iterdir())
     assert f", {right} bytes\n" in record
@@ -583,7 +591,7 @@ def test_flow_or_maps_of_other_frames_are_told(
     text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2")
     config = config_with(text, video, n_iterations=3, to_save_iterations=2)
     capsys.readouterr()
-    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
+    command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
     warnings = [line for line in capsys.readouterr().err.splitlines() if "is it of this" in line]
     assert len(warnings) == (2 if n_bytes else 0)
     for warning, folder in zip(warnings, ("of/fwd_of", "out/iter_2"), strict=False):
@@ -594,24 +602,24 @@ def test_flow_or_maps_of_other_frames_are_told(
 def test_a_missing_flow_file_is_named_before_any_work(monkeypatch, video, flags, folder):
     (video / "of" / folder / flow_name(2)).unlink()
     with pytest.raises(InputError, match=rf"{folder}/00002_00003\.flo: is missing"):
-        run(monkeypatch, *as_list(flags))
+        command(monkeypatch, *as_list(flags))
     assert not (video / "out" / "iter_-1").exists()
 
 
 def test_a_missing_flow_folder_and_a_missing_flag(monkeypatch, video, flags):
     with pytest.raises(InputError, match=r"fwd_of: no such folder"):
-        run(monkeypatch, *as_list(flags | {"--of_path": video / "nowhere"}))
+        command(monkeypatch, *as_list(flags | {"--of_path": video / "nowhere"}))
     del flags["--of_path"]
     with pytest.raises(InputError, match=r"--of_path: is missing"):
-        run(monkeypatch, *as_list(flags))
+        command(monkeypatch, *as_list(flags))
 
 
 def test_a_failed_run_leaves_the_old_result(monkeypatch, video, flags):
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     before = (video / "out" / "iter_2" / "00000.pt").read_bytes()
     (video / "of" / "bwd_of" / flow_name(0)).write_bytes(b"PIEH")
     with pytest.raises(InputError, match="truncated"):
-        run(monkeypatch, *as_list(flags))
+        command(monkeypatch, *as_list(flags))
     assert (video / "out" / "iter_2" / "00000.pt").read_bytes() == before
 
 
@@ -620,7 +628,7 @@ def test_tolerance_ends_the_iterations_and_still_saves_the_last(
 ):
     values = {"n_iterations": 40, "to_save_iterations": "2, 39", "tolerance": 1e-6}
     config = config_with(project_config_text, video, **values)
-    run(monkeypatch, *as_list(flags | {"--config": config}))
+    command(monkeypatch, *as_list(flags | {"--config": config}))
     with (video / "out" / "log.csv").open(newline="") as file:
         changes = [float(row["mean_change"]) for row in csv.DictReader(file)]
     assert 3 < len(changes) < 40
@@ -629,7 +637,7 @@ def test_tolerance_ends_the_iterations_and_still_saves_the_last(
     # The masks of the last iteration that was run, under the name that was asked for.
     values = {"n_iterations": len(changes), "to_save_iterations": len(changes) - 1}
     config = config_with(project_config_text, video, **values)
-    run(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "again"}))
+    command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "again"}))
     for idx in range(5):
         stopped, again = (
             (video / folder / f"{idx:05d}.pt").read_bytes()
@@ -641,23 +649,23 @@ def test_tolerance_ends_the_iterations_and_still_saves_the_last(
 def test_a_run_that_fails_leaves_the_record_of_the_old_result(
     monkeypatch, video, flags, project_config_text
 ):
-    run(monkeypatch, *as_list(flags))
+    command(monkeypatch, *as_list(flags))
     record = [(video / "out" / name).read_bytes() for name in ("config.ini", "log.csv")]
     text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = nowhere")
     config = config_with(text, video, n_iterations=2, to_save_iterations=1)
     with pytest.raises(InputError, match="nowhere: no such folder"):
-        run(monkeypatch, *as_list(flags | {"--config": config}))
+        command(monkeypatch, *as_list(flags | {"--config": config}))
     assert [(video / "out" / name).read_bytes() for name in ("config.ini", "log.csv")] == record
 
 
 @pytest.mark.parametrize("n_free", [10**12, 0], ids=["much memory", "none"])
 def test_less_memory_gives_the_same_masks(monkeypatch, video, flags, n_free, capsys):
-    """With none, links are followed anew and the features lie on the disk."""
-    run(monkeypatch, *as_list(flags))
+    """With none, links are recomputed and the features lie on the disk."""
+    command(monkeypatch, *as_list(flags))
     monkeypatch.setattr(memory_plan, "free_memory", lambda device: n_free)
-    run(monkeypatch, *as_list(flags | {"--out_path": video / "other"}))
+    command(monkeypatch, *as_list(flags | {"--out_path": video / "other"}))
     printed = capsys.readouterr().out
-    assert ("followed anew in each iteration, features kept outside" in printed) == (n_free == 0)
+    assert ("recomputed in each iteration, features offloaded" in printed) == (n_free == 0)
     for idx in range(5):
         first, other = (
             torch.load(video / name / "iter_2" / f"{idx:05d}.pt", weights_only=True)
@@ -669,9 +677,15 @@ def test_less_memory_gives_the_same_masks(monkeypatch, video, flags, n_free, cap
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 def test_cuda_gives_the_masks_of_the_cpu():
-    fwd, bwd, _ = moving_square(8)
-    on_gpu = segment(fwd.to("cuda"), bwd.to("cuda"))
-    assert (on_gpu.cpu() - segment(fwd, bwd)).abs().max() < 1e-3
+    fwd, bwd, video = square_video()
+    settings = GraphSettings.with_extensions()
+    expected = segment(fwd, bwd, video=video, settings=settings)
+    on_gpu = segment(fwd.to("cuda"), bwd.to("cuda"), video=video, settings=settings)
+    assert on_gpu.is_cuda
+    assert (on_gpu.cpu() - expected).abs().max() < 1e-2
+    assert (
+        segmented(fwd.to("cuda"), bwd.to("cuda")).cpu() - segmented(fwd, bwd)
+    ).abs().max() < 1e-3
 
 
 @COMPILED
@@ -679,15 +693,74 @@ def test_equal_features_and_a_small_lambda(use_compiled):
     """Rounding of the Gram matrix must not exceed lambda, or it has no Cholesky factor."""
     fwd, bwd, _ = moving_square(6)
     maps = torch.rand(6, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    graph = build_graph(
-        fwd,
-        bwd,
-        [maps.expand(-1, 5, -1, -1)],
-        weights=exact_weights(3, 4.0),
-        dir_features_half_chain_size=2,
-        features_half_chain_size=1,
-        use_compiled=use_compiled,
+    settings = dict(seed_type=1, half_window=3, dir_features_half_chain_size=2, ridge=1e-6)
+    way = Execution(compiled=use_compiled)
+    masks = segmented(
+        fwd, bwd, maps=maps.expand(-1, 5, -1, -1), way=way, n_iterations=3, **settings
     )
-    seed = torch.ones(6, HEIGHT, WIDTH)
-    *_, masks = power_iteration(graph, seed, ridge=1e-6, n_iterations=3)
     assert torch.isfinite(masks).all()
+
+
+def test_the_example_of_segment():
+    assert doctest.testmod(segmentation).attempted > 5
+    assert doctest.testmod(segmentation).failed == 0
+
+
+def test_settings_of_the_configs():
+    configs = PROJECT_CONFIG, PROJECT_CONFIG.parent / "configs" / "paper.ini"
+    ours, paper = (run.settings_of(read_config(path).graph_module) for path in configs)
+    assert (ours, paper) == (GraphSettings.with_extensions(), GraphSettings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(n_iterations=0), "GraphSettings.n_iterations should be a whole number of at least 1"),
+        (dict(sigma=0), "GraphSettings.sigma should be a number above 0, got 0"),
+        (dict(sigma=math.nan), "GraphSettings.sigma should be a number above 0, got nan"),
+        (dict(tolerance=2), "tolerance should be a number of at least 0 and at most 1, got 2"),
+        (dict(half_window=1.5), "half_window should be a whole number of at least 0, got 1.5"),
+        (dict(polarity=Polarity()), "polarity needs motion_saliency"),
+        (
+            dict(motion_saliency=MotionSaliency(), features_half_chain_size=-1),
+            "motion_saliency needs features_half_chain_size of at least 0",
+        ),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GraphSettings(**settings)
+    with pytest.raises(ValueError, match=r"Polarity.agreement should be .* at most 1, got 1.5"):
+        Polarity(agreement=1.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(fwd_flow=torch.zeros(3, 2, 8)), r"fwd_flow should be a .* \[n - 1, 2, H, W\], got"),
+        (dict(fwd_flow=np.zeros((3, 2, 8, 9))), "fwd_flow should be a .* tensor .* got ndarray"),
+        (dict(fwd_flow=torch.zeros(3, 2, 8, 9).double()), "fwd_flow should be .*float32 .*float64"),
+        (dict(bwd_flow=torch.zeros(2, 2, 8, 9)), r"bwd_flow should be .* \[3, 2, 8, 9\], got"),
+        (dict(bwd_flow=torch.full((3, 2, 8, 9), math.nan)), "bwd_flow should be finite"),
+        (dict(feature_maps=torch.zeros(3, 1, 8, 9)), r"feature_maps should be .* \[4, C, 8, 9\]"),
+        (
+            dict(video=torch.zeros(4, 3, 8, 9)),
+            r"video should be a torch.uint8 .* got torch.float32",
+        ),
+        (dict(settings=GraphSettings(refinement=Refinement())), "video should be the frames"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(changes, message):
+    flow = torch.zeros(3, 2, 8, 9)
+    given = dict(fwd_flow=flow, bwd_flow=flow) | changes
+    with pytest.raises(ValueError, match=message):
+        segment(given.pop("fwd_flow"), given.pop("bwd_flow"), **given)
+
+
+def test_segment_prints_and_changes_nothing(capfd):
+    fwd, bwd, video = square_video()
+    given = fwd.clone(), bwd.clone(), video.clone()
+    settings = dataclasses.replace(GraphSettings.with_extensions(), n_iterations=2)
+    segment(fwd, bwd, video=video, settings=settings)
+    assert all(map(torch.equal, given, (fwd, bwd, video)))
+    assert capfd.readouterr() == ("", "")

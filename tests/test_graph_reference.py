@@ -8,23 +8,23 @@ import pytest
 import torch
 
 import run_graph_module
+from graph_module import Execution, GraphSettings, iterations
 from graph_module.compiled import AVAILABLE
-from graph_module.power_iteration import power_iteration
-from graph_module.seeds import seed_mask
-from graph_module.space_time_graph import build_graph
-from graph_module.temporal_weights import exact_weights
 from graph_module.working_flow import read_working_flow
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
 N_FRAMES, SIZE = 14, (112, 208)
-CASES = {
-    "seed_random": {},
-    "seed_uniform": {"seed_type": 1},
-    "seed_gauss": {"seed_type": 2, "seed_type_sigma_percent": 0.3},
-    "one_feature": {"folders": ("a",)},
-    "two_features": {"folders": ("a", "b"), "c": 2, "h": 3},
-    "short_window": {"ridge": 10.0, "sigma": 2.0},
+CASES = {  # folders of maps, and settings
+    "seed_random": ((), GraphSettings()),
+    "seed_uniform": ((), GraphSettings(seed_type=1)),
+    "seed_gauss": ((), GraphSettings(seed_type=2, seed_sigma=0.3)),
+    "one_feature": (("a",), GraphSettings()),
+    "two_features": (
+        ("a", "b"),
+        GraphSettings(dir_features_half_chain_size=3, features_half_chain_size=2),
+    ),
+    "short_window": ((), GraphSettings(ridge=10.0, sigma=2.0)),
 }
 
 
@@ -38,48 +38,33 @@ def flows():
 
 # Every case in the way that is taken by default, and the widest in the other ways.
 @pytest.mark.parametrize(
-    ("case", "keep_links", "use_compiled"),
+    ("case", "way"),
     [
-        *((case, True, AVAILABLE) for case in CASES),
-        ("two_features", True, False),
-        ("two_features", False, False),
+        *((case, Execution()) for case in CASES),
+        ("two_features", Execution(compiled=False)),
+        ("two_features", Execution(compiled=False, store_links=False)),
         pytest.param(
-            *("two_features", False, True),
+            *("two_features", Execution(store_links=False)),
             marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed"),
         ),
     ],
 )
-def test_masks_are_the_authors_masks(case, keep_links, use_compiled, flows, shared):
-    settings = CASES[case]
+def test_masks_are_the_authors_masks(case, way, flows, shared):
+    folders, settings = CASES[case]
     reference = shared / "reference" / "graph"
-    maps = [
-        read_feature_maps(reference / "features" / name, N_FRAMES, *SIZE)
-        for name in settings.get("folders", ())
-    ]
-    graph = build_graph(
+    maps = [read_feature_maps(reference / "features" / name, N_FRAMES, *SIZE) for name in folders]
+    steps = iterations(
         *flows,
-        [torch.cat(maps, dim=-1).permute(0, 3, 1, 2)] if maps else [],
-        weights=exact_weights(15, settings.get("sigma", 4.0)),
-        dir_features_half_chain_size=settings.get("h", 5),
-        features_half_chain_size=settings.get("c", 1),
-        keep_links=keep_links,
-        use_compiled=use_compiled,
-    )
-    seed = seed_mask(
-        settings.get("seed_type", 0), settings.get("seed_type_sigma_percent", 0.5), *SIZE
-    )
-    iterations = power_iteration(
-        graph,
-        seed.expand(N_FRAMES, *SIZE),
-        ridge=settings.get("ridge", 100.0),
-        n_iterations=20,
+        feature_maps=torch.cat(maps, dim=-1).permute(0, 3, 1, 2) if maps else None,
+        settings=settings,
+        execution=way,
     )
     with np.load(reference / f"{case}.npz") as expected:
-        for idx, masks in enumerate(iterations):
-            if idx in (0, 4, 19):
-                difference = np.abs(masks.numpy() - expected[f"iter_{idx}"].astype(np.float32))
-                assert difference.mean() <= 0.001, idx
-                assert difference.max() <= 0.01, idx
+        found = {step.index: step.masks.numpy() for step in steps}
+        for idx in (0, 4, 19):
+            difference = np.abs(found[idx] - expected[f"iter_{idx}"].astype(np.float32))
+            assert difference.mean() <= 0.001, idx
+            assert difference.max() <= 0.01, idx
 
 
 def test_the_papers_settings_give_the_authors_masks(shared, tmp_path, monkeypatch):

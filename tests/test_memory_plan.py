@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from graph_module import GraphSettings
+from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.memory_plan import GraphSize, plan_memory
 from ike_data import free_memory as free_memory_module
 from ike_data.free_memory import free_memory, held_memory
@@ -12,53 +14,58 @@ from ike_data.memory_statement import GB
 
 # The paper's setting: 224 x 416 pixels, 15 frames to each side, 20 features and the bias.
 NODES = 224 * 416
+PAPER, EXTENDED = GraphSettings(), GraphSettings.with_extensions()
 
 
-def size(n_frames):
-    return GraphSize(n_frames, n_nodes=NODES, n_links=30, reach=30, n_features=21, n_channels=0)
+def size(n_frames, settings=PAPER, **more):
+    return GraphSize(n_frames, NODES, settings, **more)
 
 
-def plan(n_frames, *, limit=4 * GB, n_free=24 * GB, n_cores=2):
-    return plan_memory(size(n_frames), limit, n_free, n_cores)
+def plan(n_frames, settings=PAPER, *, limit=4 * GB, n_free=99 * GB, n_cores=2, **more):
+    return plan_memory(size(n_frames, settings, **more), limit, n_free, n_cores)
+
+
+def bytes_of_a_frame(settings, **more):
+    """Of one that is added to a long video."""
+    first, second = (plan(n, settings, **more).n_bytes for n in (2000, 3000))
+    return (second - first) / 1000
 
 
 def test_bytes_of_a_frame_by_hand():
-    """Links 30 int32, features 21 int16, and the larger of flows (4 float) and masks (4 float)."""
-    per_frame = (plan(300).n_bytes - plan(200).n_bytes) / 100
+    """Links 30 int32, features 21 int16, flows 4 float and masks 4 float; then Gram matrices."""
     grams = 3 * 8 * 21**2  # float64, twice and their factors
-    assert per_frame == NODES * (30 * 4 + 21 * 2 + 4 * 4) + grams
-    assert per_frame <= 25e6
-    anew = (plan(3000).n_bytes - plan(2000).n_bytes) / 1000
-    assert anew == NODES * (21 * 2 + 4 * 4 + 4 * 4) + grams
-    even = plan_memory(replace(size(300), even_links=True), 4 * GB, 24 * GB, 2)
-    assert even.n_bytes - plan(300).n_bytes == 2 * 300 * NODES * 4
+    stored, recomputed = bytes_of_a_frame(PAPER, limit=999 * GB), bytes_of_a_frame(PAPER, limit=0)
+    assert stored == NODES * (30 * 4 + 21 * 2 + 4 * 4 + 4 * 4) + grams
+    assert stored <= 25e6
+    assert recomputed == stored - NODES * 30 * 4
+    normalised = replace(PAPER, degree_normalisation=DegreeNormalisation())
+    assert bytes_of_a_frame(normalised, limit=0) == recomputed + NODES * 2 * 4
 
 
-def test_bytes_of_a_frame_with_appearance_by_hand():
-    """Flows (4 float) and maps (2) stay; masks that are learnt are 2 float. The video is there."""
-
-    def n_bytes(n_frames: int, limit: float) -> int:
-        with_video = replace(size(n_frames), n_channels=2, uses_video=True)
-        return plan_memory(with_video, limit, 99 * GB, 2).n_bytes
-
-    grams = 3 * 8 * 21**2
-    beside_links = NODES * (21 * 2 + (4 + 2 + 4 + 2) * 4) + grams
-    assert (n_bytes(300, 4 * GB) - n_bytes(200, 4 * GB)) / 100 == NODES * 30 * 4 + beside_links
-    assert (n_bytes(3000, 0) - n_bytes(2000, 0)) / 1000 == beside_links
+def test_bytes_of_a_frame_with_extensions_by_hand():
+    """Maps that are made (saliency, appearance), with 3 features each, and 4 masks more."""
+    expected = NODES * (7 * 2 + (4 + 2 + 4 + 4) * 4) + 3 * 8 * 7**2
+    assert bytes_of_a_frame(EXTENDED, limit=0) == expected
+    # Maps that are read, are there: they have features only. Masks have no bootstrap passes.
+    settings = EXTENDED.for_known_masks()
+    expected = NODES * (7 * 2 + (4 + 1 + 4 + 4) * 4) + 3 * 8 * 7**2
+    assert bytes_of_a_frame(settings, limit=0, n_channels=1) == expected
+    on_gpu = bytes_of_a_frame(settings, limit=0, n_channels=1, on_gpu=True)
+    assert on_gpu == expected + NODES * 4
 
 
 def test_a_gpu_projects_many_frames_at_once():
-    on_cpu = plan_memory(size(40), 4 * GB, 24 * GB, 1)
-    on_gpu = plan_memory(replace(size(40), on_gpu=True), 4 * GB, 24 * GB, 1)
-    blocks = 40 * NODES * 4  # on the CPU: the sums of all 40 frames
-    assert on_gpu.n_bytes - on_cpu.n_bytes == 40 * NODES * 21 * 4 - blocks
+    settings = replace(PAPER, half_window=0)
+    on_cpu, on_gpu = (plan(10, settings, n_cores=1, on_gpu=on_gpu) for on_gpu in (False, True))
+    blocks = 10 * NODES * 4  # on the CPU: the sums of all frames
+    assert on_gpu.n_bytes - on_cpu.n_bytes == 10 * NODES * 21 * 4 - blocks
 
 
-def test_links_are_kept_up_to_the_limit():
-    assert plan(350).keep_links
-    assert not plan(360).keep_links  # 360 * 93,184 * 120 bytes are more than 4 GB
-    assert plan(360, limit=5 * GB).keep_links
-    assert not plan(2, limit=0).keep_links
+def test_links_are_stored_up_to_the_limit():
+    assert plan(365).store_links
+    assert not plan(366).store_links  # 93,184 * 4 bytes * (30 * 366 - 240) links are over 4 GB
+    assert plan(366, limit=5 * GB).store_links
+    assert not plan(2, limit=0).store_links
 
 
 def test_a_thousand_frames_take_less_than_nine_gb():
@@ -66,14 +73,14 @@ def test_a_thousand_frames_take_less_than_nine_gb():
 
 
 def test_what_does_not_fit_goes_a_smaller_way():
-    kept, anew = plan(100), plan(100, limit=0)
-    assert (kept.keep_links, kept.keep_features) == (True, True)
-    assert plan(100, n_free=kept.n_bytes) == kept
-    assert plan(100, n_free=kept.n_bytes - 1) == anew
-    smallest = plan(100, n_free=anew.n_bytes - 1)
-    assert (smallest.keep_links, smallest.keep_features) == (False, False)
+    stored, recomputed = plan(100), plan(100, limit=0)
+    assert (stored.store_links, stored.offload) == (True, False)
+    assert plan(100, n_free=stored.n_bytes) == stored
+    assert plan(100, n_free=stored.n_bytes - 1) == recomputed
+    smallest = plan(100, n_free=recomputed.n_bytes - 1)
+    assert (smallest.store_links, smallest.offload) == (False, True)
     assert smallest == plan(100, n_free=0)
-    assert smallest.n_bytes == anew.n_bytes - 100 * NODES * 21 * 2
+    assert smallest.n_bytes == recomputed.n_bytes - 100 * NODES * 21 * 2
 
 
 def test_free_memory_is_what_the_control_groups_leave(tmp_path, monkeypatch):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from graph_module.appearance import LEAST_TRUST
-from graph_module.motion_saliency import (
-    are_opposite,
-    dominant_motion,
-    motion_evidence,
-    motion_saliency,
-)
+from graph_module.extensions.appearance import Appearance
+from graph_module.extensions.dominant_motion import dominant_motion
+from graph_module.extensions.frame_reliability import frame_reliability
+from graph_module.extensions.motion_saliency import motion_saliency
+from graph_module.extensions.polarity import is_background
 
 HEIGHT, WIDTH = 60, 100
 OBJECT = (slice(20, 45), slice(30, 60))
@@ -108,40 +106,40 @@ def test_at_the_edge_of_the_frame_it_counts_half():
     torch.testing.assert_close(saliency, saliency.flip(0))
 
 
-def test_evidence_is_of_frames_in_which_something_moves_by_itself():
+def test_frames_are_reliable_in_which_something_moves_by_itself():
     noise = 0.05 * torch.randn(4, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     fwd, bwd = camera_flow(4) + noise, noise - camera_flow(4)
     fwd[:2], bwd[:2] = with_object(fwd[:2], -5, 0), with_object(bwd[:2], 5, 0)
     saliency = motion_saliency(fwd, bwd)
     masks = torch.zeros(5, HEIGHT, WIDTH)
     masks[(slice(None), *OBJECT)] = 1
-    evidence = motion_evidence(saliency, masks)
-    assert evidence.shape == (5,)
-    assert evidence[:2].min() > 0.95  # frame 2 has it behind and not ahead
-    assert evidence[3:].max() < LEAST_TRUST / 10
+    reliability = frame_reliability(saliency, masks)
+    assert reliability.shape == (5,)
+    assert reliability[:2].min() > 0.95  # frame 2 has it behind and not ahead
+    assert reliability[3:].max() < Appearance.least_reliability / 10
     saliency = motion_saliency(with_object(camera_flow(1), -5, 0), camera_flow(1))
-    assert motion_evidence(saliency, 1 - masks[:2])[0] < 0.01  # the opposite of what moves
+    assert frame_reliability(saliency, 1 - masks[:2])[0] < 0.01  # the opposite of what moves
 
 
-def test_evidence_is_of_what_is_salient_and_of_its_share_in_the_mask():
+def test_reliability_is_of_what_is_salient_and_of_its_share_in_the_mask():
     saliency = torch.tensor([[[0.6, 0.4, 0.03], [0.9, 0.03, 0.03]]])
     masks = torch.tensor([[[0.49, 0.0, 0.5], [0.2, 0.8, 1.0]]])  # 0.5 is inside
     own = (0.6**2 + 0.4**2 + 0.9**2 + 3 * 0.03**2) / (0.6 + 0.4 + 0.9 + 3 * 0.03)
     agreement = 0.03 / (0.03 + (0.6 + 0.4 + 0.9) / 3)  # 0.045
     expected = own**8 / (own**8 + 0.35**8) * agreement**8 / (agreement**8 + 0.05**8)
     assert 0.2 < expected < 0.4
-    torch.testing.assert_close(motion_evidence(saliency, masks), torch.tensor([expected]))
+    torch.testing.assert_close(frame_reliability(saliency, masks), torch.tensor([expected]))
 
 
-def test_a_mask_of_nothing_or_of_everything_is_no_evidence():
+def test_a_mask_of_nothing_or_of_everything_is_not_reliable():
     saliency = torch.full((2, HEIGHT, WIDTH), 0.6)
     masks = torch.zeros(2, HEIGHT, WIDTH)
     masks[1] = 1
-    assert motion_evidence(saliency, masks).tolist() == [0, 0]
-    assert motion_evidence(torch.zeros(2, HEIGHT, WIDTH), masks).tolist() == [0, 0]
+    assert frame_reliability(saliency, masks).tolist() == [0, 0]
+    assert frame_reliability(torch.zeros(2, HEIGHT, WIDTH), masks).tolist() == [0, 0]
 
 
-def test_masks_of_a_video_are_opposite_where_what_moves_is_outside_of_them():
+def test_masks_are_of_the_background_where_what_moves_is_outside_of_them():
     noise = 0.05 * torch.randn(4, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     fwd, bwd = camera_flow(4) + noise, noise - camera_flow(4)
     still = motion_saliency(fwd, bwd)
@@ -149,19 +147,19 @@ def test_masks_of_a_video_are_opposite_where_what_moves_is_outside_of_them():
     saliency = motion_saliency(fwd, bwd)
     masks = torch.zeros(5, HEIGHT, WIDTH)
     masks[(slice(None), *OBJECT)] = 1
-    assert not are_opposite(saliency, masks)
-    assert are_opposite(saliency, 1 - masks)
-    assert are_opposite(saliency[:2], 1 - masks[:2])
+    assert not is_background(saliency, masks)
+    assert is_background(saliency, 1 - masks)
+    assert is_background(saliency[:2], 1 - masks[:2])
     # Frames in which nothing moves do not count, whatever their masks are.
     for rest in (torch.zeros(2, HEIGHT, WIDTH), torch.ones(2, HEIGHT, WIDTH)):
-        assert not are_opposite(saliency, torch.cat([masks[:3], rest]))
-        assert are_opposite(saliency, torch.cat([1 - masks[:3], rest]))
+        assert not is_background(saliency, torch.cat([masks[:3], rest]))
+        assert is_background(saliency, torch.cat([1 - masks[:3], rest]))
     # One wrong frame of many is the graph's to judge.
-    assert not are_opposite(saliency, torch.cat([1 - masks[:1], masks[1:]]))
+    assert not is_background(saliency, torch.cat([1 - masks[:1], masks[1:]]))
     # Nothing moves, or there is no mask to speak of.
-    assert not are_opposite(still, 1 - masks)
+    assert not is_background(still, 1 - masks)
     for nothing in (torch.zeros_like(masks), torch.ones_like(masks)):
-        assert not are_opposite(saliency, nothing)
+        assert not is_background(saliency, nothing)
 
 
 def test_both_directions_count_half():

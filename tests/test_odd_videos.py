@@ -24,11 +24,13 @@ from torchvision.models.optical_flow import raft_small
 import extract_optical_flow
 import main as network_command
 import run_graph_module
+from graph_module import GraphSettings
+from graph_module.extensions.fast_propagation import fast_link_weights
+from graph_module.extensions.motion_saliency import motion_saliency
 from graph_module.features import LEVELS, write_ike_features
+from graph_module.link_weights import link_weights
 from graph_module.memory_plan import GraphSize, plan_memory
-from graph_module.motion_saliency import motion_saliency
 from graph_module.seeds import seed_mask
-from graph_module.temporal_weights import exact_weights, fast_weights
 from ike_data.command_line import PROJECT_CONFIG, run_command
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, read_flow, write_flow
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
@@ -498,17 +500,17 @@ def test_extreme_settings_of_the_graph(place, values, engine, which):
 
 def test_features_that_do_not_fit_into_the_memory(place):
     make_flow(place, put(0), n_frames=2)
-    place.configure(dir_features_half_chain_size=10_000, motion_saliency="no", appearance_passes=0)
+    place.configure(dir_features_half_chain_size=10_000, motion_saliency="no", bootstrap_passes=0)
     refuse = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
     for error in (refuse, MemoryError()):
         place.monkeypatch.setattr(
-            "graph_module.segmentation.build_graph", lambda *_, error=error, **__: raise_(error)
+            "graph_module.segmentation.node_features", lambda *_, error=error, **__: raise_(error)
         )
         assert "the memory does not suffice" in place.refused(
             run_graph_module, *place.graph_flags()
         )
     # 40,001 features: two Gram matrices of them take 26 GB.
-    size = GraphSize(n_frames=2, n_nodes=768, n_links=2, reach=2, n_features=40_001, n_channels=0)
+    size = GraphSize(2, n_nodes=768, settings=GraphSettings(dir_features_half_chain_size=10_000))
     assert plan_memory(size, 4e9, 10**9, 1).n_bytes > 26e9
 
 
@@ -517,8 +519,8 @@ def raise_(error: Exception) -> None:
 
 
 def test_weights_and_seeds_of_extreme_sigmas():
-    assert set(exact_weights(3, 5e-324).values()) == {0.0}
-    assert fast_weights(15, 1.7e308).keys() == {1, 2, 3, 5, 8, 13, 15}
+    assert set(link_weights(3, 5e-324).values()) == {0.0}
+    assert fast_link_weights(15, 1.7e308).keys() == {1, 2, 3, 5, 8, 13, 15}
     tiny, wide = (seed_mask(2, percent, 20, 30) for percent in (5e-324, 1000))
     assert tiny.sum() == 1 and tiny[10, 15] == 1
     assert torch.isfinite(wide).all() and wide[10, 15] == 1 and wide.min() == 0

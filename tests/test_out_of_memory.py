@@ -16,7 +16,7 @@ from test_faults import contents, results
 from test_run_video import ROOT
 
 from graph_module import segmentation
-from graph_module.space_time_graph import build_graph
+from graph_module.motion_matrix import motion_matrix
 from ike_data.errors import InputError
 from ike_data.free_memory import free_memory
 from ike_data.out_of_memory import cpu_is_full, gpu_is_full
@@ -103,7 +103,7 @@ def raising(error: Exception) -> Callable[..., None]:
         (
             "run_graph_module.py",
             ["--of_path={}/flow"],
-            (segmentation, "build_graph"),
+            (segmentation, "node_features"),
             "smaller working_h and working_w",
         ),
         (
@@ -126,24 +126,24 @@ def test_an_allocation_that_fails(
 
 
 @pytest.mark.parametrize("error", [GPU[0], CPU[1]], ids=repr)
-def test_the_graph_follows_its_links_anew_where_its_plan_was_wrong(
+def test_the_graph_recomputes_its_links_where_its_plan_was_wrong(
     error, start, monkeypatch, tmp_path
 ):
     flags = "run_graph_module.py", "--of_path={}/flow"
     assert start(*flags) == (0, [])
     before = contents(tmp_path / "out")
-    kept = []
+    stored = []
 
-    def build(*arguments, keep_links, **settings):
-        kept.append(keep_links)
-        if keep_links:
+    def build(*arguments, store_links, **settings):
+        stored.append(store_links)
+        if store_links:
             raise error
-        return build_graph(*arguments, keep_links=keep_links, **settings)
+        return motion_matrix(*arguments, store_links=store_links, **settings)
 
-    monkeypatch.setattr(segmentation, "build_graph", build)
+    monkeypatch.setattr(segmentation, "motion_matrix", build)
     status, (warning,) = start(*flags)
-    assert status == 0 and "followed anew in each iteration (links_memory = 0)" in warning
-    assert kept[0] and not any(kept[1:])
+    assert status == 0 and "recomputed in each iteration (links_memory = 0)" in warning
+    assert stored == [True, False]
     after = results(contents(tmp_path / "out"))
     assert after.keys() == results(before).keys()
     for name in after:

@@ -31,12 +31,12 @@ saliency=(dir_features_half_chain_size=-1 motion_saliency=yes)
 variant paper
 variant saliency_beside_directions motion_saliency=yes
 variant saliency "${saliency[@]}"
-variant appearance appearance_passes=2
-variant saliency_appearance_1 "${saliency[@]}" appearance_passes=1
-variant saliency_appearance_2 "${saliency[@]}" appearance_passes=2
+variant appearance bootstrap_passes=2
+variant saliency_appearance_1 "${saliency[@]}" bootstrap_passes=1
+variant saliency_appearance_2 "${saliency[@]}" bootstrap_passes=2
 variant refinement refinement=yes
-variant even_links "${saliency[@]}" appearance_passes=2 even_links=yes
-variant all "${saliency[@]}" appearance_passes=2 even_links=yes refinement=yes
+variant degree_normalisation "${saliency[@]}" bootstrap_passes=2 degree_normalisation=yes
+variant all "${saliency[@]}" bootstrap_passes=2 degree_normalisation=yes refinement=yes
 
 for frames in "$davis"/JPEGImages/480p/*/; do
   sequence=$(basename "$frames")

@@ -211,20 +211,22 @@ def _config(path: Path, section: str, **values: object) -> Path:
 def measure_stages(args: argparse.Namespace) -> None:
     """Seconds of each stage of the graph module, in the paper's setting, on the CPU."""
     frames = open_frames(args.frames)
-    print("  frames  size       links    seconds  " + "  ".join(f"{name:>11}" for name in STAGES))
+    print(
+        "  frames  size       links       seconds  " + "  ".join(f"{name:>11}" for name in STAGES)
+    )
     for height, width in args.working_size or [(224, 416)]:
         for n_frames in args.n_frames:
-            for keep_links in (True, False):
+            for store_links in (True, False):
                 seconds = _stage_seconds(
-                    args.flow, n_frames, (frames.height, frames.width), (height, width), keep_links
+                    args.flow, n_frames, (frames.height, frames.width), (height, width), store_links
                 )
                 total = sum(seconds[name] for name in STAGES)
                 shares = "  ".join(
                     f"{seconds[name]:5.2f} {100 * seconds[name] / total:3.0f} %" for name in STAGES
                 )
+                links = "stored" if store_links else "recomputed"
                 print(
-                    f"  {n_frames:6}  {height}x{width:<5}  {'kept' if keep_links else 'anew':7}  "
-                    f"{total:7.2f}  {shares}",
+                    f"  {n_frames:6}  {height}x{width:<5}  {links:10}  {total:7.2f}  {shares}",
                     flush=True,
                 )
 
@@ -234,15 +236,17 @@ def _stage_seconds(
     n_frames: int,
     frame_size: tuple[int, int],
     working_size: tuple[int, int],
-    keep_links: bool,
+    store_links: bool,
 ) -> dict[str, float]:
-    """Two stages that are done together are told apart by doing one of them alone."""
+    """Stage by stage; what projects the masks onto the features is the regression."""
     from graph_module.compiled import AVAILABLE
-    from graph_module.motion_matrix import propagate
-    from graph_module.power_iteration import power_iteration
+    from graph_module.features import node_features
+    from graph_module.link_weights import link_weights
+    from graph_module.motion_matrix import motion_matrix
+    from graph_module.normalisation import min_max_each_
+    from graph_module.projection import project_, projection
+    from graph_module.propagation import propagate
     from graph_module.seeds import seed_mask
-    from graph_module.space_time_graph import SpaceTimeGraph, build_graph
-    from graph_module.temporal_weights import exact_weights
     from graph_module.working_flow import read_working_flow
     from ike_data.flow_files import BACKWARD, FORWARD
     from ike_data.soft_masks import write_mask_images, write_soft_masks
@@ -253,37 +257,32 @@ def _stage_seconds(
             read_working_flow(flow / way, n_frames, frame_size, working_size)
             for way in (FORWARD, BACKWARD)
         )
-
-    def build(half_chain_size: int) -> SpaceTimeGraph:
-        return build_graph(
-            fwd,
-            bwd,
-            [],
-            weights=exact_weights(15, 4.0),
-            dir_features_half_chain_size=half_chain_size,
-            features_half_chain_size=-1,
-            keep_links=keep_links,
-            use_compiled=AVAILABLE,
-        )
-
-    build(5)  # compiles
-    with _clock(seconds, "chains"):
-        build(0)
-    with _clock(seconds, "chains and features"):
-        graph = build(5)
-    seed = seed_mask(0, 0.5, *working_size).expand(n_frames, *working_size)
-    with _clock(seconds, "iterations"):
-        for masks in power_iteration(graph, seed, ridge=100.0, n_iterations=N_ITERATIONS):
-            last = masks
-    with _clock(seconds, "propagation"):
-        for _ in range(N_ITERATIONS):
-            propagate(graph.motion, last)
+    seed = seed_mask(0, 0.5, *working_size).repeat(n_frames, 1, 1)
+    for _ in range(2):  # the first one compiles
+        with _clock(seconds, "chains"):
+            matrix = motion_matrix(
+                fwd, bwd, link_weights(15, 4.0), store_links=store_links, use_compiled=AVAILABLE
+            )
+        with _clock(seconds, "features"):
+            features = node_features(
+                fwd,
+                bwd,
+                [],
+                dir_features_half_chain_size=5,
+                features_half_chain_size=-1,
+                use_compiled=AVAILABLE,
+            )
+        with _clock(seconds, "propagation"):
+            for _ in range(N_ITERATIONS):
+                masks = propagate(matrix, seed)
+        with _clock(seconds, "regression"):
+            onto_features = projection(features, 100.0, masks.device, use_compiled=AVAILABLE)
+            for _ in range(N_ITERATIONS):
+                min_max_each_(project_(onto_features, min_max_each_(masks)))
     with tempfile.TemporaryDirectory() as folder, _clock(seconds, "writing"):
-        for name, written in (("seed", seed), ("last", last)):
+        for name, written in (("seed", seed), ("last", masks)):
             write_soft_masks(Path(folder) / name, written)
             write_mask_images(Path(folder) / f"{name}_images", written, *frame_size)
-    seconds["features"] = max(seconds["chains and features"] - seconds["chains"], 0)
-    seconds["regression"] = max(seconds["iterations"] - seconds["propagation"], 0)
     return seconds
 
 

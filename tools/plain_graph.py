@@ -1,9 +1,9 @@
 """The graph module written plainly, the yardstick of tools/benchmark.py.
 
-METHOD section 3 as it is written: each pivot's chains are followed on their own, each link is kept
-as four node indices and four weights, all of them in memory, and the regression is solved anew in
-each iteration. Shares nothing with graph_module but the seed; random seed
-and direction features only. Not for use: it takes 0.14 GB a frame.
+docs/method.md section 3 as it is written: each pivot's chains are followed on their own, each link
+is stored as four node indices and four weights, and the regression is solved anew in each
+iteration. Shares nothing with graph_module but the seed; random seed and direction features only.
+Not for use: it takes 0.14 GB a frame.
 """
 
 from __future__ import annotations

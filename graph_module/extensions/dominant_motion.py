@@ -1,0 +1,79 @@
+"""The dominant motion of a flow field: a robust quadratic fit.
+
+A moving camera gives flow to the background too. That flow is smooth: a quadratic polynomial of the
+position is the flow of a plane under any motion, up to perspective, and close to the flow of most
+backgrounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from graph_module.parameters import check_ranges, parameter
+
+
+@dataclass(frozen=True)
+class DominantMotion:
+    """How the fit is made."""
+
+    n_fits: int = parameter(15, low=1)  # of reweighted least squares; enough to converge
+    # Width of the frame's border, as a share of its height. The first half of the fits looks at the
+    # border only, for objects seldom fill it.
+    border: float = parameter(0.15, low_excluded=True, high=1)
+    n_rows: int = parameter(56, low=1)  # of the grid of pixels that a fit looks at, for speed
+    # Scale of the weights, as a multiple of the median residual on the border, and its least value,
+    # pixels.
+    scale_medians: float = parameter(1.5, low_excluded=True)
+    least_median: float = parameter(0.02, low_excluded=True)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def dominant_motion(flow: torch.Tensor, settings: DominantMotion | None = None) -> torch.Tensor:
+    """Fit a quadratic polynomial of the position to u and to v.
+
+    The weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
+    median residual on the frame's border.
+
+    Args:
+        flow: [2, H, W], pixels.
+
+    Returns:
+        [2, H, W], channels (u, v) in pixels.
+    """
+    settings = settings or DominantMotion()
+    height, width = flow.shape[1:]
+    basis = _quadratic_basis(height, width, flow.device)  # [H, W, 6]
+    # A frame may be narrower than the grid is coarse.
+    step = max(min(height // settings.n_rows, width), 1)
+    sample = slice(step // 2, None, step)
+    design = basis[sample, sample].flatten(0, 1)  # [K, 6]
+    target = flow[:, sample, sample].flatten(1).T.double()  # [K, 2]
+    reach = max(round(settings.border * height), 1)
+    border = torch.ones(height, width, dtype=torch.bool, device=flow.device)
+    border[reach:-reach, reach:-reach] = False
+    on_border = border[sample, sample].flatten()  # [K]
+    on_border_indices = on_border.nonzero()[:, 0]  # once, for a GPU would be waited for
+
+    weights = on_border.double()  # [K]
+    tiny = 1e-6 * torch.eye(6).to(design)  # a frame of few pixels does not determine the fit
+    for fit in range(settings.n_fits):
+        weighted = design * weights[:, None]  # [K, 6]
+        motion = torch.linalg.solve(weighted.T @ design + tiny, weighted.T @ target)  # [6, 2]
+        residual = (target - design @ motion).norm(dim=1)  # [K]
+        median = residual[on_border_indices].median().clamp(min=settings.least_median)
+        weights = 1 / (1 + (residual / (settings.scale_medians * median)) ** 2) ** 2
+        if fit < settings.n_fits // 2:
+            weights *= on_border
+    return (basis.float() @ motion.float()).permute(2, 0, 1)  # [2, H, W]
+
+
+def _quadratic_basis(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """1, x, y, x^2, x y, y^2 of positions in [-1, 1]; float64 [H, W, 6]."""
+    grid_y = torch.linspace(-1, 1, height, dtype=torch.float64, device=device)
+    grid_x = torch.linspace(-1, 1, width, dtype=torch.float64, device=device)
+    y, x = torch.meshgrid(grid_y, grid_x, indexing="ij")
+    return torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y], dim=-1)

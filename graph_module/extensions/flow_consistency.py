@@ -1,0 +1,66 @@
+"""Flow consistency: how far the flows forward and backward agree.
+
+The forward-backward check of Sundaram, Brox and Keutzer, "Dense Point Trajectories by
+GPU-accelerated Large Displacement Optical Flow" (ECCV 2010), equation 5, with a soft limit. The
+check fails where a pixel is occluded in the other frame, and where the flow is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from graph_module.parameters import check_ranges, parameter
+
+
+@dataclass(frozen=True)
+class FlowConsistency:
+    """The squared error at which consistency has fallen to 1/e; the numbers of equation 5."""
+
+    relative: float = parameter(0.01)  # share of the squared lengths of both flows
+    absolute: float = parameter(0.5, low_excluded=True)  # squared pixels
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def flow_consistency(
+    flow: torch.Tensor, back: torch.Tensor, settings: FlowConsistency | None = None
+) -> torch.Tensor:
+    """exp(-|w + w'|^2 / (relative (|w|^2 + |w'|^2) + absolute)), w' the flow back from w's end.
+
+    w' is read bilinearly, and at the border where w leads outside the frame.
+
+    Args:
+        flow: w, [m, 2, H, W], pixels.
+        back: from the frame that ``flow`` leads to, the same shape.
+
+    Returns:
+        [m, H, W] in [0, 1]; 1 where both agree.
+    """
+    settings = settings or FlowConsistency()
+    height, width = flow.shape[2:]
+    rows = torch.arange(height, dtype=flow.dtype, device=flow.device)
+    columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
+    consistency = flow.new_empty(len(flow), height, width)
+    for idx, (there, field) in enumerate(zip(flow, back, strict=True)):
+        x = _to_unit(columns + there[0], width)
+        y = _to_unit(rows[:, None] + there[1], height)
+        here = F.grid_sample(
+            field[None],
+            torch.stack([x, y], dim=-1)[None],  # [1, H, W, 2]
+            mode="bilinear",
+            padding_mode="border",
+            align_corners=True,
+        )[0]  # [2, H, W]
+        lengths = (there**2).sum(0) + (here**2).sum(0)
+        error = ((there + here) ** 2).sum(0)
+        consistency[idx] = torch.exp(-error / (settings.relative * lengths + settings.absolute))
+    return consistency
+
+
+def _to_unit(positions: torch.Tensor, size: int) -> torch.Tensor:
+    """Pixels 0 .. size - 1 as -1 .. 1."""
+    return positions * (2 / max(size - 1, 1)) - 1

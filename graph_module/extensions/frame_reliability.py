@@ -1,0 +1,83 @@
+"""Frame reliability: how far the motion in a frame speaks for the frame's mask.
+
+Objects pause, and then the flow does not tell where they are. From a few errors of the flow the
+graph can then make the opposite of the object, a mask of nearly the whole frame, and nothing should
+be learnt from such a mask. The reliability of a frame is near 1 or near 0: many still frames must
+not outvote a moving one that is far away in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from graph_module.extensions.motion_saliency import saturating
+from graph_module.parameters import check_ranges, parameter
+from ike_data.soft_masks import HARD_THRESHOLD
+
+
+@dataclass(frozen=True)
+class FrameReliability:
+    """When a frame is half reliable, and how sharply that changes."""
+
+    # Mean saliency of what is salient in the frame. DIS flow of still things gives 0 to 0.3, of
+    # moving things 0.3 to 0.6.
+    salient: float = parameter(0.35, low_excluded=True, high=1)
+    # `agreement` of the mask with the saliency. It is low: only masks that leave out nearly all
+    # that moves are unreliable.
+    agreement: float = parameter(0.05, low_excluded=True, high=1)
+    power: int = parameter(8, low=1)  # high, so that the result is nearly yes or no
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def frame_reliability(
+    saliency: torch.Tensor, masks: torch.Tensor, settings: FrameReliability | None = None
+) -> torch.Tensor:
+    """Near 0 where nothing moves by itself, and where nearly all that moves is outside the mask.
+
+    Args:
+        saliency: [n, H, W] in [0, 1], see `motion_saliency`.
+        masks: soft masks, [n, H, W].
+
+    Returns:
+        [n] in [0, 1); 0 for a mask of nothing or of everything.
+    """
+    settings = settings or FrameReliability()
+    reliability = []
+    for salient_map, mask in zip(saliency, masks, strict=True):
+        salient, n_pixels = split_by_mask(salient_map, mask)
+        agrees = agreement(salient, n_pixels) * (n_pixels[1] > 0)
+        moves = something_moves(salient_map, settings.salient, settings.power)
+        reliability.append(moves * saturating(agrees, settings.agreement, settings.power))
+    return torch.stack(reliability)
+
+
+def something_moves(saliency: torch.Tensor, salient: float, power: int) -> torch.Tensor:
+    """Near 1 where the mean saliency of what is salient is above ``salient``; [H, W] -> []."""
+    mean_salient = (saliency**2).sum() / saliency.sum().clamp(min=1e-6)
+    return saturating(mean_salient, salient, power)
+
+
+def split_by_mask(saliency: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Sums of a frame inside and outside of its mask, [2, 2].
+
+    Returns:
+        [[saliency inside, saliency outside], [pixels inside, pixels outside]]
+    """
+    inside = mask >= HARD_THRESHOLD
+    salient, n_inside = (saliency * inside).sum(), inside.sum()
+    sums = [salient, saliency.sum() - salient, n_inside, inside.numel() - n_inside]
+    return torch.stack([part.to(saliency) for part in sums]).view(2, 2)
+
+
+def agreement(salient: torch.Tensor, n_pixels: torch.Tensor) -> torch.Tensor:
+    """Mean saliency inside, over the sum of the means inside and outside; in [0, 1].
+
+    Args:
+        salient, n_pixels: [2] each, see `split_by_mask`.
+    """
+    means = salient / n_pixels.clamp(min=1)
+    return means[0] / means.sum().clamp(min=1e-6)

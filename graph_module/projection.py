@@ -1,0 +1,166 @@
+"""Projection onto the node features: ridge regression of each frame's soft mask.
+
+docs/method.md section 3, "One iteration", step 2: with F_p = [features, 1] of frame p,
+
+    w = (F_p^T F_p + lambda I)^-1 F_p^T x_p;  x_p <- max(F_p w, 0)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from graph_module.compiled import compiled
+from graph_module.features import LEVELS, features_as_float
+from ike_data.cores import at_once, map_on_cores
+
+# The most that the features of the frames which a GPU projects together may take as float32, bytes.
+# No setting: masks differ by rounding alone.
+CHUNK_BYTES = 1 << 29
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What the projection of n frames needs; it does not change over the iterations."""
+
+    features: torch.Tensor  # F^T, int16 [n, d + 1, N], see `node_features`
+    gram_factors: torch.Tensor | None  # see `factor_gram`; None: there are no features
+    chunks: list[slice]  # frames that are worked on together
+    use_compiled: bool  # compiled loops instead of PyTorch, on the CPU only
+
+
+def projection(
+    features: torch.Tensor, ridge: float, device: torch.device, *, use_compiled: bool = False
+) -> Projection:
+    """Factor the Gram matrix of each frame.
+
+    Args:
+        features: int16 [n, d + 1, N], see `node_features`, on any device.
+        ridge: lambda, > 0; the bias is regularised as well.
+        device: where the masks are.
+    """
+    n_frames, n_features, n_nodes = features.shape
+    together = at_once(max(CHUNK_BYTES // (4 * n_features * n_nodes), 1), device)
+    chunks = [slice(start, start + together) for start in range(0, n_frames, together)]
+    if n_features == 1:
+        return Projection(features, None, chunks, use_compiled)
+    # One tensor for all: a small one for each frame, among the features as float32 that come and
+    # go, would leave the allocator with holes as large as these.
+    gram = features.new_empty(n_frames, n_features, n_features, dtype=torch.float64, device=device)
+
+    def write_gram(chunk: slice) -> None:
+        for idx in range(chunk.start, min(chunk.stop, n_frames)):
+            # float64: rounding in float32 can make the Gram matrix of equal features lose more
+            # than a small lambda.
+            rows = features_as_float(features[idx : idx + 1], device, torch.float64)
+            gram[idx] = torch.bmm(rows, rows.transpose(1, 2))[0]
+
+    for _done in map_on_cores(write_gram, chunks, device):
+        pass
+    return Projection(features, factor_gram(gram, ridge), chunks, use_compiled)
+
+
+def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
+    """x_p <- max(F_p w, 0) for each frame p, in place.
+
+    Without any feature this would be a projection onto the bias alone, and wipe the masks out.
+    They are then left as they are, and what is iterated is M alone.
+
+    Args:
+        masks: x, [n, H, W].
+    """
+    factors = projection.gram_factors
+    if factors is None:
+        return masks
+
+    def project_chunk(chunk: slice) -> None:
+        some, features = masks[chunk].flatten(1), projection.features[chunk]
+        if projection.use_compiled:
+            for mask, levels, factor in zip(some, features, factors[chunk], strict=True):
+                mask.copy_(project_levels(levels, factor, mask))
+        else:
+            rows = features_as_float(features, masks.device)  # [m, d + 1, N]
+            some.copy_(project_frames(rows, factors[chunk], some))
+
+    for _done in map_on_cores(project_chunk, projection.chunks, masks.device):
+        pass
+    return masks
+
+
+def factor_gram(gram: torch.Tensor, ridge: float) -> torch.Tensor:
+    """Cholesky factors of F_p^T F_p + lambda I.
+
+    Args:
+        gram: F_p^T F_p of m frames, float64 [m, d + 1, d + 1].
+
+    Returns:
+        Lower triangular factors, float64 [m, d + 1, d + 1].
+    """
+    return torch.linalg.cholesky(gram + ridge * torch.eye(gram.shape[-1]).to(gram))
+
+
+def project_frames(
+    features: torch.Tensor, gram_factors: torch.Tensor, masks: torch.Tensor
+) -> torch.Tensor:
+    """max(F_p w, 0) for each of m frames p.
+
+    Args:
+        features: F^T, floating point [m, d + 1, N].
+        gram_factors: see `factor_gram`.
+        masks: x, [m, N].
+
+    Returns:
+        [m, N], at least 0.
+    """
+    moments = torch.bmm(features, masks.unsqueeze(-1)).to(torch.float64)  # [m, d+1, 1]
+    weights = torch.cholesky_solve(moments, gram_factors).to(features.dtype)  # [m, d+1, 1]
+    return torch.bmm(weights.transpose(1, 2), features).squeeze(1).clamp_(min=0)
+
+
+def project_levels(
+    levels: torch.Tensor, gram_factor: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """`project_frames` of one frame by compiled loops, on the CPU, from stored features.
+
+    Args:
+        levels: int16 [d + 1, N], the features in steps of 1 / LEVELS.
+        gram_factor: [d + 1, d + 1]; mask: [N].
+
+    Returns:
+        [N]
+    """
+    moments = torch.zeros(len(levels), 1, dtype=torch.float64)
+    _moments_loop(levels, mask, moments[:, 0])
+    weights = torch.cholesky_solve(moments / LEVELS, gram_factor)[:, 0]
+    projected = torch.zeros_like(mask)
+    _project_loop(levels, (weights / LEVELS).to(torch.float32), projected)
+    return projected
+
+
+# Pieces of a frame that stay in the innermost cache while the features pass.
+_PIECE = 4096
+
+
+@compiled(sums_in_any_order=True)
+def _moments_loop(levels, mask, moments):  # type: ignore[no-untyped-def]
+    for start in range(0, mask.size, _PIECE):
+        values = mask[start : start + _PIECE]
+        for row in range(len(levels)):
+            feature, total = levels[row, start : start + _PIECE], np.float32(0)
+            for i in range(values.size):
+                total += np.float32(feature[i]) * values[i]
+            moments[row] += total
+
+
+@compiled()
+def _project_loop(levels, weights, projected):  # type: ignore[no-untyped-def]
+    for start in range(0, projected.size, _PIECE):
+        out = projected[start : start + _PIECE]
+        for row in range(len(levels)):
+            feature, weight = levels[row, start : start + _PIECE], weights[row]
+            for i in range(out.size):
+                out[i] += np.float32(feature[i]) * weight
+        for i in range(out.size):
+            out[i] = max(out[i], np.float32(0))
