@@ -32,18 +32,17 @@ def _key(
     or_zero: bool = False,
     choices: tuple[str, ...] = (),
     name: str | None = None,
-    older_name: str | None = None,
+    aliases: tuple[str, ...] = (),
 ) -> Any:
     """A dataclass field that is a key of config.ini.
 
     ``kind`` is int, float, bool, choice, ints, path or paths. A key without ``default`` must be
     in the file; ``name`` is the key's name there where it is not the field's. ``or_zero`` allows 0
-    below ``low``. ``older_name`` is read too, for files that were written before the key had its
-    name.
+    below ``low``. ``aliases`` are older names of the key, under which it is read as well.
     """
     metadata = dict(
         **dict(kind=kind, low=low, high=high, low_excluded=low_excluded, choices=choices),
-        **dict(or_zero=or_zero, name=name, older_name=older_name),
+        **dict(or_zero=or_zero, name=name, aliases=aliases),
     )
     if default is _REQUIRED:
         return field(metadata=metadata, kw_only=True)
@@ -104,8 +103,8 @@ class GraphModule:
     links_memory: float = _key("float", 4.0, low=0)  # GB
     # Not the paper's; a file without them gives the paper's method.
     motion_saliency: bool = _key("bool", False)
-    degree_normalisation: bool = _key("bool", False, older_name="even_links")
-    bootstrap_passes: int = _key("int", 0, low=0, high=100, older_name="appearance_passes")
+    degree_normalisation: bool = _key("bool", False, aliases=("even_links",))
+    bootstrap_passes: int = _key("int", 0, low=0, high=100, aliases=("appearance_passes",))
     refinement: bool = _key("bool", False)
 
 
@@ -230,41 +229,52 @@ def _ini_name(key: dataclasses.Field[Any]) -> str:
 
 def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[str, str]) -> Any:
     keys = {_ini_name(key): key for key in dataclasses.fields(section_type)}
-    # Keys are compared without regard to case, as configparser does by default.
-    by_folded_name = {name.lower(): name for name in keys}
-    for name, key in keys.items():
-        if key.metadata["older_name"]:
-            by_folded_name[key.metadata["older_name"].lower()] = name
     values: dict[str, Any] = {}
-    names: dict[str, str] = {}  # that the file has, by field
-    for name, text in raw.items():
-        known = by_folded_name.get(name.lower())
-        if known is None:
-            raise InputError(
-                f"{path}: unknown key {name} in [{section}]{_suggestion(name, list(keys))}"
-            )
-        key = keys[known]
-        if key.name in values:
-            other = names[key.name]
-            twice = (
-                f"key {known} stands twice"
-                if other.lower() == name.lower()
-                else f"keys {other} and {name} are two names of one key"
-            )
-            raise InputError(f"{path}: {twice} in [{section}]; keep one")
-        names[key.name] = name
+    for known, name in _names_in_file(path, section, keys, raw).items():
+        key, text = keys[known], raw[name]
         try:
             values[key.name] = _parse_value(text.strip(), key.metadata, path.parent)
         except ValueError as error:
             shown = " ".join(text.split())  # an indented next line counts as part of the value
-            raise InputError(f"{path}: [{section}] {known} = {shown}: {error}") from error
-    for name, key in keys.items():
+            raise InputError(f"{path}: [{section}] {name} = {shown}: {error}") from error
+    for known, key in keys.items():
         if key.name not in values and key.default is dataclasses.MISSING:
             raise InputError(
-                f"{path}: key {name} is missing in [{section}]; "
+                f"{path}: key {known} is missing in [{section}]; "
                 "copy its line from the project's config.ini"
             )
     return section_type(**values)
+
+
+def _names_in_file(
+    path: Path, section: str, keys: Mapping[str, dataclasses.Field[Any]], raw: Mapping[str, str]
+) -> dict[str, str]:
+    """Of each key that the file has, the name that it has there: in another case, or an older one.
+
+    Raises:
+        InputError: a name is unknown, or a key stands twice.
+    """
+    # Keys are compared without regard to case, as configparser does by default.
+    known_as = {
+        name.lower(): known
+        for known, key in keys.items()
+        for name in (known, *key.metadata["aliases"])
+    }
+    found: dict[str, str] = {}
+    for name in raw:
+        known = known_as.get(name.lower())
+        if known is None:
+            raise InputError(
+                f"{path}: unknown key {name} in [{section}]{_suggestion(name, list(keys))}"
+            )
+        first = found.setdefault(known, name)
+        if first.lower() != name.lower():
+            raise InputError(
+                f"{path}: {first} and {name} in [{section}] are names of the same key; keep {known}"
+            )
+        if first != name:
+            raise InputError(f"{path}: key {known} stands twice in [{section}]; keep one")
+    return found
 
 
 def _parse_value(text: str, spec: Mapping[str, Any], folder: Path) -> Any:

@@ -17,6 +17,7 @@ from ike_data.config import (
     NetworkModule,
     OpticalFlow,
     Paths,
+    _key,
     fill_in,
     format_config,
     needed_path,
@@ -188,6 +189,22 @@ def test_a_misspelt_key_has_its_near_one_suggested(tmp_path, key):
     misspelt = key[:2] + key[3:]
     text = with_line(key, f"{misspelt} = 1")
     refused(write(tmp_path, text), f"unknown key {misspelt}", f"did you mean {key}?")
+
+
+def test_a_key_is_read_under_its_older_names(tmp_path, monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Renamed(OpticalFlow):
+        updates: int = _key("int", 20, high=1000, aliases=("refinements", "rounds"))
+
+    monkeypatch.setitem(SECTIONS, "Optical Flow", Renamed)
+    text = f"{AUTHORS}\n[Optical Flow]\n"
+    for name in ("updates", "refinements", "Rounds"):
+        config = read_config(write(tmp_path, f"{text}{name} = 7"))
+        assert config.optical_flow.updates == 7
+        assert "updates = 7" in format_config(config)
+        refused(write(tmp_path, f"{text}{name} = 1001"), f"{name} = 1001: out of range")
+    both = "refinements = 7\nupdates = 7"
+    refused(write(tmp_path, text + both), "refinements and updates in [Optical Flow]", "keep updat")
 
 
 @pytest.mark.parametrize("section", ["General", "Graph Module", "Network Module"])
