@@ -67,7 +67,7 @@ def main() -> None:
         out_path=args.out_path,
         device=args.device,
     )
-    general, settings, paths = config.general, config.network_module, config.paths
+    general, paths = config.general, config.paths
     frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
     predict_only = args.predict_only
     pseudo_gt_path = None if predict_only else needed_path(paths.pseudo_gt_path, "--pseudo_gt_path")
@@ -75,7 +75,7 @@ def main() -> None:
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
 
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
-    from network_module.learning import apply_checkpoint, learn_video
+    from network_module.run import apply_checkpoint, learn_video
 
     with claimed(out_path, "models", "results_pt", "results_images"):
         record = announce(config, frames, device, out_path)
@@ -86,7 +86,7 @@ def main() -> None:
                 predict_only,
                 out_path,
                 working_size=working_size,
-                settings=settings,
+                config=config.network_module,
                 device=device,
                 record=record,
             )
@@ -96,7 +96,7 @@ def main() -> None:
                 pseudo_gt_path,
                 out_path,
                 working_size=working_size,
-                settings=settings,
+                config=config.network_module,
                 device=device,
                 resume=args.resume,
                 record=record,

@@ -8,6 +8,7 @@ import difflib
 import math
 import os
 import re
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,13 +126,11 @@ class NetworkModule:
     passes_per_epoch: int = _key("int", 1, low=1, high=1_000_000)
     cosine_decay: bool = _key("bool", False)
     confidence_weights: bool = _key("bool", False)
-    soft_labels: bool = _key("bool", False)
     flips: bool = _key("bool", False)
     prior_bias: bool = _key("bool", False)
     half_size_share: float = _key("float", 0.0, low=0, high=1)
     along_edges: bool = _key("bool", False)
-    light: float = _key("float", 0.0, low=0, high=0.99)
-    weight_average: float = _key("float", 0.0, low=0, high=0.9999)
+    colour_jitter: float = _key("float", 0.0, low=0, high=0.99, aliases=("light",))
 
 
 SECTIONS: dict[str, type] = {
@@ -140,6 +139,10 @@ SECTIONS: dict[str, type] = {
     "Optical Flow": OpticalFlow,
     "Graph Module": GraphModule,
     "Network Module": NetworkModule,
+}
+# Keys of earlier versions; their defaults say that they are off.
+_GONE: dict[str, dict[str, dataclasses.Field[Any]]] = {
+    "Network Module": {"soft_labels": _key("bool", False), "weight_average": _key("float", 0.0)},
 }
 # Sections whose keys all have defaults may be left out.
 _OPTIONAL_SECTIONS = ("PATHS", "Optical Flow")
@@ -161,9 +164,12 @@ def read_config(path: Path) -> Config:
 
     Relative paths in it are relative to the file's own folder.
 
+    Keys of earlier versions that are gone, and off in the file, are told on stderr.
+
     Raises:
         InputError: the file is missing or not an ini file, a section or key is missing or unknown
-            (the nearest known name is suggested), or a value is of the wrong type or out of range.
+            (the nearest known name is suggested), a value is of the wrong type or out of range, or
+            a key that is gone is on.
     """
     raw = _read_ini(path)
     for section in raw:
@@ -178,7 +184,9 @@ def read_config(path: Path) -> Config:
             )
     config = Config(
         *(
-            _parse_section(path, section, section_type, raw.get(section, {}))
+            _parse_section(
+                path, section, section_type, _without_gone(path, section, raw.get(section, {}))
+            )
             for section, section_type in SECTIONS.items()
         )
     )
@@ -225,6 +233,27 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 def _ini_name(key: dataclasses.Field[Any]) -> str:
     return key.metadata["name"] or key.name
+
+
+def _without_gone(path: Path, section: str, raw: Mapping[str, str]) -> dict[str, str]:
+    gone = {name: key for name in raw if (key := _GONE.get(section, {}).get(name.lower()))}
+    for name, key in gone.items():
+        try:
+            is_off = _parse_value(raw[name].strip(), key.metadata, path.parent) == key.default
+        except ValueError:
+            is_off = False
+        if not is_off:
+            raise InputError(
+                f"{path}: key {name} in [{section}] is gone, for it did not make the masks better; "
+                "delete its line (a result that was made with it needs the earlier version)"
+            )
+    if gone:
+        print(
+            f"{path}: {' and '.join(gone)} in [{section}]: gone, and off here; delete the line"
+            f"{'s' if len(gone) > 1 else ''}",
+            file=sys.stderr,
+        )
+    return {name: text for name, text in raw.items() if name not in gone}
 
 
 def _parse_section(path: Path, section: str, section_type: type, raw: Mapping[str, str]) -> Any:

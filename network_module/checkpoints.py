@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.errors import InputError
 from ike_data.out_of_memory import memory_is_full
 from ike_data.tensor_files import is_state_of, load_tensors, save_tensors
+from network_module.identity import Identity
 from network_module.training import Training
 from network_module.unet import UNet
 
@@ -22,23 +22,17 @@ REMEDY = "delete it, or leave out --resume"
 
 
 def save_checkpoint(
-    path: Path,
-    model: torch.nn.Module,
-    base_channels: int,
-    epoch: int,
-    working_size: tuple[int, int],
-    training_mark: int = 0,
+    path: Path, network: UNet, epoch: int, working_size: tuple[int, int], training_mark: int
 ) -> None:
-    """Save all that is needed to build ``model`` again; see `load_checkpoint`.
+    """Save all that is needed to build ``network`` again; see `load_checkpoint`.
 
-    ``epoch``, ``working_h`` and ``working_w`` (pixels) say how it was trained; ``training_mark``,
-    a checksum, tells that it was trained so (`is_of_training`).
+    ``epoch``, ``working_size`` (height, width; pixels) and `Identity.mark` say how it was trained.
     """
     height, width = working_size
     checkpoint = {
         # On the CPU, so that a machine without a GPU can load it.
-        "model": {name: value.cpu() for name, value in model.state_dict().items()},
-        "base_channels": base_channels,
+        "model": {name: value.cpu() for name, value in network.state_dict().items()},
+        "base_channels": network.last.in_channels,
         "working_h": height,
         "working_w": width,
         "epoch": epoch,
@@ -63,19 +57,17 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
         or not is_state_of(weights, _expected_state(base_channels))
     ):
         raise InputError(f"{path}: is not a checkpoint of main.py; {remedy}")
-    model = UNet(base_channels)
-    model.load_state_dict(held["model"])
-    return model, epoch
+    network = UNet(base_channels)
+    network.load_state_dict(held["model"])
+    return network, epoch
 
 
 def is_of_training(path: Path, training_mark: int) -> bool:
-    """Whether ``path`` is a checkpoint of the training with this mark.
+    """Whether ``path`` is a checkpoint of the training with this `Identity.mark`.
 
     Raises:
         InputError: it is damaged.
     """
-    if not path.exists():
-        return False
     checkpoint = load_tensors(path, REMEDY)
     return isinstance(checkpoint, dict) and checkpoint.get("training") == training_mark
 
@@ -86,34 +78,23 @@ def _expected_state(base_channels: int) -> dict[str, torch.Tensor]:
 
 
 class TrainingState(NamedTuple):
-    """What a training that is to go on has left, and what it is the state of."""
+    """What an interrupted training has left, and what it is the state of."""
 
     state: dict[str, Any]  # see `Training.state`
-    data_mark: int  # see `mark_of_data`
+    data_mark: int  # it and the next: see `Identity`
     settings: dict[str, str]
     log: list[list[str]]  # the lines of its log.csv
 
-    def difference(self, data_mark: int, settings: Mapping[str, object]) -> str | None:
-        """What tells it from a training of these settings on these data, in words."""
-        now = words(settings)
-        for name in now | self.settings:
-            if now.get(name) != self.settings.get(name):
-                before = self.settings.get(name)
-                return f"is of a training with {name} = {before}, now it is {now.get(name)}"
-        if self.data_mark != data_mark:
-            return "is of a training on other frames or pseudo-labels"
-        return None
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.data_mark, self.settings)
 
 
 def save_training(
-    path: Path,
-    training: Training,
-    data_mark: int,
-    settings: Mapping[str, object],
-    log: Sequence[Sequence[str]],
+    path: Path, training: Training, identity: Identity, log: Sequence[Sequence[str]]
 ) -> None:
     """Save what a training needs to go on after its last finished epoch; see `TrainingState`."""
-    kept = TrainingState(training.state(), data_mark, words(settings), [list(row) for row in log])
+    kept = TrainingState(training.state(), *identity, [list(row) for row in log])
     _save(path, kept._asdict())
 
 
@@ -135,11 +116,11 @@ def read_training(path: Path) -> TrainingState:
     return TrainingState(**held)
 
 
-def go_on(path: Path, training: Training, kept: TrainingState) -> None:
+def go_on(path: Path, training: Training, kept: TrainingState, n_epochs: int) -> None:
     """Put what was ``kept`` in ``path`` into ``training``, just made of the same settings.
 
     Raises:
-        InputError: it is not the state of such a training.
+        InputError: it is not the state of such a training of ``n_epochs``.
     """
     try:
         training.load_state(kept.state)
@@ -147,6 +128,10 @@ def go_on(path: Path, training: Training, kept: TrainingState) -> None:
         if memory_is_full(error):
             raise
         raise InputError(f"{path}: is not the state of a training; {REMEDY}") from error
+    if training.epoch >= n_epochs:  # a run of these settings saves none of its last epoch
+        raise InputError(
+            f"{path}: is of epoch {training.epoch}, but n_epochs = {n_epochs}; {REMEDY}"
+        )
 
 
 def _is_dict_of_words(value: object) -> bool:
@@ -163,24 +148,6 @@ def _is_log(value: object) -> bool:
         )
     except (TypeError, ValueError):
         return False
-
-
-def words(settings: Mapping[str, object]) -> dict[str, str]:
-    """Settings as they are compared and kept."""
-    return {name: str(value) for name, value in settings.items()}
-
-
-def mark_of_training(data_mark: int, settings: Mapping[str, object]) -> int:
-    """A checksum of what a network learns from, and how."""
-    return zlib.crc32(repr(words(settings)).encode(), data_mark)
-
-
-def mark_of_data(frames: torch.Tensor, soft_masks: torch.Tensor) -> int:
-    """A checksum of what a network learns from."""
-    # Not of .tobytes(), which would copy a whole video.
-    return zlib.crc32(
-        soft_masks.contiguous().numpy().data, zlib.crc32(frames.contiguous().numpy().data)
-    )
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The losses (METHOD section 4): cross-entropy on hard labels plus dice on soft masks."""
+"""The losses (docs/method.md section 4)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ def hard_labels(soft_masks: torch.Tensor) -> torch.Tensor:
     return (soft_masks >= HARD_THRESHOLD).to(soft_masks.dtype)
 
 
-def confidence(soft_masks: torch.Tensor) -> torch.Tensor:
-    """min(3 |2 t - 1|, 1): 1 where a soft mask is sure of either class, 0 where it is undecided.
+def paper_losses(logits: torch.Tensor, soft_masks: torch.Tensor) -> torch.Tensor:
+    """The terms of the paper's loss, [2]: cross-entropy on the hard labels, dice on the soft masks.
 
-    Sure is t <= 1/3 and t >= 2/3: thin parts of an object seldom come closer to 1.
+    Args:
+        logits: [n, 2, H, W], background and object.
+        soft_masks: [n, H, W] in [0, 1], the pseudo-labels.
     """
-    return (3 * (2 * soft_masks - 1).abs()).clamp(max=1)
+    return torch.stack([cross_entropy(logits, hard_labels(soft_masks)), dice(logits, soft_masks)])
 
 
 def cross_entropy(
@@ -28,8 +30,8 @@ def cross_entropy(
 
     Args:
         logits: [n, 2, H, W], background and object.
-        labels: [n, H, W], probability of the object, 0 or 1 in the paper.
-        weights: [n, H, W] of the pixels, at least 0; all are equal where left out.
+        labels: [n, H, W], 1 where the object is, else 0.
+        weights: [n, H, W] of the pixels, at least 0; None, the paper's: all count equally.
 
     Returns:
         A scalar in nats, at least 0.
@@ -53,7 +55,7 @@ def dice(
     Args:
         logits: [n, 2, H, W], background and object.
         soft_masks: [n, H, W] in [0, 1].
-        weights: [n, H, W], at least 0; 1 where left out.
+        weights: [n, H, W], at least 0; None, the paper's: 1.
 
     Returns:
         A scalar in [0, 1).

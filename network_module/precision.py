@@ -1,4 +1,4 @@
-"""bfloat16 for the U-Net's convolutions, where the processor calculates with it."""
+"""bf16 (bfloat16) for the U-Net's convolutions, where the processor calculates with it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # the last one is ARM's
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
-def use_half(mixed_precision: str, device: torch.device) -> bool:
-    """Whether to calculate in bfloat16: ``yes``, ``no``, or ``auto``, where it is fast."""
+def use_bf16(mixed_precision: str, device: torch.device) -> bool:
+    """Whether to calculate in bf16: ``yes``, ``no``, or ``auto``, where it is fast."""
     if mixed_precision != "auto":
         return mixed_precision == "yes"
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return cpu_has_bfloat16()
+    return _cpu_has_bf16()
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether the processor has bfloat16 instructions; False where that cannot be told.
+def _cpu_has_bf16() -> bool:
+    """Whether the processor has bf16 instructions; False where that cannot be told.
 
-    PyTorch runs bfloat16 on any processor, but on others it is slower than float32.
+    PyTorch runs bf16 on any processor, but on others it is slower than float32.
     """
     if platform.system() == "Darwin" or not _CPU_INFO.exists():
         return False
@@ -36,12 +36,15 @@ def cpu_has_bfloat16() -> bool:
 
 
 def convolution_settings(*, deterministic: bool) -> AbstractContextManager[None]:
-    """cuDNN's settings: its fastest kernels may add up in random order."""
+    """On a GPU float32 is float32, not TensorFloat32.
+
+    Where not ``deterministic``, it may use its fastest kernels, which may add up in random order.
+    """
     return torch.backends.cudnn.flags(
         enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=False
     )
 
 
-def half_precision(half: bool, device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16, or nothing."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+def autocast(bf16: bool, device: torch.device) -> torch.autocast:
+    """Convolutions in bf16, or, where not ``bf16``, all as it is."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)

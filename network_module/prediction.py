@@ -8,38 +8,59 @@ import torch
 from tqdm import tqdm
 
 from ike_data.guided_filter import follow_edges
-from network_module.dataset import to_unit_range
-from network_module.precision import half_precision
+from network_module.batches import check_video, to_unit_range
+from network_module.precision import autocast, convolution_settings, use_bf16
+from network_module.settings import DEFAULTS, Settings
 
 
 def predict(
-    model: torch.nn.Module,
-    frames: torch.Tensor,
+    network: torch.nn.Module,
+    video: torch.Tensor,
+    settings: Settings = DEFAULTS,
     *,
-    batch_size: int,
-    device: torch.device,
-    half: bool = False,
-    along_edges: bool = False,
-) -> Iterator[tuple[int, torch.Tensor]]:
-    """The object's probability in every pixel, softmax channel 1.
+    progress: bool = False,
+) -> torch.Tensor:
+    """The object's probability in every pixel.
 
     Args:
-        model: on ``device``; frames [b, 3, H, W] in [0, 1] -> logits [b, 2, H, W].
-        frames: uint8 [n, 3, H, W].
-        batch_size: frames at a time.
-        half: convolutions in bfloat16.
-        along_edges: see `follow_edges`.
+        network: of `learn`; it calculates on the device that it is on.
+        video: uint8 RGB [n, 3, H, W]; any video, of any size.
+        settings: of these ``batch_size``, ``mixed_precision``, ``deterministic`` and
+            ``along_edges`` (the masks follow the edges of the frames) count.
+        progress: show a bar.
+
+    Returns:
+        float32 [n, H, W] in [0, 1], on the device of ``video``.
+
+    Raises:
+        ValueError: ``video`` is of another type or shape.
+    """
+    check_video(video)
+    batches = predict_batches(network, video, settings, progress=progress)
+    return torch.cat([masks for _, masks in batches]).to(video.device)
+
+
+def predict_batches(
+    network: torch.nn.Module, video: torch.Tensor, settings: Settings, *, progress: bool = False
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """`predict`, a batch at a time.
 
     Yields:
-        Of each batch the index of its first frame and float32 [b, H, W] in [0, 1], on the CPU.
+        Of each batch the index of its first frame and float32 [b, H, W], on the CPU.
     """
-    batches = tqdm(range(0, len(frames), batch_size), desc="predicting", unit="batch", leave=False)
-    for start in batches:
-        batch = frames[start : start + batch_size].to(device)
-        with torch.inference_mode():
-            with half_precision(half, device):
-                logits = model(to_unit_range(batch, device))
-            masks = logits.float().softmax(dim=1)[:, 1]  # [b, H, W]
-            if along_edges:
+    device = next(network.parameters()).device
+    bf16 = use_bf16(settings.mixed_precision, device)
+    starts = range(0, len(video), settings.batch_size)
+    bar = tqdm(starts, "predicting", unit="batch", leave=False, disable=not progress)
+    for start in bar:
+        batch = video[start : start + settings.batch_size].to(device)
+        with (
+            torch.inference_mode(),
+            convolution_settings(deterministic=settings.deterministic),
+        ):
+            with autocast(bf16, device):
+                logits = network(to_unit_range(batch, device))
+            masks = logits.float().softmax(dim=1)[:, 1]  # [b, H, W]; channel 1 is the object
+            if settings.along_edges:
                 masks = follow_edges(batch, masks)
         yield start, masks.cpu()

@@ -1,4 +1,4 @@
-"""The U-Net (METHOD section 4): ResNet-style residual blocks, instance norm everywhere."""
+"""The U-Net (docs/method.md section 4): ResNet-style residual blocks, instance norm everywhere."""
 
 from __future__ import annotations
 
@@ -154,22 +154,6 @@ def _padding(size: int) -> tuple[int, int]:
     padding = padded_size(size) - size
     before = padding // 2
     return before, padding - before
-
-
-def start_from_prior(model: UNet, share: float) -> None:
-    """Set the last conv's bias to the logit of ``share``: what has no features is background.
-
-    Not in the paper; Lin et al., "Focal Loss for Dense Object Detection" (ICCV 2017), section 3.3.
-    With a random bias the network may learn the features of the background alone, and take what has
-    none for the object, as surely as the bias says and no more.
-
-    Args:
-        share: of the object's pixels among the pseudo-labels; kept off 0 and 1 by 0.001.
-    """
-    logit = torch.tensor(min(max(share, 0.001), 0.999)).logit()
-    assert model.last.bias is not None
-    with torch.no_grad():
-        model.last.bias.copy_(torch.stack([-logit, logit]) / 2)
 
 
 def seeded_unet(base_channels: int, seed: int) -> UNet:

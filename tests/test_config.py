@@ -207,6 +207,21 @@ def test_a_key_is_read_under_its_older_names(tmp_path, monkeypatch):
     refused(write(tmp_path, text + both), "refinements and updates in [Optical Flow]", "keep updat")
 
 
+def test_keys_of_earlier_versions(tmp_path, capsys):
+    """Every config.ini that they saved has them: off they are told, on they are refused."""
+    text = f"{AUTHORS}soft_labels = no\nlight = 0.25\nweight_average = 0.0\n"
+    config = read_config(path := write(tmp_path, text))
+    assert config.network_module.colour_jitter == 0.25
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path}: soft_labels and weight_average in [Network Module]: gone")
+    assert "colour_jitter = 0.25" in format_config(config)
+    for key in ("soft_labels = yes", "weight_average = 0.9", "Soft_Labels = perhaps"):
+        on = write(tmp_path, f"{AUTHORS}{key}\n")
+        refused(on, f"key {key.split()[0]} in [Network Module] is gone", "delete its line")
+    both = write(tmp_path, f"{text}colour_jitter = 0.25\n")
+    refused(both, "light and colour_jitter in [Network Module] are names", "keep colour_jitter")
+
+
 @pytest.mark.parametrize("section", ["General", "Graph Module", "Network Module"])
 def test_sections_missing_misspelt_or_doubled(tmp_path, section):
     without = re.sub(rf"\[{section}\][^\[]*", "", AUTHORS)

@@ -53,8 +53,10 @@ from network_module.checkpoints import (
     save_checkpoint,
     save_training,
 )
+from network_module.identity import Identity
 from network_module.pretrained_encoder import load_pretrained_encoder
-from network_module.training import Training
+from network_module.settings import Settings
+from network_module.training import Training, train
 from network_module.unet import ResidualBlock, seeded_unet
 from RAFT.checkpoint import load_raft
 
@@ -386,7 +388,7 @@ def read_network(path: Path) -> None:
 
 def test_network_checkpoint(tmp_path):
     path = tmp_path / "epoch_00003.pth"
-    save_checkpoint(path, seeded_unet(1, 0), 1, 3, (H, W))
+    save_checkpoint(path, seeded_unet(1, 0), 3, (H, W), 0)
     whole = path.read_bytes()
     for data in as_records(whole):
         path.write_bytes(data)
@@ -394,30 +396,27 @@ def test_network_checkpoint(tmp_path):
     fuzz(".pth of the network", path, [whole], read_network)
 
 
-SETTINGS = {"seed": 0, "flips": True}
+SETTINGS = Settings.paper(n_epochs=10**6, batch_size=1, learning_rate=0.01, flips=True)
+IDENTITY = Identity(7, {"seed": "0", "flips": "True"})
 
 
 def new_training() -> Training:
+    return Training.of(torch.nn.Conv2d(3, 2, 3, padding=1), SETTINGS)
+
+
+def train_an_epoch(training: Training) -> None:
     frames = torch.randint(0, 256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
-    return Training(
-        torch.nn.Conv2d(3, 2, 3, padding=1),
-        frames.to(torch.uint8),
-        torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1)),
-        batch_size=1,
-        learning_rate=0.01,
-        seed=0,
-        device=torch.device("cpu"),
-        weight_average=0.5,
-    )
+    masks = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(1))
+    next(train(training, frames.to(torch.uint8), masks, SETTINGS))
 
 
 def resume_training(path: Path) -> None:
     training = new_training()
     kept = read_training(path)
-    kept.difference(7, SETTINGS)
-    go_on(path, training, kept)
+    kept.identity.difference(IDENTITY)
+    go_on(path, training, kept, SETTINGS.n_epochs)
     assert isinstance(training.epoch, int) and training.epoch >= 1
-    training.run_epoch()
+    train_an_epoch(training)
     with step_log(path.parent, "epoch", "loss", kept=kept.log) as log:
         log(3, 0.125)
 
@@ -425,8 +424,8 @@ def resume_training(path: Path) -> None:
 def test_state_of_a_training(tmp_path):
     path = tmp_path / "training.pth"
     training = new_training()
-    training.run_epoch()
-    save_training(path, training, 7, SETTINGS, [["1", "0.5", "0.10"]])
+    train_an_epoch(training)
+    save_training(path, training, IDENTITY, [["1", "0.5", "0.10"]])
     whole = path.read_bytes()
     for data in as_records(whole):
         path.write_bytes(data)
@@ -484,19 +483,18 @@ def test_a_tensor_that_is_not_plain(tmp_path, odd, raft_files):
     name = "feature_encoder.conv.weight"
     refused_with(weights | {name: change(weights[name])}, path, read_raft, ".pth, odd content")
 
-    save_checkpoint(path, seeded_unet(1, 0), 1, 3, (H, W))
+    save_checkpoint(path, seeded_unet(1, 0), 3, (H, W), 0)
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["model"]["last.weight"] = change(checkpoint["model"]["last.weight"])
     refused_with(checkpoint, path, read_network, ".pth, odd content")
 
     training = new_training()
-    training.run_epoch()
-    save_training(path, training, 7, SETTINGS, [["1", "0.5", "0.10"]])
+    train_an_epoch(training)
+    save_training(path, training, IDENTITY, [["1", "0.5", "0.10"]])
     kept = torch.load(path, weights_only=True)
     state = kept["state"]
     for place, key in (
         (state["model"], "weight"),
-        (state["mean"], "module.weight"),
         (state["optimiser"]["state"][0], "exp_avg"),
         (state, "shuffling"),
         (state, "epoch"),

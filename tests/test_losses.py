@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from network_module.losses import confidence, cross_entropy, dice, hard_labels
+from network_module.extensions.confidence_weights import confidence, confident_losses
+from network_module.losses import cross_entropy, dice, hard_labels, paper_losses
 
 
 def logits_of(object_probability: list[list[float]]) -> torch.Tensor:
@@ -26,12 +27,6 @@ def test_cross_entropy_by_hand():
     loss = cross_entropy(logits_of([[0.75, 0.25, 0.2]]), masks_of([[1.0, 0.0, 1.0]]))
     assert loss.shape == ()
     assert loss.item() == pytest.approx((2 * math.log(4 / 3) + math.log(5)) / 3, abs=1e-12)
-
-
-def test_cross_entropy_with_soft_labels_by_hand():
-    # -(3/4 ln 3/4 + 1/4 ln 1/4): the label 3/4 in place of 1.
-    loss = cross_entropy(logits_of([[0.75]]), masks_of([[0.75]]))
-    assert loss.item() == pytest.approx(0.75 * math.log(4 / 3) + 0.25 * math.log(4), abs=1e-12)
 
 
 def test_weighted_cross_entropy_by_hand():
@@ -58,7 +53,7 @@ def test_weighted_dice_by_hand():
 def test_labels_and_confidence_of_soft_masks():
     masks = torch.tensor([0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
     assert hard_labels(masks).tolist() == [0, 0, 0, 1, 1, 1, 1]
-    assert confidence(masks).tolist() == [1, 1, 0.75, 0, 0.75, 1, 1]
+    assert confidence(masks, slope=3).tolist() == [1, 1, 0.75, 0, 0.75, 1, 1]
 
 
 def test_dice_by_hand():
@@ -89,9 +84,18 @@ def test_losses_agree_with_numpy():
             frames.append(1 - (2 * (q * s).sum() + 1) / (q.sum() + s.sum() + 1))
 
     tensors = torch.from_numpy(logits), torch.from_numpy(t)
-    found = cross_entropy(tensors[0], hard_labels(tensors[1])).item()
-    assert found == pytest.approx(expected_cross_entropy, abs=1e-12)
-    assert dice(*tensors).item() == pytest.approx(np.mean(frames), abs=1e-12)
+    expected = [expected_cross_entropy, np.mean(frames)]
+    assert paper_losses(*tensors).tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_losses_weighted_by_confidence_by_hand():
+    # Soft masks 1, 0.4: labels 1, 0, weights 1 and 3 * 0.2. Cross-entropy: p = 0.75, 0.25, so both
+    # losses are ln 4/3. Dice, object: 1 - 2.5 / (0.75 + 0.15 + 1 + 1); background: overlap
+    # 0.6 * 0.75, 1 - 1.9 / (0.25 + 0.45 + 0.6 + 1).
+    found = confident_losses(logits_of([[0.75, 0.25]]), masks_of([[1.0, 0.4]]), slope=3)
+    # The weights sum to more than 1, so they divide the sum.
+    expected = [math.log(4 / 3), ((1 - 2.5 / 2.9) + (1 - 1.9 / 2.3)) / 2]
+    assert found.tolist() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])

@@ -23,14 +23,14 @@ from RAFT.memory_need import dis_bytes, raft_bytes
 def size(**changes) -> NetworkSize:
     values = dict(
         n_frames=10, height=64, width=96, base_channels=4, n_parameters=265_682, batch_size=2,
-        half=False, on_cpu=True,
+        bf16=False, on_cpu=True,
     )  # fmt: skip
     return NetworkSize(**(values | changes))
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 81)])
-def test_maps_that_are_kept_are_those_that_autograd_keeps(height, width, half):
+def test_maps_that_are_kept_are_those_that_autograd_keeps(height, width, bf16):
     model = UNet(4)
     frames = torch.rand(2, 3, height, width)
     kept: dict[int, torch.UntypedStorage] = {}  # by address: a map is kept for several layers
@@ -43,35 +43,29 @@ def test_maps_that_are_kept_are_those_that_autograd_keeps(height, width, half):
 
     with (
         torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
-        torch.autocast("cpu", dtype=torch.bfloat16, enabled=half),
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16),
     ):
         logits = model(frames)
     assert logits.requires_grad
     # All but the frames, which the first convolution reads.
-    n_bytes = sum(storage.nbytes() for storage in kept.values()) - 2 * 3 * 64 * 96 * (4 - 2 * half)
-    assert kept_bytes(size(height=height, width=width, half=half)) == n_bytes
+    n_bytes = sum(storage.nbytes() for storage in kept.values()) - 2 * 3 * 64 * 96 * (4 - 2 * bf16)
+    assert kept_bytes(size(height=height, width=width, bf16=bf16)) == n_bytes
 
 
 def test_a_frame_a_batch_and_a_parameter_more():
-    a_frame = training_bytes(size(n_frames=11), weight_average=False)
-    a_frame -= training_bytes(size(), weight_average=False)
+    a_frame = training_bytes(size(n_frames=11)) - training_bytes(size())
     assert a_frame == 64 * 96 * (3 + 4)  # RGB, and a soft mask in float32
     few, many = size(n_parameters=0), size(n_parameters=1000)
-    for average, copies in ((False, 3), (True, 4)):  # gradient, two moments, running mean
-        before = training_bytes(few, weight_average=average)
-        assert training_bytes(many, weight_average=average) - before == 4 * 1000 * copies
+    assert training_bytes(many) - training_bytes(few) == 4 * 1000 * 3  # gradient, two moments
     assert prediction_bytes(many, along_edges=True) == prediction_bytes(few, along_edges=True)
     # A batch is at most the video.
-    assert training_bytes(size(batch_size=10), weight_average=False) == training_bytes(
-        size(batch_size=1000), weight_average=False
-    )
+    assert training_bytes(size(batch_size=10)) == training_bytes(size(batch_size=1000))
 
 
 def test_the_heap_has_no_holes_where_each_map_has_its_own_block():
     """A map of the first level has 32 MiB at 4 channels, and 30 of them are there at the peak."""
     below, above = (
-        training_bytes(size(height=1024, width=1024, base_channels=channels), weight_average=False)
-        for channels in (4, 5)
+        training_bytes(size(height=1024, width=1024, base_channels=channels)) for channels in (4, 5)
     )
     assert above < below
 

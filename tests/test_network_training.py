@@ -1,4 +1,4 @@
-"""Training, prediction and main.py on tiny videos."""
+"""Learning, prediction and main.py on tiny videos."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -20,18 +21,22 @@ import torch
 from PIL import Image
 
 import main
+import network_module
+from ike_data.config import read_config
 from ike_data.errors import InputError
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
 from ike_data.working_frames import read_working_frames
-from network_module import learning, precision
-from network_module.augmentation import change_light, flip_some
-from network_module.dataset import read_pseudo_labels, shuffled_batches
+from network_module import Settings, learn, precision, predict, run
+from network_module.batches import shuffled_batches
+from network_module.extensions.augmentation import colour_jitter, flip_some
+from network_module.extensions.confidence_weights import ConfidenceWeights
+from network_module.extensions.half_size import HalfSize, n_half_size_passes
+from network_module.extensions.prior_bias import PriorBias, start_from_prior
 from network_module.losses import cross_entropy, dice
-from network_module.precision import use_half
-from network_module.prediction import predict as predict_batches
-from network_module.training import EpochLoss, Training
-from network_module.unet import UNet, seeded_unet, start_from_prior
+from network_module.precision import use_bf16
+from network_module.training import EpochLosses, Training, train
+from network_module.unet import UNet, seeded_unet
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = torch.device("cpu")
@@ -54,26 +59,30 @@ def square_tensors(n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(frames).permute(0, 3, 1, 2), torch.from_numpy(masks)
 
 
-def predict(*arguments, **settings) -> torch.Tensor:
-    return torch.cat([masks for _, masks in predict_batches(*arguments, **settings)])
+def paper(**changes) -> Settings:
+    """The paper's settings, but for a tiny network, which learns faster."""
+    tiny = dict(n_epochs=1, base_channels=2, learning_rate=0.01, mixed_precision="no")
+    return Settings.paper(**(tiny | changes))
 
 
-def train_all(model: torch.nn.Module, *data: torch.Tensor, **changes) -> list[EpochLoss]:
-    settings = dict(n_epochs=1, batch_size=3, learning_rate=1e-3, seed=0, device=CPU) | changes
-    n_epochs = settings.pop("n_epochs")
-    training = Training(model, *data, **settings)
-    return [training.run_epoch() for _ in range(n_epochs)]
+def train_all(network: torch.nn.Module, *data: torch.Tensor, **changes) -> list[EpochLosses]:
+    settings = paper(**changes)
+    return list(train(Training.of(network, settings), *data, settings))
 
 
-# ------------------------------------------------------------------------- training, prediction
+def weights(network: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().cpu() for parameter in network.parameters()])
+
+
+# --------------------------------------------------------------------------- learning, prediction
 
 
 def test_overfits_a_tiny_video():
     frames, masks = square_tensors(4)
-    model = seeded_unet(4, seed=0)
-    losses = train_all(model, frames, masks, n_epochs=30, learning_rate=5e-3)
+    network = seeded_unet(4, seed=0)
+    losses = train_all(network, frames, masks, n_epochs=30, learning_rate=5e-3)
     assert losses[-1].total < 0.2 * losses[0].total
-    predicted = predict(model, frames, batch_size=3, device=CPU)
+    predicted = predict(network, frames, paper())
     assert predicted.dtype == torch.float32
     assert predicted.shape == masks.shape
     for p, t in zip(predicted.numpy() >= 0.5, masks.numpy() == 1, strict=True):
@@ -82,30 +91,22 @@ def test_overfits_a_tiny_video():
 
 def test_prediction_is_the_object_channel_of_each_frame_in_order():
     frames, _ = square_tensors(5)
-    model = UNet(2)
-    predicted = predict(model, frames, batch_size=2, device=CPU)
+    network = UNet(2)
+    predicted = predict(network, frames, paper(batch_size=2))
     for frame, p in zip(frames, predicted, strict=True):
-        background, object_ = model(frame[None] / 255)[0].detach().double()
+        background, object_ = network(frame[None] / 255)[0].detach().double()
         torch.testing.assert_close(
             p.double(), 1 / (1 + (background - object_).exp()), atol=1e-5, rtol=0
         )
 
 
-def weights_after_training(seed: int, device: torch.device = CPU) -> torch.Tensor:
-    model = seeded_unet(2, seed=3).to(device)
-    train_all(
-        model,
-        *square_tensors(5),
-        n_epochs=2,
-        batch_size=2,
-        learning_rate=0.01,
-        seed=seed,
-        device=device,
-    )
-    return torch.cat([parameter.detach().flatten().cpu() for parameter in model.parameters()])
+def weights_after_training(seed: int, device: str | None = None) -> torch.Tensor:
+    settings = paper(n_epochs=2, batch_size=2, seed=seed)
+    network = seeded_unet(2, seed=3)
+    return weights(learn(*square_tensors(5), settings, device=device, network=network))
 
 
-def test_same_seed_same_weights_whatever_the_global_state():
+def test_same_seed_same_weights_whatever_the_global_state(capfd):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = weights_after_training(seed=5)
@@ -114,13 +115,74 @@ def test_same_seed_same_weights_whatever_the_global_state():
     assert torch.equal(first, weights_after_training(seed=5))
     # The initial weights are the same here: it is the order of the frames that differs.
     assert not torch.equal(first, weights_after_training(seed=6))
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 def test_same_seed_same_weights_on_cuda():
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        first, second = (weights_after_training(5, torch.device("cuda")) for _ in range(2))
+    first, second = (weights_after_training(5, "cuda") for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_the_example_of_the_package_runs():
+    example = textwrap.dedent(network_module.__doc__.split("`extensions`.\n")[1].split("``Se")[0])
+    found: dict = {}
+    exec(example, found)
+    masks = found["better_masks"]
+    assert masks.shape == found["masks"].shape and masks.min() >= 0 and masks.max() <= 1
+
+
+def test_defaults_are_those_of_the_projects_files():
+    for name, settings in (("config.ini", Settings()), ("configs/paper.ini", Settings.paper())):
+        assert run.settings_of(read_config(ROOT / name).network_module) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("n_epochs", 0), ("batch_size", 2.5), ("base_channels", 513), ("seed", -1)),
+        *(("passes_per_epoch", 0), ("learning_rate", math.nan), ("learning_rate", 0)),
+        *(("colour_jitter", 1.0), ("mixed_precision", "bf16"), ("half_size", 0.5)),
+        *(("confidence_weights", True), ("prior_bias", True)),
+    ],
+)
+def test_settings_out_of_range_are_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name} should be .*got {value!r}"):
+        Settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "value"),
+    [
+        *((HalfSize, "share", 0), (HalfSize, "share", 1.1), (HalfSize, "least_side", 0)),
+        *((HalfSize, "full_size_rate", -1), (ConfidenceWeights, "slope", 0)),
+        (PriorBias, "least_share", 0),
+    ],
+)
+def test_numbers_of_extensions_out_of_range_are_named(build, name, value):
+    with pytest.raises(ValueError, match=f"^{name} should be .*got {value}"):
+        build(**{name: value})
+
+
+def test_data_that_cannot_be_learnt_from_are_named():
+    video, masks = square_tensors(2)
+    for bad, match in (
+        (video.float(), "video should be a uint8 tensor, got torch.float32"),
+        (video.numpy(), "video should be a uint8 tensor, got ndarray"),
+        (video[:, :2], r"video should have shape \[n, 3, H, W\], got \[2, 2, 32, 48\]"),
+        (video[:0], r"video should have shape .*got \[0, 3"),
+    ):
+        for call in (lambda bad=bad: learn(bad, masks), lambda bad=bad: predict(UNet(1), bad)):
+            with pytest.raises(ValueError, match=match):
+                call()
+    for bad, match in (
+        (masks.bool(), "masks should be a float tensor, got torch.bool"),
+        (masks[:1], r"masks should have shape \[2, 32, 48\] as the video, got \[1, 32, 48\]"),
+        (masks * 2, r"masks should be in \[0, 1\]"),
+        (masks * math.nan, r"masks should be in \[0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            learn(video, bad)
 
 
 @pytest.mark.parametrize(
@@ -185,34 +247,35 @@ def test_a_training_step_is_adamw():
 def test_a_constant_label_and_few_frames_train(n_frames, label):
     frames, masks = square_tensors(n_frames)
     masks.fill_(label)
-    model = seeded_unet(2, seed=0)
-    losses = train_all(model, frames, masks, n_epochs=4, learning_rate=0.01)
+    network = seeded_unet(2, seed=0)
+    losses = train_all(network, frames, masks, n_epochs=4)
     assert all(np.isfinite(loss).all() for loss in losses)
     assert losses[-1].total < losses[0].total
-    assert torch.isfinite(predict(model, frames, batch_size=3, device=CPU)).all()
+    assert torch.isfinite(predict(network, frames, paper())).all()
 
 
 def test_training_stops_at_a_loss_that_is_not_finite():
-    frames, masks = square_tensors(3)  # one batch an epoch; the first epoch's loss is finite
-    with pytest.raises(InputError, match=r"learning_rate = 1e\+30: training diverged in epoch 2,"):
-        train_all(seeded_unet(2, seed=0), frames, masks, n_epochs=9, learning_rate=1e30)
+    data = square_tensors(3)  # one batch an epoch; the first epoch's loss is finite
+    with pytest.raises(ValueError, match=r"^learning_rate = 1e\+30: training diverged in epoch 2,"):
+        learn(*data, paper(n_epochs=9, learning_rate=1e30))
 
 
-def test_half_precision_learns_the_same():
+def test_bf16_learns_the_same():
     """Roughly: the deepest maps of such frames are 2 x 2 values, whose norm magnifies rounding."""
     frames, masks = square_tensors(4)
     losses, predictions = [], []
-    for half in (False, True):
-        model = seeded_unet(8, seed=0)
-        losses.append(train_all(model, frames, masks, n_epochs=5, half=half)[-1].total)
-        predictions.append(predict(model, frames, batch_size=3, device=CPU, half=half))
+    for bf16 in ("no", "yes"):
+        settings = dict(n_epochs=5, learning_rate=1e-3, mixed_precision=bf16)
+        network = seeded_unet(8, seed=0)
+        losses.append(train_all(network, frames, masks, **settings)[-1].total)
+        predictions.append(predict(network, frames, paper(mixed_precision=bf16)))
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
     assert all(p.dtype == torch.float32 for p in predictions)
     assert ((predictions[0] >= 0.5) == (predictions[1] >= 0.5)).float().mean() > 0.9
 
 
-# ---------------------------------------------------------------------------- keys beyond the paper
+# ------------------------------------------------------------------------- what is not the paper's
 
 
 def test_flips_mirror_a_frame_with_its_mask():
@@ -226,223 +289,144 @@ def test_flips_mirror_a_frame_with_its_mask():
     assert 16 < sum(flipped) < 48
 
 
-def test_light_scales_the_brightness_of_a_frame():
+def test_colour_jitter_scales_the_brightness_of_a_frame():
     """On a plain grey frame contrast and saturation change nothing."""
     frames = torch.full((200, 3, 2, 3), 0.5)
-    changed = change_light(frames, 0.4, torch.Generator().manual_seed(0))
+    changed = colour_jitter(frames, 0.4, torch.Generator().manual_seed(0))
     values = changed.flatten(1)  # [200, 18]
     torch.testing.assert_close(values, values[:, :1].expand_as(values))
     assert 0.3 <= values.min() < 0.32 and 0.68 < values.max() <= 0.7
 
 
-def test_light_turns_no_colour_around():
+def test_colour_jitter_turns_no_colour_around():
     frames, _ = square_tensors(3)
-    changed = change_light(frames / 255, 0.3, torch.Generator().manual_seed(0))
+    changed = colour_jitter(frames / 255, 0.3, torch.Generator().manual_seed(0))
     assert changed.min() >= 0 and changed.max() <= 1
     for before, after in zip(frames.float(), changed, strict=True):
         correlation = np.corrcoef(before.mean(0).flatten(), after.mean(0).flatten())[0, 1]
         assert correlation > 0.9
 
 
-def test_weight_average_is_the_running_mean_over_steps():
-    frames, masks = square_tensors(1)  # one step an epoch
-    model = pixelwise_model()
-    training = Training(
-        model,
-        frames,
-        masks,
-        batch_size=3,
-        learning_rate=0.05,
-        seed=0,
-        device=CPU,
-        weight_average=0.9,
+ALL_AT_HALF_SIZE = HalfSize(share=1, least_side=1)
+HALF_AT_HALF_SIZE = HalfSize(share=0.5, least_side=1)
+
+
+@pytest.mark.parametrize("half_size", [None, HALF_AT_HALF_SIZE])
+def test_the_learning_rate_falls_along_half_a_cosine(half_size):
+    """4 passes of 2 batches, all at full size, or 2 of them at half size: two half cosines."""
+    settings = paper(
+        **dict(n_epochs=2, passes_per_epoch=2, batch_size=1, learning_rate=0.08),
+        **dict(cosine_decay=True, half_size=half_size),
     )
-    weights = []
-    for _ in range(3):
-        training.run_epoch()
-        weights.append(model.weight.detach().clone())
-    # The mean begins with the first step's weights.
-    expected = 0.81 * weights[0] + 0.09 * weights[1] + 0.1 * weights[2]
-    torch.testing.assert_close(training.result.weight.detach(), expected)
-    assert not torch.equal(training.result.weight, model.weight)
-
-
-def test_the_learning_rate_falls_along_half_a_cosine(monkeypatch):
     rates = []
-    step = torch.optim.AdamW.step
-
-    def watched(self, *args):
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *args)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    frames, masks = square_tensors(4)
-    settings = dict(batch_size=2, learning_rate=0.08, seed=0, device=CPU, decay_epochs=2)
-    training = Training(pixelwise_model(), frames, masks, **settings)
-    training.run_epoch()
-    training.run_epoch()
-    # cos 0, 45, 90 and 135 degrees, between 1 and -1, brought between 0.08 and 0.
-    half = math.sqrt(0.5)
-    assert rates == pytest.approx([0.08, 0.04 * (1 + half), 0.04, 0.04 * (1 - half)])
+    training = Training.of(seeded_unet(1, seed=0), settings)
+    training.optimiser.register_step_pre_hook(
+        lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
+    )
+    list(train(training, *square_tensors(2), settings))
+    # cos 0, 45, 90 and 135 degrees, between 1 and -1, brought between 1 and 0.
+    falling = [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2]
+    if half_size is None:
+        assert rates[::2] == pytest.approx([0.08 * f for f in falling])
+    else:
+        assert rates == pytest.approx([0.08 * f for f in falling] + [0.02 * f for f in falling])
 
 
 def test_an_epoch_of_several_passes_is_several_epochs():
-    frames, masks = square_tensors(5)
-    settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
-    models = [seeded_unet(2, seed=0) for _ in range(2)]
-    one = Training(models[0], frames, masks, **settings, passes_per_epoch=3)
-    loss = one.run_epoch()
-    several = Training(models[1], frames, masks, **settings)
-    losses = [several.run_epoch() for _ in range(3)]
+    data = square_tensors(5)
+    one, several = (seeded_unet(2, seed=0) for _ in range(2))
+    (loss,) = train_all(one, *data, batch_size=2, passes_per_epoch=3)
+    losses = train_all(several, *data, batch_size=2, n_epochs=3)
     assert loss.total == pytest.approx(np.mean([loss.total for loss in losses]), abs=1e-5)
-    for p, q in zip(*(model.parameters() for model in models), strict=True):
-        assert torch.equal(p, q)
-
-
-ALL_CHANGES = dict(
-    passes_per_epoch=2,
-    decay_epochs=3,
-    half_size_passes=3,
-    soft_labels=True,
-    confidence_weights=True,
-    flips=True,
-    light=0.3,
-    weight_average=0.8,
-)
+    assert torch.equal(weights(one), weights(several))
 
 
 def test_half_size_passes_learn_from_means_of_four_pixels():
-    frames, masks = square_tensors(4)  # even sizes
-    settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
-    models = [seeded_unet(2, seed=0) for _ in range(2)]
-    at_half_size = Training(models[0], frames, masks, **settings, half_size_passes=1).run_epoch()
-    blocks = [t.float().unflatten(-2, (-1, 2)).unflatten(-1, (-1, 2)) for t in (frames, masks)]
+    data = square_tensors(4)  # even sizes
+    blocks = [t.float().unflatten(-2, (-1, 2)).unflatten(-1, (-1, 2)) for t in data]
     small = [t.mean(dim=(-3, -1)) for t in blocks]
-    assert at_half_size == pytest.approx(
-        Training(models[1], *small, **settings).run_epoch(), rel=1e-3
+    (at_half_size,) = train_all(
+        seeded_unet(2, seed=0), *data, batch_size=2, half_size=ALL_AT_HALF_SIZE
     )
+    (expected,) = train_all(seeded_unet(2, seed=0), *small, batch_size=2)
+    assert at_half_size == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_last_passes_learn_at_full_size():
     sizes = []
-    model = seeded_unet(1, seed=0)
-    model.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
-    frames, masks = square_tensors(2)
-    settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU)
-    training = Training(model, frames, masks, **settings, passes_per_epoch=2, half_size_passes=3)
-    for _ in range(3):
-        training.run_epoch()
-    height, width = frames.shape[-2:]
-    assert sizes == [(height // 2, width // 2)] * 3 + [(height, width)] * 3
+    network = seeded_unet(1, seed=0)
+    network.register_forward_pre_hook(lambda _, inputs: sizes.append(tuple(inputs[0].shape[-2:])))
+    train_all(
+        *(network, *square_tensors(2)),
+        **dict(n_epochs=3, passes_per_epoch=2, half_size=HALF_AT_HALF_SIZE),
+    )
+    assert sizes == [(16, 24)] * 3 + [(32, 48)] * 3
 
 
 @pytest.mark.parametrize(
-    ("share", "n_epochs", "passes_per_epoch", "least", "expected"),
+    ("share", "n_passes", "least_side", "expected"),
     [
-        *((0, 5, 1, 16, 0), (0.8, 5, 1, 16, 4), (0.8, 1, 1, 16, 0)),
-        *((0.29, 100, 1, 16, 29), (0.9, 5, 8, 16, 36), (0.9, 5, 8, 17, 0)),
+        *((None, 5, 16, 0), (0.8, 5, 16, 4), (0.8, 1, 16, 0)),
+        *((0.29, 100, 16, 29), (0.9, 40, 16, 36), (0.9, 40, 17, 0)),
     ],
 )
-def test_the_commands_settings_reach_the_training(
-    share, n_epochs, passes_per_epoch, least, expected, workplace, monkeypatch, capsys
-):
-    """Of 32 x 48; half of it is left out where that is less than ``least``."""
-    monkeypatch.setattr(learning, "LEAST_HALF_SIZE", least)
-    found = {}
-
-    def spy(model, *_, half_size_passes, **settings):
-        found.update(half_size_passes=half_size_passes, bias=model.last.bias.tolist(), **settings)
-        raise InputError("stop")
-
-    monkeypatch.setattr(learning, "Training", spy)
-    workplace.configure(
-        **dict(half_size_share=share, n_epochs=n_epochs, passes_per_epoch=passes_per_epoch),
-        **dict(to_save_epochs=1, prior_bias="yes"),
-    )
-    with pytest.raises(InputError, match="stop"):
-        workplace.run()
-    assert found["half_size_passes"] == expected
-    n_half_size_epochs = expected // passes_per_epoch
-    printed, warned = capsys.readouterr()
-    assert (f"up to epoch {n_half_size_epochs} the network" in warned) == (n_half_size_epochs >= 1)
-    assert ("half_size_share is not used: half of 32 x 48" in printed) == (least == 17)
-    masks = read_pseudo_labels(workplace.masks, 4, 32, 48)
-    logit = math.log((masks >= 0.5).sum() / (masks < 0.5).sum())
-    assert found["bias"] == pytest.approx([-logit / 2, logit / 2], abs=1e-4)
+def test_number_of_half_size_passes(share, n_passes, least_side, expected):
+    half_size = share and HalfSize(share, least_side)
+    assert n_half_size_passes(half_size, n_passes, 32, 48) == expected
 
 
 def test_masks_along_edges_are_those_of_the_guided_filter():
     frames, _ = square_tensors(3)
-    model = seeded_unet(2, seed=0)
+    network = seeded_unet(2, seed=0)
     plain, along_edges = (
-        predict(model, frames, batch_size=2, device=CPU, along_edges=value)
-        for value in (False, True)
+        predict(network, frames, paper(batch_size=2, along_edges=value)) for value in (False, True)
     )
     assert torch.equal(along_edges, follow_edges(frames, plain))
     assert not torch.equal(along_edges, plain)
 
 
-def test_learning_rates_of_both_sizes():
-    """6 passes of 2 batches, 3 of them at half size: two half cosines."""
-    rates = []
-    training = Training(
-        *(seeded_unet(1, seed=0), *square_tensors(2)),
-        **dict(batch_size=1, learning_rate=0.01, seed=0, device=CPU),
-        **dict(decay_epochs=3, passes_per_epoch=2, half_size_passes=3),
-    )
-    training._optimiser.register_step_pre_hook(
-        lambda optimiser, *_: rates.append(optimiser.param_groups[0]["lr"])
-    )
-    for _ in range(3):
-        training.run_epoch()
-    falling = [(1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)]
-    assert rates == pytest.approx([0.01 * f for f in falling] + [0.0025 * f for f in falling])
-
-
-def test_the_first_masks_are_the_share_of_the_object():
+@pytest.mark.parametrize(("share", "expected"), [(0.07, 0.07), (0.0, 0.001), (1.0, 0.999)])
+def test_the_first_masks_are_the_share_of_the_object(share, expected):
     """Of a network whose features say nothing yet."""
-    model = seeded_unet(2, seed=0)
-    start_from_prior(model, 0.07)
-    model.last.weight.data.zero_()
-    frames, _ = square_tensors(2)
-    masks = predict(model, frames, batch_size=2, device=CPU)
-    torch.testing.assert_close(masks, torch.full_like(masks, 0.07))
+    network = seeded_unet(2, seed=0)
+    start_from_prior(network, share, least_share=0.001)
+    network.last.weight.data.zero_()
+    masks = predict(network, square_tensors(2)[0], paper())
+    torch.testing.assert_close(masks, torch.full_like(masks, expected))
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_prior_stays_finite(share):
-    model = seeded_unet(1, seed=0)
-    start_from_prior(model, share)
-    assert torch.isfinite(model.last.bias).all()
+ALL_EXTENSIONS = dict(
+    passes_per_epoch=2,
+    cosine_decay=True,
+    half_size=HALF_AT_HALF_SIZE,
+    confidence_weights=ConfidenceWeights(),
+    flips=True,
+    colour_jitter=0.3,
+    prior_bias=PriorBias(),
+)
 
 
-def test_training_goes_on_equally_with_all_changes():
-    def training_of(model: torch.nn.Module) -> Training:
-        settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU) | ALL_CHANGES
-        return Training(model, *square_tensors(5), **settings)
-
-    whole = training_of(seeded_unet(2, seed=0))
-    whole.run_epoch()
+def test_training_goes_on_equally_with_all_extensions():
+    data, settings = square_tensors(5), paper(n_epochs=2, batch_size=2, **ALL_EXTENSIONS)
+    whole = Training.of(seeded_unet(2, seed=0), settings)
+    epochs = train(whole, *data, settings)
+    next(epochs)
     state = copy.deepcopy(whole.state())
-    whole.run_epoch()
-    later = training_of(seeded_unet(2, seed=1))
+    next(epochs)
+    later = Training.of(seeded_unet(2, seed=1), settings)
     later.load_state(state)
-    later.run_epoch()
-    for p, q in zip(whole.result.parameters(), later.result.parameters(), strict=True):
-        assert torch.equal(p, q)
+    assert len(list(train(later, *data, settings))) == 1
+    assert torch.equal(weights(whole.network), weights(later.network))
 
 
-@pytest.mark.parametrize("change", ALL_CHANGES.items(), ids=ALL_CHANGES.keys())
-def test_each_change_reaches_the_weights(change):
-    key, value = change
-    results = []
-    for changes in ({}, {key: value}):
-        frames, masks = square_tensors(4)
-        settings = dict(batch_size=2, learning_rate=0.01, seed=0, device=CPU) | changes
-        training = Training(seeded_unet(2, seed=0), frames, 0.1 + 0.8 * masks, **settings)
-        training.run_epoch()
-        results.append(training.result.state_dict()["last.weight"])
-    assert not torch.equal(*results)
+@pytest.mark.parametrize("extension", ALL_EXTENSIONS)
+def test_each_extension_reaches_the_weights(extension):
+    frames, masks = square_tensors(4)
+    plain, changed = (
+        learn(frames, 0.1 + 0.8 * masks, paper(n_epochs=2, batch_size=2, **changes))
+        for changes in ({}, {extension: ALL_EXTENSIONS[extension]})
+    )
+    assert not torch.equal(plain.last.weight, changed.last.weight)
 
 
 @pytest.mark.parametrize(
@@ -458,9 +442,9 @@ def test_each_change_reaches_the_weights(change):
 def test_bfloat16_of_the_processor(line, expected, tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
     monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "cpuinfo")
-    assert use_half("auto", CPU) is expected
-    assert use_half("yes", CPU)
-    assert not use_half("no", CPU)
+    assert use_bf16("auto", CPU) is expected
+    assert use_bf16("yes", CPU)
+    assert not use_bf16("no", CPU)
 
 
 def test_working_frames_are_bicubic_rgb(tmp_path):
@@ -490,20 +474,22 @@ class Workplace:
         self.monkeypatch = monkeypatch
         self.frames.mkdir()
         self.masks.mkdir()
-        self.add_frames(4)
+        for idx, frame in enumerate(square_video(4, 40, 60)[0]):
+            Image.fromarray(frame).save(self.frames / f"{idx:05d}.jpg")
+        self.set_size(32, 48)
         self.configure()
 
-    def add_frames(self, n_frames: int) -> None:
-        for idx, frame in enumerate(square_video(n_frames, 40, 60)[0]):
-            Image.fromarray(frame).save(self.frames / f"{idx:05d}.jpg")
-        for idx, mask in enumerate(square_video(n_frames, 32, 48)[1]):
+    def set_size(self, height: int, width: int) -> None:
+        self.size = height, width
+        for idx, mask in enumerate(square_video(4, height, width)[1]):
             soft = torch.from_numpy(mask * 0.8 + 0.1)
             torch.save(soft[..., None].clone(), self.masks / f"{idx:05d}.pt")
 
     def configure(self, **network: object) -> None:
         parser = configparser.ConfigParser()
         parser.read(ROOT / "config.ini")
-        parser["General"].update(working_h="32", working_w="48", device="cpu")
+        height, width = map(str, self.size)
+        parser["General"].update(working_h=height, working_w=width, device="cpu")
         network = {
             "base_channels": 2,
             "n_epochs": 3,
@@ -571,13 +557,16 @@ def test_files_of_the_saved_epochs(workplace, capsys):
         assert printed == pytest.approx([total, entropy, dice_loss], abs=1e-4)
 
     video = read_working_frames(open_frames(workplace.frames), 32, 48)
+    settings = run.settings_of(read_config(workplace.config).network_module)
+    learnt = learn(video, 0.1 + 0.8 * torch.from_numpy(square_video(4)[1]), settings)
     for epoch in (1, 3):
         checkpoint = torch.load(workplace.out / f"models/epoch_{epoch:05d}.pth", weights_only=True)
         sizes = {key: checkpoint[key] for key in ("working_h", "working_w", "epoch")}
         assert sizes == {"working_h": 32, "working_w": 48, "epoch": epoch}
-        model = UNet(checkpoint["base_channels"])
-        model.load_state_dict(checkpoint["model"])
-        again = predict(model, video, batch_size=3, device=CPU, along_edges=True)
+        network = UNet(checkpoint["base_channels"])
+        network.load_state_dict(checkpoint["model"])
+        assert torch.equal(weights(network), weights(learnt)) == (epoch == 3)
+        again = predict(network, video, settings)
         for idx in range(4):
             name = f"epoch_{epoch:05d}/{idx:05d}"
             mask = torch.load(workplace.out / f"results_pt/{name}.pt", weights_only=True)
@@ -589,6 +578,19 @@ def test_files_of_the_saved_epochs(workplace, capsys):
             # OpenCV's INTER_LINEAR upsampling is align_corners=False.
             expected_grey = cv2.resize(mask[..., 0].numpy(), (60, 40)) * 255
             assert np.abs(grey - expected_grey).max() < 1
+
+
+@pytest.mark.parametrize(("side", "share"), [(32, 0.5), (192, 0.5), (192, 0.4)])
+def test_what_is_said_of_half_the_size(side, share, workplace, capsys):
+    workplace.set_size(side, side)
+    workplace.configure(
+        **dict(n_epochs=2, passes_per_epoch=1, half_size_share=share, to_save_epochs="1, 2"),
+        base_channels=1,
+    )
+    workplace.run()
+    printed, warned = capsys.readouterr()
+    assert ("half_size_share is not used: half of 32 x 32" in printed) == (side == 32)
+    assert ("up to epoch 1 the network" in warned) == (side == 192 and share == 0.5)
 
 
 def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
@@ -724,7 +726,7 @@ def test_help_does_not_wait_for_pytorch():
 # ------------------------------------------------------------------- --resume, --predict_only
 
 
-def weights_and_log(out: Path) -> tuple[dict, list[list[str]]]:
+def checkpoint_and_log(out: Path) -> tuple[dict, list[list[str]]]:
     checkpoint = torch.load(out / "models" / "epoch_00003.pth", weights_only=True)
     with (out / "log.csv").open(newline="") as file:
         return checkpoint["model"], [row[:-1] for row in csv.reader(file)]
@@ -739,24 +741,24 @@ def interrupted_run(
 ) -> None:
     """Train, and be stopped in the epoch ``after`` this one, of 3."""
 
-    def run_epoch(self):
-        if self.epoch == after:
-            raise KilledError
-        return original(self)
+    def stopped(training, *arguments, **more):
+        for losses in train(training, *arguments, **more):
+            yield losses
+            if training.epoch == after:
+                raise KilledError
 
-    original = Training.run_epoch
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(Training, "run_epoch", run_epoch)
+        patch.setattr(run, "train", stopped)
         workplace.run(*flags)
 
 
 @pytest.fixture
 def interrupted(workplace, monkeypatch) -> tuple[dict, list[list[str]]]:
     """The result of an undisturbed run; the same run, interrupted, lies in workplace.out."""
-    monkeypatch.setattr(learning, "SECONDS_BETWEEN_STATES", 0)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_STATES", 0)
     workplace.run()
     assert not (workplace.out / "models" / "training.pth").exists()
-    expected = weights_and_log(workplace.out)
+    expected = checkpoint_and_log(workplace.out)
     shutil.rmtree(workplace.out)
     interrupted_run(workplace, monkeypatch)
     assert (workplace.out / "models" / "training.pth").exists()
@@ -766,10 +768,10 @@ def interrupted(workplace, monkeypatch) -> tuple[dict, list[list[str]]]:
 def test_a_resumed_training_ends_with_the_same_weights(workplace, interrupted, capsys):
     workplace.run("--resume")
     assert "going on after epoch 2" in capsys.readouterr().out
-    weights, log = weights_and_log(workplace.out)
+    checkpoint, log = checkpoint_and_log(workplace.out)
     assert log == interrupted[1]
-    assert weights.keys() == interrupted[0].keys()
-    assert all(torch.equal(weights[name], interrupted[0][name]) for name in weights)
+    assert checkpoint.keys() == interrupted[0].keys()
+    assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
     assert not (workplace.out / "models" / "training.pth").exists()
 
 
@@ -782,7 +784,7 @@ def test_a_training_is_gone_on_with_on_another_device_name(workplace, interrupte
     workplace.run("--resume")
     assert "going on after epoch 2" in capsys.readouterr().out
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
-    assert weights_and_log(workplace.out)[1] == interrupted[1]
+    assert checkpoint_and_log(workplace.out)[1] == interrupted[1]
 
 
 @pytest.mark.parametrize(
@@ -815,11 +817,11 @@ def test_without_resume_or_a_state_training_starts_anew(workplace, interrupted, 
     said = capsys.readouterr().out
     assert "going on" not in said
     assert "--resume would go on with the one interrupted here" in said
-    assert weights_and_log(workplace.out)[1] == interrupted[1]
+    assert checkpoint_and_log(workplace.out)[1] == interrupted[1]
     shutil.rmtree(workplace.out)
     workplace.run("--resume")
     assert "nothing to go on with: training from the start" in capsys.readouterr().out
-    assert weights_and_log(workplace.out)[1] == interrupted[1]
+    assert checkpoint_and_log(workplace.out)[1] == interrupted[1]
 
 
 def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, monkeypatch):
@@ -827,13 +829,13 @@ def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, 
     path = workplace.out / "models" / "training.pth"
     state = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(learning, "SECONDS_BETWEEN_STATES", 1e9)
+        patch.setattr(run, "SECONDS_BETWEEN_STATES", 1e9)
         interrupted_run(workplace, patch, after=1)
     assert path.read_bytes() == state
     workplace.run("--resume")
-    weights, log = weights_and_log(workplace.out)
+    checkpoint, log = checkpoint_and_log(workplace.out)
     assert log == interrupted[1]
-    assert all(torch.equal(weights[name], interrupted[0][name]) for name in weights)
+    assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
     assert not path.exists()
 
 
@@ -849,11 +851,11 @@ def test_a_state_of_another_training_makes_way(change, flags, workplace, interru
     else:
         path.write_bytes(path.read_bytes()[:100])
     with monkeypatch.context() as patch:
-        patch.setattr(learning, "SECONDS_BETWEEN_STATES", 1e9)
+        patch.setattr(run, "SECONDS_BETWEEN_STATES", 1e9)
         interrupted_run(workplace, patch, *flags, after=1)
     assert not path.exists()
     workplace.run("--resume=if_same")
-    _, log = weights_and_log(workplace.out)
+    _, log = checkpoint_and_log(workplace.out)
     assert [row[0] for row in log] == ["epoch", "1", "2", "3"]
     assert (log == interrupted[1]) == (change == "damage")
 
@@ -941,8 +943,8 @@ def test_the_settings_of_the_optimiser_are_those_of_the_run(workplace, interrupt
     state["state"]["optimiser"]["param_groups"][0]["lr"] = 1e9
     torch.save(state, path)
     workplace.run("--resume")
-    weights, _ = weights_and_log(workplace.out)
-    assert all(torch.equal(weights[name], interrupted[0][name]) for name in weights)
+    checkpoint, _ = checkpoint_and_log(workplace.out)
+    assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
 
 
 def test_predict_only_gives_the_masks_of_the_training(workplace):

@@ -1,4 +1,4 @@
-"""The U-Net against METHOD section 4: sizes, counts, and forwards written by hand."""
+"""The U-Net against docs/method.md section 4: sizes, counts, and forwards written by hand."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_levels_are_connected_as_the_method_says():
 
 
 def hand_count() -> int:
-    """Weights of METHOD section 4's layer list, none of them taken from the model."""
+    """Weights of docs/method.md section 4's layer list, none of them taken from the model."""
     convs = [(7, 3, 64)]  # stem; kernel, in, out; each followed by a norm
     blocks = [(64, 64), (64, 128), (128, 256), (256, 512), (512, 1024)]
     for deep in (1024, 512, 256, 128):

@@ -1,4 +1,4 @@
-"""Random changes of the frames that a batch learns from; not part of the paper."""
+"""Random changes of the frames that a batch learns from."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ def flip_some(
     )
 
 
-def change_light(frames: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+def colour_jitter(
+    frames: torch.Tensor, strength: float, generator: torch.Generator
+) -> torch.Tensor:
     """Multiply brightness, contrast and saturation of each frame by factors of 1 +- ``strength``.
 
     Args:
-        frames: [b, 3, H, W] in [0, 1]; strength: in [0, 1).
+        frames: [b, 3, H, W] in [0, 1].
+        strength: in [0, 1).
         generator: on the CPU.
 
     Returns:

@@ -1,0 +1,319 @@
+"""main.py's two runs, files in and files out: train a network on a video, or apply one to it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from ike_data.config import NetworkModule
+from ike_data.errors import InputError
+from ike_data.frames import Frames
+from ike_data.memory_statement import state_memory
+from ike_data.out_of_memory import NETWORK_REMEDY
+from ike_data.saved_config import warn_of_other_frames
+from ike_data.soft_masks import mask_name, read_soft_masks
+from ike_data.step_log import step_log
+from ike_data.working_frames import read_working_frames
+from network_module.checkpoints import (
+    TrainingState,
+    go_on,
+    is_of_training,
+    load_checkpoint,
+    read_training,
+    save_checkpoint,
+    save_training,
+)
+from network_module.extensions.confidence_weights import ConfidenceWeights
+from network_module.extensions.half_size import HalfSize, is_large_enough, n_half_size_passes
+from network_module.extensions.prior_bias import PriorBias
+from network_module.identity import Identity
+from network_module.learning import start_training
+from network_module.memory_need import NetworkSize, prediction_bytes, training_bytes
+from network_module.precision import use_bf16
+from network_module.prediction import predict_batches
+from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
+from network_module.results import (
+    MAPS,
+    checkpoint_path,
+    checkpoints,
+    is_complete,
+    saved_epochs,
+    state_path,
+    write_masks,
+)
+from network_module.resuming import Decision, Resume, Saved, State, asks_for_saved, decide
+from network_module.settings import Settings
+from network_module.training import DivergedError, Training, train
+from network_module.unet import UNet, seeded_unet
+
+# The state of a training, three times the size of a checkpoint, is saved this often at most.
+SECONDS_BETWEEN_STATES = 60.0
+Record = Callable[[Iterable[Path]], None]
+
+
+def learn_video(
+    frames: Frames,
+    pseudo_gt_path: Path,
+    out_path: Path,
+    *,
+    working_size: tuple[int, int],
+    config: NetworkModule,
+    device: torch.device,
+    resume: Resume,
+    record: Record,
+) -> None:
+    """Train a U-Net on ``frames`` and save, for each epoch in to_save_epochs,
+
+    - ``out_path/models/epoch_%05d.pth``, see `save_checkpoint`;
+    - ``out_path/results_pt/epoch_%05d/%05d.pt``, the object's probability, float32
+      [working_h, working_w, 1];
+    - ``out_path/results_images/epoch_%05d/%05d.png``, the same as 8-bit grey at the frames' size;
+
+    and ``out_path/log.csv`` with the losses of every epoch. While it is not done,
+    ``out_path/models/training.pth`` holds the state after a finished epoch.
+
+    Args:
+        pseudo_gt_path: folder of soft masks, one a frame, of the working size.
+        working_size: (height, width), pixels.
+        resume: see `resuming`.
+        record: called when all input has been read, with what an earlier run has left.
+
+    Raises:
+        InputError: a frame, pseudo-label or pretrained encoder cannot be used; `resuming` refuses;
+            or training diverged, and nothing is saved from an epoch with an output that is not
+            finite.
+    """
+    settings = settings_of(config)
+    network = _new_network(config)
+    size = _network_size(network, frames.count, working_size, settings, device)
+    state_memory(device, training_bytes(size), NETWORK_REMEDY)
+    network.to(device)
+    warn_of_other_frames(pseudo_gt_path, frames)
+    soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, *working_size)
+    video = read_working_frames(frames, *working_size)
+    to_save = config.to_save_epochs or range(1, config.n_epochs + 1)
+    _tell_of_half_size(settings, working_size, min(to_save))
+
+    training = start_training(network, soft_masks, settings)
+    height, width = working_size
+    all_settings = {"working_h": height, "working_w": width, **vars(config)}
+    identity = Identity.of(video, soft_masks, all_settings)
+    log_lines = _begin(training, identity, out_path, to_save, settings.n_epochs, resume, record)
+    if log_lines is None:
+        return
+    print(f"convolutions in {'bfloat16' if size.bf16 else 'float32'}")
+
+    def save_epoch() -> Path:
+        epoch = training.epoch
+        masks = predict_batches(network, video, settings, progress=True)
+        not_finite = DivergedError(epoch, settings.learning_rate)
+        folder = write_masks(out_path, epoch, masks, frames, not_finite)
+        path = checkpoint_path(out_path, epoch)
+        save_checkpoint(path, network, epoch, working_size, identity.mark)
+        return folder
+
+    saved_at = time.monotonic()
+    with step_log(out_path, "epoch", "loss", "cross_entropy", "dice", kept=log_lines) as log:
+        try:
+            for losses in train(training, video, soft_masks, settings, progress=True):
+                epoch = training.epoch
+                saved = f", saved {save_epoch()}" if epoch in to_save else ""
+                log_lines.append(log(epoch, *losses))
+                print(
+                    f"epoch {epoch}/{settings.n_epochs}: loss {losses.total:.4f} (cross-entropy "
+                    f"{losses.cross_entropy:.4f}, dice {losses.dice:.4f}){saved}",
+                    flush=True,
+                )
+                is_time = time.monotonic() - saved_at >= SECONDS_BETWEEN_STATES
+                if epoch < settings.n_epochs and is_time:
+                    save_training(state_path(out_path), training, identity, log_lines)
+                    saved_at = time.monotonic()
+        except DivergedError as error:
+            raise InputError(f"[Network Module] {error}") from error
+    state_path(out_path).unlink(missing_ok=True)
+
+
+def apply_checkpoint(
+    frames: Frames,
+    checkpoint: Path,
+    out_path: Path,
+    *,
+    working_size: tuple[int, int],
+    config: NetworkModule,
+    device: torch.device,
+    record: Record,
+) -> None:
+    """Write the masks that a trained network gives for ``frames``, as `learn_video` does.
+
+    Args:
+        checkpoint: models/epoch_%05d.pth of an out_path; its epoch names the folders of the masks.
+        working_size, record: see `learn_video`.
+
+    Raises:
+        InputError: a frame or the checkpoint cannot be used, or a training is in ``out_path``.
+    """
+    if checkpoints(out_path) or state_path(out_path).exists():
+        raise InputError(
+            f"out_path {out_path}: holds a training, whose record would be replaced; give "
+            "--predict_only an out_path of its own"
+        )
+    settings = settings_of(config)
+    network, epoch = load_checkpoint(checkpoint)
+    size = _network_size(network, frames.count, working_size, settings, device)
+    n_bytes = prediction_bytes(size, along_edges=settings.along_edges)
+    state_memory(device, n_bytes, NETWORK_REMEDY)
+    video = read_working_frames(frames, *working_size)
+    record(saved_epochs(out_path))
+    masks = predict_batches(network.to(device), video, settings, progress=True)
+    not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
+    print(f"masks written to {write_masks(out_path, epoch, masks, frames, not_finite)}")
+
+
+def settings_of(config: NetworkModule) -> Settings:
+    """[Network Module] without what is of files only."""
+    return Settings(
+        n_epochs=config.n_epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        base_channels=config.base_channels,
+        seed=config.seed,
+        mixed_precision=config.mixed_precision,
+        deterministic=config.deterministic,
+        passes_per_epoch=config.passes_per_epoch,
+        cosine_decay=config.cosine_decay,
+        confidence_weights=ConfidenceWeights() if config.confidence_weights else None,
+        flips=config.flips,
+        prior_bias=PriorBias() if config.prior_bias else None,
+        half_size=HalfSize(config.half_size_share) if config.half_size_share else None,
+        along_edges=config.along_edges,
+        colour_jitter=config.colour_jitter,
+    )
+
+
+def read_pseudo_labels(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:
+    """Read the soft mask of each frame, float32 [n_frames, height, width] in [0, 1].
+
+    Raises:
+        InputError: the folder holds masks of more frames than the video has, or as
+            `ike_data.soft_masks.read_soft_masks`.
+    """
+    masks = read_soft_masks(folder, n_frames, height, width)
+    if (folder / mask_name(n_frames)).exists():
+        raise InputError(
+            f"{folder / mask_name(n_frames)}: the video has only {n_frames} frames, the last mask "
+            f"should be {mask_name(n_frames - 1)}; give the masks of this video"
+        )
+    return masks
+
+
+def _new_network(config: NetworkModule) -> UNet:
+    """On the CPU, with the weights that its training starts from."""
+    if config.pretrained_encoder is not None:
+        check_base_channels(config.pretrained_encoder, config.base_channels)
+    network = seeded_unet(config.base_channels, config.seed)
+    if config.pretrained_encoder is not None:
+        load_pretrained_encoder(network, config.pretrained_encoder)
+    return network
+
+
+def _network_size(
+    network: UNet,
+    n_frames: int,
+    working_size: tuple[int, int],
+    settings: Settings,
+    device: torch.device,
+) -> NetworkSize:
+    return NetworkSize(
+        n_frames,
+        *working_size,
+        base_channels=network.last.in_channels,
+        n_parameters=sum(parameter.numel() for parameter in network.parameters()),
+        batch_size=settings.batch_size,
+        bf16=use_bf16(settings.mixed_precision, device),
+        on_cpu=device.type == "cpu",
+    )
+
+
+def _tell_of_half_size(settings: Settings, working_size: tuple[int, int], first_saved: int) -> None:
+    """Where half the size is too small to be used, and where a saved epoch is at half the size."""
+    half_size = settings.half_size
+    if half_size and not is_large_enough(*working_size, half_size.least_side):
+        height, width = working_size
+        print(
+            f"half_size_share is not used: half of {height} x {width} is less than "
+            f"{half_size.least_side} pixels, too little to learn from"
+        )
+    n_half_size = n_half_size_passes(half_size, settings.n_passes, *working_size)
+    last_half_size = n_half_size // settings.passes_per_epoch
+    if first_saved <= last_half_size:
+        print(
+            f"warning: up to epoch {last_half_size} the network learns at half size "
+            "(half_size_share); an epoch of these is saved, but its masks will not be good",
+            file=sys.stderr,
+        )
+
+
+def _begin(
+    training: Training,
+    identity: Identity,
+    out_path: Path,
+    to_save: Sequence[int],
+    n_epochs: int,
+    resume: Resume,
+    record: Record,
+) -> list[list[str]] | None:
+    """Bring ``training`` to where it goes on; the lines of its log. None where it is complete."""
+    path = state_path(out_path)
+    kept = _read_state(path, identity)
+    if isinstance(kept, TrainingState):
+        state = State.SAME
+    else:
+        state = State.NONE if kept is None else State.OTHER
+    saved = _saved(out_path, identity, to_save) if asks_for_saved(resume, state) else None
+    decision = decide(resume, state, saved)
+    if decision is Decision.REFUSE_STATE and isinstance(kept, InputError):
+        raise kept
+    if decision is Decision.REFUSE_SAVED:
+        raise InputError(
+            f"{out_path}: holds a training of other settings, frames or pseudo-labels, which "
+            "would be replaced; leave out --resume to train from the start"
+        )
+    if decision is Decision.COMPLETE:
+        print(f"this training is complete: its masks are in {out_path / MAPS}")
+        return None
+    if decision is Decision.GO_ON and isinstance(kept, TrainingState):
+        go_on(path, training, kept, n_epochs)
+        print(f"going on after epoch {training.epoch}")
+        record([])  # what is there is this training's
+        return kept.log
+    if resume != "no":
+        print("nothing to go on with: training from the start")
+    record([*saved_epochs(out_path), path])
+    if state is not State.SAME:
+        path.unlink(missing_ok=True)
+    elif path.exists():  # stays until there is another state
+        print("training from the start; --resume would go on with the one interrupted here")
+    return []
+
+
+def _read_state(path: Path, identity: Identity) -> TrainingState | InputError | None:
+    """The state in ``path``; an error that says why it cannot be gone on with; None: no file."""
+    if not path.exists():
+        return None
+    try:
+        kept = read_training(path)
+    except InputError as error:
+        return error
+    if difference := kept.identity.difference(identity):
+        return InputError(f"{path}: {difference}; leave out --resume to train from the start")
+    return kept
+
+
+def _saved(out_path: Path, identity: Identity, to_save: Sequence[int]) -> Saved:
+    if not all(is_of_training(path, identity.mark) for path in checkpoints(out_path)):
+        return Saved.OTHER
+    return Saved.ALL if is_complete(out_path, to_save) else Saved.SOME
