@@ -37,14 +37,18 @@ def learn(
         The trained network, for `predict`. ``network.state_dict()`` can be saved.
 
     Raises:
-        ValueError: ``video`` or ``masks`` is of another type, shape or range; or training diverged
-            (`DivergedError`).
+        ValueError: ``video`` or ``masks`` is of another type, shape or range, ``device`` is none;
+            or training diverged (`DivergedError`).
     """
     check_video(video)
     check_masks(masks, video)
+    try:
+        device = torch.device(video.device if device is None else device)
+    except RuntimeError as error:
+        raise ValueError(f"device: {error}") from error
     if network is None:
         network = seeded_unet(settings.base_channels, settings.seed)
-    network.to(video.device if device is None else device)
+    network.to(device)
     masks = masks.to(torch.float32)
     for _ in train(
         start_training(network, masks, settings), video, masks, settings, progress=progress

@@ -47,6 +47,17 @@ class NetworkSize:
     bf16: bool
     on_cpu: bool
 
+    @property
+    def value_bytes(self) -> int:
+        """Of a value of the network's maps."""
+        return _BF16 if self.bf16 else _FLOAT
+
+    @property
+    def n_pixels(self) -> int:
+        """Of a batch, as the U-Net pads them."""
+        n_frames = min(self.batch_size, self.n_frames)
+        return n_frames * padded_size(self.height) * padded_size(self.width)
+
 
 def training_bytes(size: NetworkSize) -> int:
     """Bytes at the peak of a training, beside what the process held when the network was made."""
@@ -78,27 +89,14 @@ def _around(size: NetworkSize) -> int:
 
 def _kept(size: NetworkSize) -> _Maps:
     """Of each level its maps, and the indices of the largest values that pooling keeps."""
-    n_values = [_n_pixels(size) * size.base_channels / 2**level for level in range(len(_KEPT))]
-    value = _value_bytes(size)
-    return [(value * n, n_maps) for n, n_maps in zip(n_values, _KEPT, strict=True)] + [
-        (_INDEX * n, _POOLED) for n in n_values[1:]
-    ]
+    n_values = [size.n_pixels * size.base_channels / 2**level for level in range(len(_KEPT))]
+    maps = [(size.value_bytes * n, n_maps) for n, n_maps in zip(n_values, _KEPT, strict=True)]
+    return maps + [(_INDEX * n, _POOLED) for n in n_values[1:]]
 
 
 def _at_work(size: NetworkSize, n_numbers: int) -> _Maps:
-    n_pixels = _n_pixels(size)
-    first_level = _value_bytes(size) * n_pixels * size.base_channels
-    return [(first_level, _AT_WORK), (_FLOAT * n_pixels, n_numbers)]
-
-
-def _value_bytes(size: NetworkSize) -> int:
-    return _BF16 if size.bf16 else _FLOAT
-
-
-def _n_pixels(size: NetworkSize) -> int:
-    """Of a batch, as the U-Net pads them."""
-    n_frames = min(size.batch_size, size.n_frames)
-    return n_frames * padded_size(size.height) * padded_size(size.width)
+    first_level = size.value_bytes * size.n_pixels * size.base_channels
+    return [(first_level, _AT_WORK), (_FLOAT * size.n_pixels, n_numbers)]
 
 
 def _allocated(size: NetworkSize, maps: _Maps) -> int:

@@ -1,9 +1,14 @@
-"""What a network leaves in its out_path: checkpoints, soft masks and pictures of its epochs."""
+"""What a network leaves in its out_path.
+
+- ``models/epoch_%05d.pth``: see `save_checkpoint`;
+- ``models/training.pth``: see `save_training`, while the training is not done;
+- ``results_pt/epoch_%05d/%05d.pt``: the object's probability, float32 [working_h, working_w, 1];
+- ``results_images/epoch_%05d/%05d.png``: the same as 8-bit grey at the frames' own size.
+"""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +17,7 @@ import torch
 from ike_data.atomic import atomic_folder
 from ike_data.frames import Frames
 from ike_data.overlap import written_behind
-from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
+from ike_data.soft_masks import encode_mask, mask_name, save_map
 
 MODELS, MAPS, IMAGES = "models", "results_pt", "results_images"
 _EPOCH = re.compile(r"epoch_\d+(\.pth)?")
@@ -27,7 +32,6 @@ def checkpoint_path(out_path: Path, epoch: int) -> Path:
 
 
 def state_path(out_path: Path) -> Path:
-    """Where a training that is not done has its state."""
     return out_path / MODELS / "training.pth"
 
 
@@ -61,15 +65,15 @@ def write_masks(
     batches: Iterable[tuple[int, torch.Tensor]],
     frames: Frames,
     not_finite: Exception,
-) -> Path:
-    """Write the masks of an epoch, while the next ones are computed, and their pictures.
+) -> float:
+    """Write the masks of an epoch and their pictures, while the next ones are computed.
 
     Args:
         batches: see `predict_batches`.
         not_finite: raised, and nothing is left, where a mask has a value that is not finite.
 
     Returns:
-        The folder of the masks.
+        The highest value of the masks.
     """
     name = epoch_name(epoch)
     with (
@@ -90,11 +94,4 @@ def write_masks(
                     (images / mask_name(idx, ".png")).write_bytes(data)
 
             write(write_batch)
-    if highest < HARD_THRESHOLD:
-        print(
-            f"warning: the network of {name} finds no object, its masks are below "
-            f"{HARD_THRESHOLD} everywhere; do the pseudo-labels hold one? If so, train for longer "
-            "(n_epochs, passes_per_epoch) or with more base_channels",
-            file=sys.stderr,
-        )
-    return out_path / MAPS / name
+    return highest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from ike_data.frames import Frames
 from ike_data.memory_statement import state_memory
 from ike_data.out_of_memory import NETWORK_REMEDY
 from ike_data.saved_config import warn_of_other_frames
-from ike_data.soft_masks import mask_name, read_soft_masks
+from ike_data.soft_masks import HARD_THRESHOLD, mask_name, read_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
@@ -40,6 +41,7 @@ from network_module.results import (
     MAPS,
     checkpoint_path,
     checkpoints,
+    epoch_name,
     is_complete,
     saved_epochs,
     state_path,
@@ -55,6 +57,20 @@ SECONDS_BETWEEN_STATES = 60.0
 Record = Callable[[Iterable[Path]], None]
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What learns from what, how, and where the results go."""
+
+    network: UNet
+    frames: Frames
+    video: torch.Tensor
+    soft_masks: torch.Tensor
+    settings: Settings
+    to_save: Sequence[int]  # epochs
+    identity: Identity
+    out_path: Path
+
+
 def learn_video(
     frames: Frames,
     pseudo_gt_path: Path,
@@ -66,15 +82,7 @@ def learn_video(
     resume: Resume,
     record: Record,
 ) -> None:
-    """Train a U-Net on ``frames`` and save, for each epoch in to_save_epochs,
-
-    - ``out_path/models/epoch_%05d.pth``, see `save_checkpoint`;
-    - ``out_path/results_pt/epoch_%05d/%05d.pt``, the object's probability, float32
-      [working_h, working_w, 1];
-    - ``out_path/results_images/epoch_%05d/%05d.png``, the same as 8-bit grey at the frames' size;
-
-    and ``out_path/log.csv`` with the losses of every epoch. While it is not done,
-    ``out_path/models/training.pth`` holds the state after a finished epoch.
+    """Train a U-Net on ``frames``; save the epochs in to_save_epochs (`results`) and log.csv.
 
     Args:
         pseudo_gt_path: folder of soft masks, one a frame, of the working size.
@@ -98,43 +106,48 @@ def learn_video(
     to_save = config.to_save_epochs or range(1, config.n_epochs + 1)
     _tell_of_half_size(settings, working_size, min(to_save))
 
-    training = start_training(network, soft_masks, settings)
     height, width = working_size
     all_settings = {"working_h": height, "working_w": width, **vars(config)}
     identity = Identity.of(video, soft_masks, all_settings)
-    log_lines = _begin(training, identity, out_path, to_save, settings.n_epochs, resume, record)
-    if log_lines is None:
-        return
-    print(f"convolutions in {'bfloat16' if size.bf16 else 'float32'}")
-
-    def save_epoch() -> Path:
-        epoch = training.epoch
-        masks = predict_batches(network, video, settings, progress=True)
-        not_finite = DivergedError(epoch, settings.learning_rate)
-        folder = write_masks(out_path, epoch, masks, frames, not_finite)
-        path = checkpoint_path(out_path, epoch)
-        save_checkpoint(path, network, epoch, working_size, identity.mark)
-        return folder
-
-    saved_at = time.monotonic()
-    with step_log(out_path, "epoch", "loss", "cross_entropy", "dice", kept=log_lines) as log:
+    job = _Job(network, frames, video, soft_masks, settings, to_save, identity, out_path)
+    training = start_training(network, soft_masks, settings)
+    log_lines = _begin(job, training, resume, record)
+    if log_lines is not None:
+        print(f"convolutions in {'bfloat16' if size.bf16 else 'float32'}")
         try:
-            for losses in train(training, video, soft_masks, settings, progress=True):
-                epoch = training.epoch
-                saved = f", saved {save_epoch()}" if epoch in to_save else ""
-                log_lines.append(log(epoch, *losses))
-                print(
-                    f"epoch {epoch}/{settings.n_epochs}: loss {losses.total:.4f} (cross-entropy "
-                    f"{losses.cross_entropy:.4f}, dice {losses.dice:.4f}){saved}",
-                    flush=True,
-                )
-                is_time = time.monotonic() - saved_at >= SECONDS_BETWEEN_STATES
-                if epoch < settings.n_epochs and is_time:
-                    save_training(state_path(out_path), training, identity, log_lines)
-                    saved_at = time.monotonic()
+            _train_and_save(job, training, log_lines)
         except DivergedError as error:
             raise InputError(f"[Network Module] {error}") from error
-    state_path(out_path).unlink(missing_ok=True)
+
+
+def _train_and_save(job: _Job, training: Training, log_lines: list[list[str]]) -> None:
+    path, n_epochs = state_path(job.out_path), job.settings.n_epochs
+    saved_at = time.monotonic()
+    with step_log(job.out_path, "epoch", "loss", "cross_entropy", "dice", kept=log_lines) as log:
+        for losses in train(training, job.video, job.soft_masks, job.settings, progress=True):
+            epoch = training.epoch
+            saved = f", saved {_save_epoch(job, epoch)}" if epoch in job.to_save else ""
+            log_lines.append(log(epoch, *losses))
+            print(
+                f"epoch {epoch}/{n_epochs}: loss {losses.total:.4f} (cross-entropy "
+                f"{losses.cross_entropy:.4f}, dice {losses.dice:.4f}){saved}",
+                flush=True,
+            )
+            if epoch < n_epochs and time.monotonic() - saved_at >= SECONDS_BETWEEN_STATES:
+                save_training(path, training, job.identity, log_lines)
+                saved_at = time.monotonic()
+    path.unlink(missing_ok=True)
+
+
+def _save_epoch(job: _Job, epoch: int) -> Path:
+    """Save masks and checkpoint; the folder of the masks."""
+    masks = predict_batches(job.network, job.video, job.settings, progress=True)
+    not_finite = DivergedError(epoch, job.settings.learning_rate)
+    folder = _write_masks(job.out_path, epoch, masks, job.frames, not_finite)
+    height, width = job.video.shape[-2:]
+    path = checkpoint_path(job.out_path, epoch)
+    save_checkpoint(path, job.network, epoch, (height, width), job.identity.mark)
+    return folder
 
 
 def apply_checkpoint(
@@ -170,28 +183,36 @@ def apply_checkpoint(
     record(saved_epochs(out_path))
     masks = predict_batches(network.to(device), video, settings, progress=True)
     not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
-    print(f"masks written to {write_masks(out_path, epoch, masks, frames, not_finite)}")
+    print(f"masks written to {_write_masks(out_path, epoch, masks, frames, not_finite)}")
+
+
+def _write_masks(
+    out_path: Path,
+    epoch: int,
+    batches: Iterable[tuple[int, torch.Tensor]],
+    frames: Frames,
+    not_finite: Exception,
+) -> Path:
+    """`write_masks`, and a warning where they show no object; the folder of the masks."""
+    if write_masks(out_path, epoch, batches, frames, not_finite) < HARD_THRESHOLD:
+        print(
+            f"warning: the network of {epoch_name(epoch)} finds no object, its masks are below "
+            f"{HARD_THRESHOLD} everywhere; do the pseudo-labels hold one? If so, train for longer "
+            "(n_epochs, passes_per_epoch) or with more base_channels",
+            file=sys.stderr,
+        )
+    return out_path / MAPS / epoch_name(epoch)
 
 
 def settings_of(config: NetworkModule) -> Settings:
-    """[Network Module] without what is of files only."""
-    return Settings(
-        n_epochs=config.n_epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        base_channels=config.base_channels,
-        seed=config.seed,
-        mixed_precision=config.mixed_precision,
-        deterministic=config.deterministic,
-        passes_per_epoch=config.passes_per_epoch,
-        cosine_decay=config.cosine_decay,
-        confidence_weights=ConfidenceWeights() if config.confidence_weights else None,
-        flips=config.flips,
-        prior_bias=PriorBias() if config.prior_bias else None,
-        half_size=HalfSize(config.half_size_share) if config.half_size_share else None,
-        along_edges=config.along_edges,
-        colour_jitter=config.colour_jitter,
-    )
+    """[Network Module], without what is of files only."""
+    names = {key.name for key in fields(Settings)} & vars(config).keys()
+    values = {name: getattr(config, name) for name in names} | {
+        "confidence_weights": ConfidenceWeights() if config.confidence_weights else None,
+        "prior_bias": PriorBias() if config.prior_bias else None,
+        "half_size": HalfSize(config.half_size_share) if config.half_size_share else None,
+    }
+    return Settings(**values)
 
 
 def read_pseudo_labels(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:
@@ -257,42 +278,33 @@ def _tell_of_half_size(settings: Settings, working_size: tuple[int, int], first_
         )
 
 
-def _begin(
-    training: Training,
-    identity: Identity,
-    out_path: Path,
-    to_save: Sequence[int],
-    n_epochs: int,
-    resume: Resume,
-    record: Record,
-) -> list[list[str]] | None:
+def _begin(job: _Job, training: Training, resume: Resume, record: Record) -> list[list[str]] | None:
     """Bring ``training`` to where it goes on; the lines of its log. None where it is complete."""
-    path = state_path(out_path)
-    kept = _read_state(path, identity)
+    path = state_path(job.out_path)
+    kept = _read_state(path, job.identity)
     if isinstance(kept, TrainingState):
         state = State.SAME
     else:
         state = State.NONE if kept is None else State.OTHER
-    saved = _saved(out_path, identity, to_save) if asks_for_saved(resume, state) else None
-    decision = decide(resume, state, saved)
+    decision = decide(resume, state, _saved(job) if asks_for_saved(resume, state) else None)
     if decision is Decision.REFUSE_STATE and isinstance(kept, InputError):
         raise kept
     if decision is Decision.REFUSE_SAVED:
         raise InputError(
-            f"{out_path}: holds a training of other settings, frames or pseudo-labels, which "
+            f"{job.out_path}: holds a training of other settings, frames or pseudo-labels, which "
             "would be replaced; leave out --resume to train from the start"
         )
     if decision is Decision.COMPLETE:
-        print(f"this training is complete: its masks are in {out_path / MAPS}")
+        print(f"this training is complete: its masks are in {job.out_path / MAPS}")
         return None
     if decision is Decision.GO_ON and isinstance(kept, TrainingState):
-        go_on(path, training, kept, n_epochs)
+        go_on(path, training, kept, job.settings.n_epochs)
         print(f"going on after epoch {training.epoch}")
         record([])  # what is there is this training's
         return kept.log
     if resume != "no":
         print("nothing to go on with: training from the start")
-    record([*saved_epochs(out_path), path])
+    record([*saved_epochs(job.out_path), path])
     if state is not State.SAME:
         path.unlink(missing_ok=True)
     elif path.exists():  # stays until there is another state
@@ -313,7 +325,7 @@ def _read_state(path: Path, identity: Identity) -> TrainingState | InputError | 
     return kept
 
 
-def _saved(out_path: Path, identity: Identity, to_save: Sequence[int]) -> Saved:
-    if not all(is_of_training(path, identity.mark) for path in checkpoints(out_path)):
+def _saved(job: _Job) -> Saved:
+    if not all(is_of_training(path, job.identity.mark) for path in checkpoints(job.out_path)):
         return Saved.OTHER
-    return Saved.ALL if is_complete(out_path, to_save) else Saved.SOME
+    return Saved.ALL if is_complete(job.out_path, job.to_save) else Saved.SOME

@@ -183,6 +183,8 @@ def test_data_that_cannot_be_learnt_from_are_named():
     ):
         with pytest.raises(ValueError, match=match):
             learn(video, bad)
+    with pytest.raises(ValueError, match=r"^device: .*gpu"):
+        learn(video, masks, device="gpu")
 
 
 @pytest.mark.parametrize(
