@@ -50,9 +50,8 @@ def learn(
         network = seeded_unet(settings.base_channels, settings.seed)
     network.to(device)
     masks = masks.to(torch.float32)
-    for _ in train(
-        start_training(network, masks, settings), video, masks, settings, progress=progress
-    ):
+    training = start_training(network, masks, settings)
+    for _ in train(training, video, masks, settings, progress=progress):
         pass
     return network
 

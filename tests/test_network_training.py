@@ -33,6 +33,7 @@ from network_module.extensions.augmentation import colour_jitter, flip_some
 from network_module.extensions.confidence_weights import ConfidenceWeights
 from network_module.extensions.half_size import HalfSize, n_half_size_passes
 from network_module.extensions.prior_bias import PriorBias, start_from_prior
+from network_module.identity import Identity
 from network_module.losses import cross_entropy, dice
 from network_module.precision import use_bf16
 from network_module.training import EpochLosses, Training, train
@@ -883,6 +884,21 @@ def test_resume_of_a_complete_training(resume, change, workplace, capsys):
     assert ("this training is complete" in capsys.readouterr().out) == (change == "nothing")
     assert (checkpoint.stat().st_mtime_ns == before) == (change == "nothing")
     assert (workplace.out / "results_images" / "epoch_00001").is_dir()
+
+
+def test_a_training_of_an_earlier_version_is_known():
+    """The marks are what the version with light, soft_labels and weight_average computed."""
+    settings = vars(read_config(ROOT / "configs" / "paper.ini").network_module)
+    identity = Identity.of(
+        torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(1, 8, 8),
+        {"working_h": 8, "working_w": 8, **settings},
+    )
+    assert (identity.data_mark, identity.mark) == (1183454787, 354233256)
+    with_soft_labels = Identity(0, identity.settings | {"soft_labels": "True"})
+    assert with_soft_labels.difference(identity) == (
+        "is of a training with soft_labels = True, now it is False"
+    )
 
 
 @pytest.mark.parametrize("found", [True, False])
