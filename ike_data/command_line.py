@@ -11,12 +11,12 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ike_data.atomic import remove
-from ike_data.config import LEAST_MAX_SIDE, MOST_MAX_SIDE, Config, format_config
+from ike_data.config import LEAST_MAX_SIDE, MOST_MAX_SIDE, Config, format_config, read_config
 from ike_data.errors import InputError
 from ike_data.frame_names import write_frame_names
 from ike_data.interrupt import AGAIN, close_bars, end_on_ctrl_c
@@ -174,15 +174,21 @@ def announce(
 
     def record(earlier: Iterable[Path]) -> None:
         saved = out_path / "config.ini"
-        if saved.exists() and not saved.read_text(encoding="utf-8", errors="replace").endswith(
-            settings
-        ):
+        if saved.exists() and not _holds(saved, settings, without):
             for path in earlier:
                 remove(path)
         write_frame_names(out_path, frames.names)
         save_config(config, out_path, notes, without)
 
     return record
+
+
+def _holds(saved: Path, settings: str, without: Sequence[str]) -> bool:
+    """Whether a saved config.ini, of an earlier version perhaps, has these settings."""
+    try:
+        return format_config(read_config(saved), without) == settings
+    except InputError:  # damaged
+        return False
 
 
 def choose_device(name: str) -> torch.device:

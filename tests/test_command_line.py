@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -268,14 +269,17 @@ def announce_for(program, folder, monkeypatch, **general):
     monkeypatch.setattr(sys, "argv", [program, "--frames_path=my clip"])
     config = fill_in(read_config(PROJECT_CONFIG), device="cpu", out_path=folder)
     config = dataclasses.replace(config, general=dataclasses.replace(config.general, **general))
-    return config, announce(config, "clip: 3 frames", torch.device("cpu"), folder)
+    frames = SimpleNamespace(
+        **dict(path="clip", count=3, width=4, height=2, fps=None, names=None, notes=[], n_bytes=9)
+    )
+    return config, announce(config, frames, torch.device("cpu"), folder, "; 2 kept")
 
 
 def test_announce_prints_and_then_saves_the_same(tmp_path, capsys, monkeypatch):
     config, record = announce_for("main.py", tmp_path, monkeypatch)
     notes = [
         "command: python main.py '--frames_path=my clip'",
-        "frames: clip: 3 frames",
+        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate (a folder), 9 bytes; 2 kept",
         f"ran on cpu with PyTorch {torch.__version__}",
     ]
     printed = capsys.readouterr().out
@@ -315,6 +319,11 @@ def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monk
 
     make_results()
     announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
+    # As an earlier version has saved it.
+    saved = (tmp_path / "config.ini").read_text()
+    older = saved.replace("degree_normalisation", "even_links").replace("colour_jitter", "light")
+    assert older != saved
+    (tmp_path / "config.ini").write_text(older)
     announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
     assert folder.exists()
     assert file.exists()

@@ -110,7 +110,9 @@ def test_keys_are_read_by_their_older_names(tmp_path):
         assert config == read_config(PROJECT_CONFIG)
         assert f"\n{name} = " in format_config(config)
         both = text.replace(f"\n{name} =", f"\n{older_name} = 0\n{name} =")
-        refused(write(tmp_path, both), f"keys {older_name} and {name} are two names of one key")
+        refused(
+            write(tmp_path, both), f"{older_name} and {name} in [Graph Module] are names of the"
+        )
 
 
 def test_the_papers_file_has_the_values_of_the_method():
