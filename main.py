@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
 import argparse
 
-from ike_data.claim import claimed
-from ike_data.command_line import (
-    announce,
-    choose_device,
-    common_flags,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.command_line import announce, choose_device, common_flags
 from ike_data.config import fill_in, needed_path, read_config
 from ike_data.frames import open_frames
-from ike_data.out_of_memory import NETWORK_REMEDY
+from ike_data.layout import IMAGES, MAPS, MODELS
+from ike_data.runtime.claim import claimed
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.out_of_memory import NETWORK_REMEDY
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -77,7 +72,7 @@ def main() -> None:
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from network_module.run import apply_checkpoint, learn_video
 
-    with claimed(out_path, "models", "results_pt", "results_images"):
+    with claimed(out_path, MODELS, MAPS, IMAGES):
         record = announce(config, frames, device, out_path)
         working_size = general.working_h, general.working_w
         if pseudo_gt_path is None:

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
 import argparse
 
-from ike_data.claim import claimed
-from ike_data.command_line import (
-    announce,
-    choose_device,
-    common_flags,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.command_line import announce, choose_device, common_flags
 from ike_data.config import fill_in, needed_path, read_config
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import open_frames
-from ike_data.out_of_memory import GRAPH_REMEDY
+from ike_data.runtime.claim import claimed
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.out_of_memory import GRAPH_REMEDY
 
 
 def get_args_parser() -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ from torchvision.models.optical_flow import (
     raft_small,
 )
 
-from ike_data.errors import InputError
 from ike_data.published_weights import published_weights
+from ike_data.runtime.errors import InputError
 from ike_data.state_dicts import read_state_dict
 
 # From the authors' names to torchvision's, applied in this order; torchvision's own names match

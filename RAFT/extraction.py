@@ -11,12 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from ike_data.config import Config, OpticalFlow
-from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, is_known, write_flow
 from ike_data.frames import Frames
-from ike_data.memory_statement import state_memory
-from ike_data.out_of_memory import FLOW_REMEDY
-from ike_data.overlap import read_ahead, written_behind
+from ike_data.runtime.errors import InputError
+from ike_data.runtime.memory_statement import state_memory
+from ike_data.runtime.out_of_memory import FLOW_REMEDY
+from ike_data.runtime.prefetch import prefetch, write_behind
 from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
 from RAFT.flow_folders import delete_flows, flows_to_make
@@ -105,9 +105,9 @@ def write_flows(
     Raises:
         InputError: a flow has a value that is not finite, or so large that it means unknown.
     """
-    flows = flows_of_pairs(read_ahead(frames), missing, method)
+    flows = flows_of_pairs(prefetch(frames), missing, method)
     bar = tqdm(flows, desc="optical flow", total=len(missing), unit="pair")
-    with step_log(out_path, "pair") as log, written_behind() as write:
+    with step_log(out_path, "pair") as log, write_behind() as write:
         for idx, *both in bar:
             if not all(map(is_known, both)):
                 raise InputError(

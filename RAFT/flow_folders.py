@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from ike_data.config import Config, read_config
-from ike_data.errors import InputError
 from ike_data.flow_files import BACKWARD, FORWARD, check_flow, flow_name
 from ike_data.frames import Frames
+from ike_data.layout import CONFIG
+from ike_data.runtime.errors import InputError
 from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, saved_n_bytes
 
 FOLDERS = (FORWARD, BACKWARD)
@@ -77,7 +78,7 @@ def check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
             f"{min(surplus)}: belongs to a longer video, this one has {n_pairs + 1} frame"
             f"{'s' if n_pairs else ''}; {instead}"
         )
-    saved = out_path / "config.ini"
+    saved = out_path / CONFIG
     if not there or not saved.exists():
         return
     now, before = _flow_settings(config), _flow_settings(read_config(saved))

@@ -13,7 +13,7 @@ import torch
 
 from graph_module.chains import ChainStep, follow_chains
 from graph_module.progress import Progress, silent
-from ike_data.cores import map_on_cores
+from ike_data.runtime.cores import map_on_cores
 
 N_DIRECTION_BLOCKS = 4  # u past, u future, v past, v future
 LEVELS = 32767  # of int16

@@ -11,10 +11,10 @@ from graph_module.features import count_features
 from graph_module.projection import CHUNK_BYTES
 from graph_module.propagation import FRAMES_PER_BLOCK
 from graph_module.settings import GraphSettings
-from ike_data.cores import n_workers
-from ike_data.free_memory import free_memory
-from ike_data.memory_statement import state_memory
-from ike_data.out_of_memory import GRAPH_REMEDY
+from ike_data.runtime.cores import n_workers
+from ike_data.runtime.free_memory import free_memory
+from ike_data.runtime.memory_statement import state_memory
+from ike_data.runtime.out_of_memory import GRAPH_REMEDY
 
 _FLOAT, _INT32, _INT16, _DOUBLE = 4, 4, 2, 8
 

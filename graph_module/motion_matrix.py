@@ -20,7 +20,7 @@ import torch
 from graph_module.cells import link_cells
 from graph_module.chains import follow_chains
 from graph_module.progress import Progress, silent
-from ike_data.cores import map_on_cores
+from ike_data.runtime.cores import map_on_cores
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ike_data.cores import map_on_cores
+from ike_data.runtime.cores import map_on_cores
 
 
 def min_max_(values: torch.Tensor) -> torch.Tensor:

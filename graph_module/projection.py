@@ -14,7 +14,7 @@ import torch
 
 from graph_module.compiled import compiled
 from graph_module.features import LEVELS, features_as_float
-from ike_data.cores import at_once, map_on_cores
+from ike_data.runtime.cores import at_once, map_on_cores
 
 # The most that the features of the frames which a GPU projects together may take as float32, bytes.
 # No setting: masks differ by rounding alone.

@@ -11,7 +11,7 @@ from graph_module.cells import corner_sums, link_cells, spread_to_corners
 from graph_module.chains import follow_chains
 from graph_module.compiled import compiled
 from graph_module.motion_matrix import Arrivals, Flows, MotionMatrix
-from ike_data.cores import at_once, equal_blocks, map_on_cores
+from ike_data.runtime.cores import at_once, equal_blocks, map_on_cores
 
 # Frames that a core takes at a time: more make its own copy of the masks larger, fewer leave it
 # more often with the frames that two blocks share. No setting: masks differ by rounding alone.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,15 +33,19 @@ from graph_module.working_flow import read_working_flow
 from ike_data.config import GraphModule
 from ike_data.flow_files import check_flow_folders
 from ike_data.frames import Frames
-from ike_data.memory_statement import GB
-from ike_data.out_of_memory import memory_is_full
+from ike_data.layout import (
+    SEED_ITERATION,
+    iteration_images,
+    iteration_masks,
+    saved_iterations,
+)
+from ike_data.runtime.memory_statement import GB
+from ike_data.runtime.out_of_memory import memory_is_full
 from ike_data.saved_config import warn_of_other_frames
 from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 
-SEED_ITERATION = -1
-_ITERATION = re.compile(r"iter_-?\d+(_images)?")
 _INVERTED = "the masks leave out what moves by itself: they are inverted"
 
 
@@ -120,7 +123,7 @@ def segment_video(
             read_working_flow(folder, frames.count, frame_size, working_size).to(device)
             for folder in (fwd_folder, bwd_folder)
         ]
-        record([path for path in out_path.iterdir() if _ITERATION.fullmatch(path.name)])
+        record(saved_iterations(out_path))
         return flows
 
     def run(plan: MemoryPlan) -> None:
@@ -219,8 +222,9 @@ def _save_iterations(
         to_save = tuple(range(SEED_ITERATION, n_iterations))
 
     def save(idx: int, masks: torch.Tensor) -> None:
-        write_soft_masks(out_path / f"iter_{idx}", masks)
-        write_mask_images(out_path / f"iter_{idx}_images", masks, frames.height, frames.width)
+        write_soft_masks(iteration_masks(out_path, idx), masks)
+        images = iteration_images(out_path, idx)
+        write_mask_images(images, masks, frames.height, frames.width)
 
     with step_log(out_path, "iteration", "mean_change", start=start) as log:
         for step in steps:

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from ike_data.cores import map_on_cores
 from ike_data.flow_files import flow_name, read_flow
+from ike_data.runtime.cores import map_on_cores
 
 
 def read_working_flow(

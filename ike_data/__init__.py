@@ -1,1 +1,1 @@
-"""What the three commands exchange: settings, frames, optical flow files and soft masks."""
+"""What the commands exchange: settings, frames, flow, soft masks, and where results lie."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 _REQUIRED = object()
 MAX_EPOCHS = 1_000_000

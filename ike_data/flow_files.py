@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ike_data.atomic import atomic_file
-from ike_data.errors import InputError
 from ike_data.foreign_flow import other_layout, other_names
+from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.errors import InputError
 
 FORWARD, BACKWARD = "fwd_of", "bwd_of"
 _BOTH = f"both {FORWARD} (from frame idx to idx+1) and {BACKWARD} (from idx+1 to idx)"

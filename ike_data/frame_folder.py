@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ike_data.errors import InputError
 from ike_data.frame_order import order_frames
 from ike_data.images import (
     IMAGE_SUFFIXES,
@@ -18,6 +17,7 @@ from ike_data.images import (
     read_header,
     read_image,
 )
+from ike_data.runtime.errors import InputError
 from ike_data.value_range import FULL_RANGE, ValueRange, find_value_range
 
 

@@ -10,8 +10,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ike_data.atomic import atomic_file
-from ike_data.errors import InputError
+from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.errors import InputError
 
 NAME = "frames.csv"
 _COLUMNS = ["index", "frame"]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 _NUMBER = re.compile(r"(\d+)")
 # 0.25, but no part of 2026.11.27.

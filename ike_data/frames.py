@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from ike_data.errors import InputError
 from ike_data.frame_folder import FrameFolder
+from ike_data.runtime.errors import InputError
 from ike_data.video_file import VideoFile
 
 

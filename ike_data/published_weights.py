@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 
 def published_weights(url: str, remedy: str) -> Path:

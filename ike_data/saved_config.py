@@ -9,9 +9,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ike_data.atomic import atomic_file
 from ike_data.config import Config, format_config
-from ike_data.errors import InputError
+from ike_data.layout import CONFIG
+from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from ike_data.frames import Frames
@@ -29,7 +30,7 @@ def check_saved_config(out_path: Path, program: str) -> None:
     Raises:
         InputError: a person wrote it, or another command saved it with its results.
     """
-    path = out_path / "config.ini"
+    path = out_path / CONFIG
     if not path.exists():
         return
     if not _is_saved(path):
@@ -71,7 +72,7 @@ def save_config(
     header = [f"{SAVED_MARK}; give it to --config to run the same again."]
     header += [f"# {' '.join(note.split())}" for note in notes]
     text = "\n".join([*header, "", format_config(config, without)])
-    with atomic_file(out_path / "config.ini") as partial:
+    with atomic_file(out_path / CONFIG) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -87,7 +88,7 @@ def saved_n_bytes(path: Path) -> int | None:
 def warn_of_other_frames(folder: Path, frames: Frames) -> None:
     """Warn where ``folder``, of flow or masks, is of a run on other frames, as its record says."""
     for out_path in folder.resolve().parents[:2]:  # iter_19, fwd_of; results_pt/epoch_00005
-        path = out_path / "config.ini"
+        path = out_path / CONFIG
         if not _is_saved(path):
             continue
         n_bytes = saved_n_bytes(path)

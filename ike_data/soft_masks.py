@@ -8,9 +8,9 @@ import cv2
 import torch
 import torch.nn.functional as F
 
-from ike_data.atomic import atomic_folder
-from ike_data.cores import map_on_cores
-from ike_data.errors import InputError
+from ike_data.runtime.atomic import atomic_folder
+from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import load_tensor, save_tensors
 
 HARD_THRESHOLD = 0.5  # where soft masks are cut into labels

@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import is_plain, load_tensors
 
 # Keys of a training's checkpoint that hold the network, those that are taken first in front. A

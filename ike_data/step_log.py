@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ike_data.atomic import naming
-
-LOG_NAME = "log.csv"
+from ike_data.layout import LOG
+from ike_data.runtime.atomic import naming
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def step_log(
     finished step.
     """
     start = time.perf_counter() if start is None else start
-    path = out_path / LOG_NAME
+    path = out_path / LOG
     if kept:
         start -= float(kept[-1][-1])
     with naming(path), path.open("w", newline="", encoding="utf-8") as file:

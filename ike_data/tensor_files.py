@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from ike_data.errors import InputError
-from ike_data.out_of_memory import memory_is_full
+from ike_data.runtime.errors import InputError
+from ike_data.runtime.out_of_memory import memory_is_full
 
 _ZIP_START = b"PK\x03\x04"
 _KEPT_OUT = re.compile(r"GLOBAL ([\w.]+)")  # in torch.load's message: what it would have called

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ike_data.errors import InputError
 from ike_data.images import MAX_PIXELS
+from ike_data.runtime.errors import InputError
 
 # FFmpeg draws a text file (tty) as pictures of its letters, and follows lists of other files.
 _NO_VIDEO = ("tty", "concat", "hls", "dash", "sdp", "imf", "avisynth", "vapoursynth")

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ike_data.atomic import atomic_file
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
-from ike_data.errors import InputError
-from ike_data.out_of_memory import memory_is_full
+from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.errors import InputError
+from ike_data.runtime.out_of_memory import memory_is_full
 from ike_data.tensor_files import is_state_of, load_tensors, save_tensors
 from network_module.identity import Identity
 from network_module.training import Training

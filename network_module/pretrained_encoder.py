@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.state_dicts import read_state_dict
 from network_module.unet import UNet
 

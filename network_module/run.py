@@ -11,10 +11,19 @@ from pathlib import Path
 import torch
 
 from ike_data.config import NetworkModule
-from ike_data.errors import InputError
 from ike_data.frames import Frames
-from ike_data.memory_statement import state_memory
-from ike_data.out_of_memory import NETWORK_REMEDY
+from ike_data.layout import (
+    MAPS,
+    checkpoint_path,
+    epoch_masks,
+    epoch_name,
+    saved_checkpoints,
+    saved_epochs,
+    state_path,
+)
+from ike_data.runtime.errors import InputError
+from ike_data.runtime.memory_statement import state_memory
+from ike_data.runtime.out_of_memory import NETWORK_REMEDY
 from ike_data.saved_config import warn_of_other_frames
 from ike_data.soft_masks import HARD_THRESHOLD, mask_name, read_soft_masks
 from ike_data.step_log import step_log
@@ -37,16 +46,7 @@ from network_module.memory_need import NetworkSize, prediction_bytes, training_b
 from network_module.precision import use_bf16
 from network_module.prediction import predict_batches
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
-from network_module.results import (
-    MAPS,
-    checkpoint_path,
-    checkpoints,
-    epoch_name,
-    is_complete,
-    saved_epochs,
-    state_path,
-    write_masks,
-)
+from network_module.results import is_complete, write_masks
 from network_module.resuming import Decision, Resume, Saved, State, asks_for_saved, decide
 from network_module.settings import Settings
 from network_module.training import DivergedError, Training, train
@@ -169,7 +169,7 @@ def apply_checkpoint(
     Raises:
         InputError: a frame or the checkpoint cannot be used, or a training is in ``out_path``.
     """
-    if checkpoints(out_path) or state_path(out_path).exists():
+    if saved_checkpoints(out_path) or state_path(out_path).exists():
         raise InputError(
             f"out_path {out_path}: holds a training, whose record would be replaced; give "
             "--predict_only an out_path of its own"
@@ -201,7 +201,7 @@ def _write_masks(
             "(n_epochs, passes_per_epoch) or with more base_channels",
             file=sys.stderr,
         )
-    return out_path / MAPS / epoch_name(epoch)
+    return epoch_masks(out_path, epoch)
 
 
 def settings_of(config: NetworkModule) -> Settings:
@@ -326,6 +326,6 @@ def _read_state(path: Path, identity: Identity) -> TrainingState | InputError | 
 
 
 def _saved(job: _Job) -> Saved:
-    if not all(is_of_training(path, job.identity.mark) for path in checkpoints(job.out_path)):
+    if not all(is_of_training(path, job.identity.mark) for path in saved_checkpoints(job.out_path)):
         return Saved.OTHER
     return Saved.ALL if is_complete(job.out_path, job.to_save) else Saved.SOME

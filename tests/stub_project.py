@@ -32,7 +32,7 @@ import json, os, shutil, sys, time
 from pathlib import Path
 project, name = Path({project!r}), {name!r}
 sys.path.insert(0, str(project))
-from ike_data.command_line import run_command
+from ike_data.runtime.command import run_command
 from ike_data.frames import open_frames
 
 def main():

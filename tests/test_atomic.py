@@ -1,4 +1,4 @@
-"""ike_data.atomic: a result appears whole or not at all."""
+"""ike_data.runtime.atomic: a result appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ike_data.atomic import atomic_file, atomic_folder
+from ike_data.runtime.atomic import atomic_file, atomic_folder
 
 
 def names(folder: Path) -> list[str]:

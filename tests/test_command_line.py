@@ -18,18 +18,13 @@ import pytest
 import torch
 from tqdm import tqdm
 
-from ike_data.command_line import (
-    PROJECT_CONFIG,
-    announce,
-    choose_device,
-    common_flags,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.command_line import PROJECT_CONFIG, announce, choose_device, common_flags
 from ike_data.config import fill_in, format_config, read_config
-from ike_data.errors import InputError
+from ike_data.layout import LOG
+from ike_data.runtime.command import prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 from ike_data.saved_config import SAVED_MARK
-from ike_data.step_log import LOG_NAME, step_log
+from ike_data.step_log import step_log
 
 ROOT = PROJECT_CONFIG.parent
 COMMANDS = ["extract_optical_flow", "run_graph_module", "main"]
@@ -134,8 +129,8 @@ def test_a_defect_shows_its_traceback():
 SLEEPING = """
 import sys, time
 from pathlib import Path
-from ike_data.atomic import atomic_file, atomic_folder
-from ike_data.command_line import run_command
+from ike_data.runtime.atomic import atomic_file, atomic_folder
+from ike_data.runtime.command import run_command
 def main():
     folder = Path(sys.argv[1])
     with atomic_folder(folder / "iter_0"), atomic_file(folder / "a.pth") as partial:
@@ -145,7 +140,7 @@ def main():
 run_command(main)
 """
 IMPORTING = """
-from ike_data.command_line import run_command
+from ike_data.runtime.command import run_command
 def main():
     print("ready", flush=True)
     import torch
@@ -332,7 +327,7 @@ def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monk
 
 
 def test_step_log_writes_each_line_at_once(tmp_path):
-    path = tmp_path / LOG_NAME
+    path = tmp_path / LOG
     path.write_text("an older log")
     with pytest.raises(KeyboardInterrupt), step_log(tmp_path, "epoch", "loss") as log:
         assert path.read_text() == "" or path.read_text().startswith("epoch")

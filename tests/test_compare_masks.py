@@ -8,7 +8,7 @@ import compare_masks
 import pytest
 
 from ike_data.config import read_config
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 
 @pytest.mark.parametrize("different", [None, "paper"])

@@ -23,7 +23,7 @@ from ike_data.config import (
     needed_path,
     read_config,
 )
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.saved_config import check_saved_config, save_config
 
 # As the authors' program ships it: only the keys of docs/method.md section 2.

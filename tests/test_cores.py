@@ -1,4 +1,4 @@
-"""ike_data.cores: calls shared among threads."""
+"""ike_data.runtime.cores: calls shared among threads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import weakref
 import pytest
 import torch
 
-from ike_data import cores
-from ike_data.cores import map_on_cores
+from ike_data.runtime import cores
+from ike_data.runtime.cores import map_on_cores
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from data_set_layouts import annotations_beside, describe, find_annotations, find_videos
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 DAVIS = (
     "JPEGImages/480p/bear/00000.jpg",

@@ -17,8 +17,8 @@ from davis_metrics import region_similarity
 from PIL import Image
 from thresholds import GRID, best_threshold, harden, otsu_threshold
 
-from ike_data.errors import InputError
 from ike_data.frame_names import write_frame_names
+from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
 
 EVALUATE = Path(evaluate.__file__)

@@ -30,7 +30,7 @@ from torchvision import models
 import run_graph_module
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
 LRASPP = "lraspp_mobilenet_v3_large"

@@ -22,8 +22,8 @@ from torchvision.models.optical_flow import raft_small
 import extract_optical_flow
 import RAFT.extraction
 from ike_data.config import OpticalFlow, read_config
-from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, flow_name, read_flow, write_flow
+from ike_data.runtime.errors import InputError
 from RAFT.dis_flow import DisFlow
 from RAFT.extraction import flows_of_pairs, load_method, write_flows
 from RAFT.shrunk_flow import ShrunkFlow

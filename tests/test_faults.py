@@ -29,12 +29,12 @@ from test_run_video import ROOT
 import extract_optical_flow
 import main as network
 import run_graph_module as graph
-from ike_data.atomic import atomic_file, atomic_folder, remove_leftovers
-from ike_data.claim import claim, claimed
-from ike_data.command_line import run_command
 from ike_data.config import read_config
-from ike_data.errors import InputError
 from ike_data.flow_files import read_flow
+from ike_data.runtime.atomic import atomic_file, atomic_folder, remove_leftovers
+from ike_data.runtime.claim import claim, claimed
+from ike_data.runtime.command import run_command
+from ike_data.runtime.errors import InputError
 from ike_data.saved_config import check_saved_config
 from ike_data.tensor_files import save_tensors
 
@@ -251,7 +251,7 @@ class claimed_by_another:  # noqa: N801
     """Another process that holds the lock of a folder, and is killed."""
 
     def __init__(self, folder: Path) -> None:
-        code = "import sys; from pathlib import Path; from ike_data.claim import claim\n"
+        code = "import sys; from pathlib import Path; from ike_data.runtime.claim import claim\n"
         code += "claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, folder],

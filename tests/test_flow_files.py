@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ike_data.errors import InputError
 from ike_data.flow_files import (
     check_flow,
     check_flow_folders,
@@ -17,6 +16,7 @@ from ike_data.flow_files import (
     read_flow,
     write_flow,
 )
+from ike_data.runtime.errors import InputError
 
 
 def random_flow(height: int, width: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from frame_matching import annotated_frames
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 
 def matched(annotations: list[str], names: list[str] | None, n_frames: int) -> list[int]:

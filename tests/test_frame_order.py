@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ike_data.errors import InputError
 from ike_data.frame_names import frame_names_of, write_frame_names
 from ike_data.frame_order import natural_order, order_frames, order_masks
 from ike_data.frames import describe_frames, open_frames
+from ike_data.runtime.errors import InputError
 
 
 def shuffled(names: list[str]) -> list[Path]:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from ike_data.errors import InputError
 from ike_data.frames import describe_frames, open_frames
 from ike_data.images import read_image
+from ike_data.runtime.errors import InputError
 
 H, W = 48, 80
 

@@ -39,9 +39,9 @@ from torchvision.models.optical_flow import raft_small
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import Config, format_config, read_config
-from ike_data.errors import InputError
 from ike_data.flow_files import read_flow, write_flow
 from ike_data.frames import open_frames
+from ike_data.runtime.errors import InputError
 from ike_data.saved_config import check_saved_config, save_config
 from ike_data.soft_masks import read_soft_masks
 from ike_data.step_log import step_log

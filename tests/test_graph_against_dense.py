@@ -187,7 +187,7 @@ def test_without_features_it_is_a_power_iteration_of_m_alone():
 @WAYS
 def test_blocks_in_the_middle_of_a_long_video(way, n_workers, monkeypatch):
     """The cores share the frames by blocks, each of which sums into frames of its own."""
-    monkeypatch.setattr("ike_data.cores.n_workers", lambda device: n_workers)
+    monkeypatch.setattr("ike_data.runtime.cores.n_workers", lambda device: n_workers)
     monkeypatch.setattr("graph_module.propagation.FRAMES_PER_BLOCK", 7)
     rng = np.random.default_rng(0)
     n_frames, height, width = 45, 4, 6

@@ -43,10 +43,10 @@ from graph_module.seeds import seed_mask
 from graph_module.working_flow import read_working_flow
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
-from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
+from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import read_soft_masks, write_feature_maps
 from ike_data.working_frames import read_working_frames
 

@@ -11,7 +11,7 @@ import pytest
 from make_hard_videos import N_MOVING, NOISE, paste, pause, without_object
 from PIL import Image
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 HEIGHT, WIDTH = 120, 200
 

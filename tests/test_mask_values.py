@@ -18,7 +18,7 @@ from pictures import choose_thresholds, read_views
 from PIL import Image
 from visualize import explain
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 H, W = 12, 20
 # The first colours of DAVIS's palette; 255 has this one there.

@@ -13,8 +13,8 @@ from small_run import make_inputs
 from test_run_video import ROOT
 from torchvision.models.optical_flow import raft_large, raft_small
 
-from ike_data import memory_statement
-from ike_data.memory_statement import state_memory
+from ike_data.runtime import memory_statement
+from ike_data.runtime.memory_statement import state_memory
 from network_module.memory_need import NetworkSize, kept_bytes, prediction_bytes, training_bytes
 from network_module.unet import UNet
 from RAFT.memory_need import dis_bytes, raft_bytes

@@ -8,9 +8,9 @@ import torch
 from graph_module import GraphSettings
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.memory_plan import GraphSize, plan_memory
-from ike_data import free_memory as free_memory_module
-from ike_data.free_memory import free_memory, held_memory
-from ike_data.memory_statement import GB
+from ike_data.runtime import free_memory as free_memory_module
+from ike_data.runtime.free_memory import free_memory, held_memory
+from ike_data.runtime.memory_statement import GB
 
 # The paper's setting: 224 x 416 pixels, 15 frames to each side, 20 features and the bias.
 NODES = 224 * 416

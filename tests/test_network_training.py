@@ -23,9 +23,9 @@ from PIL import Image
 import main
 import network_module
 from ike_data.config import read_config
-from ike_data.errors import InputError
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
+from ike_data.runtime.errors import InputError
 from ike_data.working_frames import read_working_frames
 from network_module import Settings, learn, precision, predict, run
 from network_module.batches import shuffled_batches

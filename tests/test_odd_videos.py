@@ -31,8 +31,9 @@ from graph_module.features import LEVELS, write_ike_features
 from graph_module.link_weights import link_weights
 from graph_module.memory_plan import GraphSize, plan_memory
 from graph_module.seeds import seed_mask
-from ike_data.command_line import PROJECT_CONFIG, run_command
+from ike_data.command_line import PROJECT_CONFIG
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, read_flow, write_flow
+from ike_data.runtime.command import run_command
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
 from RAFT.extraction import write_flows
 

@@ -17,9 +17,9 @@ from test_run_video import ROOT
 
 from graph_module import segmentation
 from graph_module.motion_matrix import motion_matrix
-from ike_data.errors import InputError
-from ike_data.free_memory import free_memory
-from ike_data.out_of_memory import cpu_is_full, gpu_is_full
+from ike_data.runtime.errors import InputError
+from ike_data.runtime.free_memory import free_memory
+from ike_data.runtime.out_of_memory import cpu_is_full, gpu_is_full
 from ike_data.tensor_files import load_tensors
 from RAFT.dis_flow import DisFlow
 from RAFT.raft_flow import RaftFlow

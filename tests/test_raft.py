@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.state_dicts import read_state_dict
 from RAFT.checkpoint import load_raft, translate_names
 from RAFT.extraction import flows_of_pairs

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import (
     mask_name,
     read_feature_maps,

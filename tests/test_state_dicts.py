@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from ike_data.state_dicts import read_state_dict
 
 

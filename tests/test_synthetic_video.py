@@ -13,8 +13,8 @@ import pytest
 from make_synthetic_video import synthetic_video
 from PIL import Image
 
-from ike_data.errors import InputError
 from ike_data.frames import open_frames
+from ike_data.runtime.errors import InputError
 
 
 def run(monkeypatch: pytest.MonkeyPatch, out_path: Path, *flags: str) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18, resnet34
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
 from network_module.unet import ResidualBlock, UNet, seeded_unet
 

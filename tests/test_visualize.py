@@ -31,8 +31,8 @@ from stages import (
 )
 from torchvision.utils import flow_to_image
 
-from ike_data.errors import InputError
 from ike_data.flow_files import flow_name, write_flow
+from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
 
 RED, BLUE = (200, 30, 40), (0, 114, 178)

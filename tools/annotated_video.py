@@ -9,8 +9,8 @@ import numpy as np
 import project_root  # noqa: F401
 from PIL import Image
 
-from ike_data.atomic import atomic_folder
-from ike_data.errors import InputError
+from ike_data.runtime.atomic import atomic_folder
+from ike_data.runtime.errors import InputError
 
 JPEG_QUALITY = 95
 

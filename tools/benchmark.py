@@ -13,7 +13,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -35,8 +35,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ike_data.command_line import PROJECT_CONFIG, path_argument, run_command
+from ike_data.command_line import PROJECT_CONFIG
 from ike_data.frames import open_frames
+from ike_data.runtime.command import path_argument, run_command
 
 PROJECT = PROJECT_CONFIG.parent
 PLAIN, EXACT, FAST = "plain", "exact", "fast"

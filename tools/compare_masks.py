@@ -12,7 +12,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -24,8 +24,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from ike_data.command_line import PROJECT_CONFIG, path_argument, run_command
-from ike_data.errors import InputError
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.runtime.command import path_argument, run_command
+from ike_data.runtime.errors import InputError
 
 PROJECT = PROJECT_CONFIG.parent
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -25,9 +25,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ike_data.command_line import path_argument, run_command
-from ike_data.errors import InputError
 from ike_data.images import read_image
+from ike_data.runtime.command import path_argument, run_command
+from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
 
 SMALL = {

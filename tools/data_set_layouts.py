@@ -20,8 +20,8 @@ import project_root  # noqa: F401
 from mask_folder import files_of, folders_in
 from sequences import listed
 
-from ike_data.errors import InputError
 from ike_data.images import IMAGE_SUFFIXES
+from ike_data.runtime.errors import InputError
 
 FRAMES, ANNOTATIONS, GROUND_TRUTH = "JPEGImages", "Annotations", "GroundTruth"
 USUAL_RESOLUTION = "480p"

@@ -11,8 +11,8 @@ from data_set_layouts import Annotations, Videos
 from sequences import listed, warn
 from steps import Steps
 
-from ike_data.atomic import remove_leftovers
-from ike_data.claim import NO_LOCKS, claim
+from ike_data.runtime.atomic import remove_leftovers
+from ike_data.runtime.claim import NO_LOCKS, claim
 
 MASKS = "final/masks"  # of each sequence
 SCORES, REPORT = "scores.csv", "report.html"

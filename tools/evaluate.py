@@ -5,7 +5,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -23,9 +23,9 @@ from sequences import Result, add_sequences_flag, warn
 from thresholds import BEST, OTSU, best_threshold, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
-from ike_data.atomic import atomic_folder
-from ike_data.command_line import path_argument, prepare_out_path, run_command
-from ike_data.errors import InputError
+from ike_data.runtime.atomic import atomic_folder
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 
 def get_args_parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -20,9 +20,9 @@ from mask_values import LABEL_THRESHOLD, mask_values, notes, read_soft_mask
 from thresholds import OTSU, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
-from ike_data.atomic import atomic_folder, check_replaceable
-from ike_data.command_line import path_argument, prepare_out_path, run_command
 from ike_data.frames import open_frames
+from ike_data.runtime.atomic import atomic_folder, check_replaceable
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 
 _MASK_NAME = re.compile(r"\d{5,}\.png")
 

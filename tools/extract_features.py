@@ -5,7 +5,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -18,17 +18,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ike_data.atomic import check_replaceable
-from ike_data.command_line import (
-    PROJECT_CONFIG,
-    choose_device,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.command_line import PROJECT_CONFIG, choose_device
 from ike_data.config import read_config
-from ike_data.errors import InputError
 from ike_data.frames import describe_frames, open_frames
+from ike_data.runtime.atomic import check_replaceable
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 _MAP_NAME = re.compile(r"\d{5,}\.pt")
 

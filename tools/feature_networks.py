@@ -16,8 +16,8 @@ from torchvision import models
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.transforms.functional import normalize
 
-from ike_data.errors import InputError
 from ike_data.published_weights import published_weights
+from ike_data.runtime.errors import InputError
 from ike_data.state_dicts import read_state_dict
 
 SEGMENTATION = tuple(models.list_models(module=models.segmentation))

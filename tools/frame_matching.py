@@ -7,8 +7,8 @@ from pathlib import Path
 
 import project_root  # noqa: F401
 
-from ike_data.errors import InputError
 from ike_data.frame_order import numbers_of, plain_index
+from ike_data.runtime.errors import InputError
 
 
 def annotated_frames(

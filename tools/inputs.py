@@ -15,9 +15,9 @@ from sequences import Result, choose_sequences, describe_lacks, find_lack, seque
 from stages import Stage, find_all_stages, find_flow, has_stages, stages_without_masks
 from tqdm import tqdm
 
-from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, check_flow, flow_name
 from ike_data.frames import Frames, open_frames
+from ike_data.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -31,9 +31,9 @@ from mask_folder import folders_in
 from mask_values import annotation_values, read_annotation
 from tqdm import tqdm
 
-from ike_data.command_line import path_argument, prepare_out_path, run_command
-from ike_data.errors import InputError
 from ike_data.frames import open_frames
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 # Below a data set and below out_path, as in DAVIS.
 PARTS = FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -22,8 +22,8 @@ import numpy as np
 from annotated_video import check_new, write_annotated_video
 from tqdm import tqdm
 
-from ike_data.command_line import path_argument, prepare_out_path, run_command
-from ike_data.errors import InputError
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 FRAMES, ANNOTATIONS = "frames", "annotations"
 MIN_SIZE = 32  # pixels a side; below, there is no room for an object

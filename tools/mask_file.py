@@ -11,8 +11,8 @@ import numpy as np
 import project_root  # noqa: F401
 from PIL import Image
 
-from ike_data.errors import InputError
 from ike_data.images import check_pixels
+from ike_data.runtime.errors import InputError
 
 PALETTE, GREY, COLOUR = "palette", "grey", "colours"
 # Pillow's modes of a PNG; older releases open 16 bits as mode I.

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import project_root  # noqa: F401
 
-from ike_data.errors import InputError
 from ike_data.frame_order import natural_order, order_masks
 from ike_data.images import IMAGE_SUFFIXES
+from ike_data.runtime.errors import InputError
 
 
 def files_of(folder: Path, *suffixes: str) -> list[Path]:

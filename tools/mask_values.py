@@ -19,7 +19,6 @@ Annotations are never soft: any pixel that is not 0 is object. In them only void
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +29,12 @@ import project_root  # noqa: F401
 from mask_file import COLOUR, GREY, PALETTE, Png, png_kind, read_map, read_png
 from tqdm import tqdm
 
-from ike_data.errors import InputError
+from ike_data.layout import is_own_images
+from ike_data.runtime.errors import InputError
 
 MOST_LABELS = 32  # results of DAVIS-2017 have at most 20
 VOID = 255
 LABEL_THRESHOLD = 0.5  # any above 0 would do: labels are read as 0 and 1
-_OWN_IMAGES = re.compile(r".*/(iter_-?\d+_images|results_images/epoch_\d+)")  # of the modules
 _SHOWN_FOLDERS = 3
 
 
@@ -74,8 +73,7 @@ def mask_values(files: Sequence[Path]) -> MaskValues:
     Raises:
         InputError: a file cannot be read, has transparent pixels, or is a picture.
     """
-    folder = files[0].parent.resolve().as_posix()
-    if files[0].suffix.lower() == ".pt" or _OWN_IMAGES.fullmatch(folder):
+    if files[0].suffix.lower() == ".pt" or is_own_images(files[0].parent):
         return MaskValues()
     by_kind = _by_kind(files)
     palettes, greys, colours = (by_kind[kind] for kind in (PALETTE, GREY, COLOUR))

@@ -14,7 +14,7 @@ import numpy as np
 import project_root  # noqa: F401
 from av.video.reformatter import ColorRange, Colorspace
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 # Encoder -> (codec, options), the first that this FFmpeg has. All of them play from an .mp4.
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {

@@ -18,9 +18,9 @@ from stages import Stage
 from thresholds import harden, otsu_threshold
 from tqdm import tqdm
 
-from ike_data.atomic import atomic_file, atomic_folder
-from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, flow_name, read_flow
+from ike_data.runtime.atomic import atomic_file, atomic_folder
+from ike_data.runtime.errors import InputError
 
 OVERLAYS, FLOW, MOVIE, SHEET = "overlays", "flow", "overlay.mp4", "contact_sheet.png"
 SHEET_COLUMNS, SHEET_CELL = 6, (300, 240)  # frames, and a picture's largest width and height

@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from graph_module.seeds import seed_mask
-from ike_data.command_line import path_argument
+from ike_data.runtime.command import path_argument
 
 HALF_WINDOW, SIGMA, H_CHAIN, RIDGE, N_ITERATIONS = 15, 4.0, 5, 100.0, 20
 

@@ -23,13 +23,14 @@ from html_table import table
 from inputs import Video
 from line_chart import Line, css_colour, line_chart
 from score_table import OVER_FRAMES, OVER_SEQUENCES, Row, SequenceScore, table_rows
-from stages import GRAPH, NETWORK, cycle_before, read_log, read_settings
+from stages import cycle_before, read_log, read_settings
+
+from ike_data.layout import FLOW, GRAPH, NETWORK
 
 _PAGE, _VIDEO = (
     Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))
     for name in ("report_template.html", "report_video.html")
 )
-FLOW = "flow"
 # What the settings of each kind of command are called, and their sections of config.ini.
 _MODULES = {
     FLOW: ("Optical flow", ("Optical Flow",)),

@@ -28,10 +28,10 @@ from mask_values import (
 )
 from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
 
-from ike_data.errors import InputError
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import frame_names_of
 from ike_data.frame_order import numbers_of
+from ike_data.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

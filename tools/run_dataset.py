@@ -9,7 +9,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -38,10 +38,11 @@ from run_video import exchange_flags
 from sequences import add_sequences_flag, choose_sequences
 from tqdm import tqdm
 
-from ike_data.claim import NO_LOCKS, claim, inherited
-from ike_data.command_line import PROJECT_CONFIG, path_argument, prepare_out_path, run_command
+from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
-from ike_data.errors import InputError
+from ike_data.runtime.claim import NO_LOCKS, claim, inherited
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 EXIT_FAILED = 1
 

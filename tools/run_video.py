@@ -11,7 +11,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -24,17 +24,14 @@ from pathlib import Path
 
 from steps import Steps, describe_inputs
 
-from ike_data.atomic import atomic_file, remove_leftovers
-from ike_data.claim import NO_LOCKS, claim
-from ike_data.command_line import (
-    PROJECT_CONFIG,
-    max_side_argument,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.command_line import PROJECT_CONFIG, max_side_argument
 from ike_data.config import Config, read_config
-from ike_data.errors import InputError
+from ike_data.flow_files import FORWARD
+from ike_data.layout import FINAL, FLOW, GRAPH, NETWORK, epoch_masks, iteration_masks, run_folder
+from ike_data.runtime.atomic import atomic_file, remove_leftovers
+from ike_data.runtime.claim import NO_LOCKS, claim
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -126,7 +123,7 @@ def main() -> None:
     iteration, epoch = last_saved(args.config, config)
     out = Path(os.path.abspath(prepare_out_path(args.out)))
     for given in (frames, annotations):
-        if given and given.resolve().is_relative_to((out / "final").resolve()):
+        if given and given.resolve().is_relative_to((out / FINAL).resolve()):
             raise InputError(f"{given}: lies where the result is written; choose another OUT")
     lock = args.lock or claim(out)
     if lock is None:
@@ -162,8 +159,8 @@ def run_flow(
     models = (args.models or config.optical_flow.models) if method == "raft" else None
     steps.run(
         "flow",
-        ["extract_optical_flow.py", *flags, f"--out_path={out / 'flow'}", *flow_flags],
-        out / "flow" / "fwd_of",
+        ["extract_optical_flow.py", *flags, f"--out_path={out / FLOW}", *flow_flags],
+        out / FLOW / FORWARD,
         dataclasses.replace(config, paths=type(config.paths)()),
         sections=["Optical Flow"],
         reads=[Path(os.path.abspath(models))] if models else [],
@@ -200,11 +197,11 @@ class Exchange:
         """A graph, and a network that learns from it."""
         pseudo_gt = self.run_graph()
         cycle = len(self.networks) + 1
-        network = self._out / f"net_{cycle}"
-        masks = network / "results_pt" / f"epoch_{self._epoch:05d}"
+        network = run_folder(self._out, NETWORK, cycle)
+        masks = epoch_masks(network, self._epoch)
         encoder = self._config.network_module.pretrained_encoder
         self._steps.run(
-            f"net_{cycle}",
+            network.name,
             ["main.py", *self._flags, f"--pseudo_gt_path={pseudo_gt}", f"--out_path={network}"],
             masks,
             self._config_of_cycle(),
@@ -225,11 +222,11 @@ class Exchange:
     def run_graph(self) -> Path:
         """A graph that sees the last network's masks; the folder of its own."""
         cycle = len(self.networks) + 1
-        graph = self._out / f"graph_{cycle}"
-        masks = graph / f"iter_{self._iteration}"
-        flow = f"--of_path={self._out / 'flow'}"
+        graph = run_folder(self._out, GRAPH, cycle)
+        masks = iteration_masks(graph, self._iteration)
+        flow = f"--of_path={self._out / FLOW}"
         self._steps.run(
-            f"graph_{cycle}",
+            graph.name,
             ["run_graph_module.py", *self._flags, flow, f"--out_path={graph}"],
             masks,
             self._config_of_cycle(),
@@ -260,7 +257,7 @@ def show_result(
     annotations: Path | None,
 ) -> None:
     """OUT/final: the hard masks of ``result``, and pictures of all ``stages``."""
-    final = out / "final"
+    final = out / FINAL
     video = f"--frames={frames}"
     steps.run(
         "final_masks",
@@ -271,7 +268,7 @@ def show_result(
         "final_pictures",
         [
             "tools/visualize.py",
-            *("--results", *map(str, stages), video, f"--flow={out / 'flow'}", f"--out={final}"),
+            *("--results", *map(str, stages), video, f"--flow={out / FLOW}", f"--out={final}"),
             *([f"--annotations={annotations}"] if annotations else []),
             "--report",
         ],

@@ -12,7 +12,7 @@ import numpy as np
 import project_root  # noqa: F401
 from davis_metrics import Statistics, statistics
 
-from ike_data.atomic import atomic_file
+from ike_data.runtime.atomic import atomic_file
 
 OVER_SEQUENCES, OVER_FRAMES = "mean over sequences", "mean over frames"
 CSV_COLUMNS = (

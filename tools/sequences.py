@@ -12,8 +12,8 @@ from typing import NamedTuple
 import project_root  # noqa: F401
 from mask_folder import folders_in
 
-from ike_data.errors import InputError
 from ike_data.images import IMAGE_SUFFIXES
+from ike_data.runtime.errors import InputError
 
 _FLAG = "--sequences"
 

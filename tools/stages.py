@@ -7,7 +7,6 @@ import csv
 import itertools
 import math
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,20 +15,25 @@ from pathlib import Path
 import project_root  # noqa: F401
 from mask_folder import files_of
 
-from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD
-from ike_data.step_log import LOG_NAME
+from ike_data.layout import (
+    CONFIG,
+    FLOW,
+    GRAPH,
+    LOG,
+    MAPS,
+    NETWORK,
+    epoch_of,
+    iteration_of,
+    module_and_cycle,
+)
+from ike_data.runtime.errors import InputError
 
-GRAPH, NETWORK = "graph", "net"
 EXPECTED = (
     "expected a folder of masks (00000.pt or 00000.png, ...), the out_path of run_graph_module.py "
     "(iter_N/) or of main.py (results_pt/epoch_N/), or a folder of a whole run (graph_1/, net_1/, "
     "graph_2/, ...)"
 )
-_RUN_FOLDER = re.compile(rf"({GRAPH}|{NETWORK})_(\d+)")
-_ITERATION = re.compile(r"iter_(-?\d+)")
-_EPOCH = re.compile(r"epoch_(\d+)")
-_RESULTS = "results_pt"
 _MASKS = ".pt", ".png"
 _NOTE = "# "  # of a config.ini that a command saved
 
@@ -143,7 +147,7 @@ def cycle_before(stages: Sequence[Stage], number: int) -> int | None:
 
 def find_flow(path: Path) -> Path | None:
     """flow/ of a whole run: the out_path of extract_optical_flow.py; None where there is none."""
-    flow = path / "flow"
+    flow = path / FLOW
     return flow if (flow / FORWARD).is_dir() else None
 
 
@@ -153,7 +157,7 @@ def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]
     Raises:
         InputError: it is not a valid ini file.
     """
-    path = out_path / "config.ini"
+    path = out_path / CONFIG
     if not path.is_file():
         return [], {}
     parser = configparser.ConfigParser(interpolation=None)
@@ -174,7 +178,7 @@ def read_log(out_path: Path) -> dict[str, list[float]]:
     Raises:
         InputError: a value is not a finite number, or a line has too few or too many.
     """
-    path = out_path / LOG_NAME
+    path = out_path / LOG
     if not path.is_file():
         return {}
     header: list[str] = []
@@ -194,9 +198,9 @@ def read_log(out_path: Path) -> dict[str, list[float]]:
 def _run_folders(path: Path) -> list[Path]:
     """graph_1, net_1, graph_2, ... of a whole run, in this order."""
     cycles = [
-        (int(match[2]), match[1], folder)
+        (found[1], found[0], folder)
         for folder in path.iterdir()
-        if (match := _RUN_FOLDER.fullmatch(folder.name)) and folder.is_dir()
+        if (found := module_and_cycle(folder)) and folder.is_dir()
     ]
     return [folder for _, _, folder in sorted(cycles)]  # "graph" sorts before "net"
 
@@ -206,14 +210,14 @@ def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
 
     Of those that the run which saved its config.ini wrote, should there be others of an older run.
     """
-    for module, folder, pattern, section, key in (
-        (GRAPH, out_path, _ITERATION, "Graph Module", "to_save_iterations"),
-        (NETWORK, out_path / _RESULTS, _EPOCH, "Network Module", "to_save_epochs"),
+    for module, folder, step_of, section, key in (
+        (GRAPH, out_path, iteration_of, "Graph Module", "to_save_iterations"),
+        (NETWORK, out_path / MAPS, epoch_of, "Network Module", "to_save_epochs"),
     ):
         saved = [
-            (int(match[1]), masks)
+            (step, masks)
             for masks in (folder.iterdir() if folder.is_dir() else ())
-            if (match := pattern.fullmatch(masks.name)) and files_of(masks, *_MASKS)
+            if (step := step_of(masks)) is not None and files_of(masks, *_MASKS)
         ]
         if saved:
             _, sections = read_settings(out_path)
@@ -226,11 +230,11 @@ def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
 def _folder_of_masks(folder: Path, name: str | None) -> Stage | None:
     if not files_of(folder, *_MASKS):
         return None
-    for module, out_path, pattern in (
-        (GRAPH, folder.parent, _ITERATION),
-        (NETWORK, folder.parent.parent, _EPOCH),
+    for module, out_path, step_of in (
+        (GRAPH, folder.parent, iteration_of),
+        (NETWORK, folder.parent.parent, epoch_of),
     ):
-        if pattern.fullmatch(folder.name):
+        if step_of(folder) is not None:
             step = _spoken(folder.name)
             return Stage(f"{_spoken(out_path.name)} {step}", folder, out_path, module)
     return Stage(_spoken(name or folder.name), folder)
@@ -238,5 +242,5 @@ def _folder_of_masks(folder: Path, name: str | None) -> Stage | None:
 
 def _spoken(name: str) -> str:
     """graph_1 as "graph 1"; a name that a user chose stays as it is."""
-    known = (_RUN_FOLDER, _ITERATION, _EPOCH)
-    return name.replace("_", " ") if any(p.fullmatch(name) for p in known) else name
+    ways = module_and_cycle, iteration_of, epoch_of
+    return name if all(way(Path(name)) is None for way in ways) else name.replace("_", " ")

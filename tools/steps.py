@@ -18,11 +18,11 @@ from typing import NoReturn
 
 import project_root  # noqa: F401
 
-from ike_data.atomic import atomic_file, remove_leftovers
-from ike_data.claim import NO_LOCKS, inherited
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import SECTIONS, Config, format_config
-from ike_data.errors import InputError
+from ike_data.runtime.atomic import atomic_file, remove_leftovers
+from ike_data.runtime.claim import NO_LOCKS, inherited
+from ike_data.runtime.errors import InputError
 
 
 class Steps:

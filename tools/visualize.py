@@ -5,7 +5,7 @@ from __future__ import annotations
 import project_root  # noqa: F401
 
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.interrupt import end_on_ctrl_c
+    from ike_data.runtime.interrupt import end_on_ctrl_c
 
     end_on_ctrl_c()
 
@@ -20,10 +20,10 @@ from mask_values import notes
 from sequences import add_sequences_flag, warn
 from thresholds import OTSU, threshold_or
 
-from ike_data.atomic import atomic_file
-from ike_data.command_line import path_argument, prepare_out_path, run_command
-from ike_data.errors import InputError
 from ike_data.frames import describe_frames
+from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.errors import InputError
 
 REPORT = "report.html"
 SHOWN_OF_VIDEO, SHOWN_OF_SEQUENCE = 100, 12  # frames in a report, at most

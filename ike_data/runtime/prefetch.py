@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 _MOST_WAITING = 2  # items that are ready, or still to be written: what bounds the memory
 
 
-def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
+def prefetch(items: Iterable[Item]) -> Iterator[Item]:
     """``items``, in order, each fetched by another thread while those before it are in use."""
     iterator = iter(items)
     end = object()
@@ -25,7 +25,7 @@ def read_ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 @contextmanager
-def written_behind() -> Iterator[Callable[[Callable[[], None]], None]]:
+def write_behind() -> Iterator[Callable[[Callable[[], None]], None]]:
     """Yield a function that has another thread call what it is given, in order.
 
     An error of such a call is raised by one of the next calls, or at the end of the block, when

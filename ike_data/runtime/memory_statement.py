@@ -6,7 +6,7 @@ import sys
 
 import torch
 
-from ike_data.free_memory import free_memory, held_memory
+from ike_data.runtime.free_memory import free_memory, held_memory
 
 GB = 10**9
 # What the libraries' own code takes when it is used, their threads, and loops and convolutions that

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ike_data.errors import InputError
+from ike_data.runtime.errors import InputError
 
 # tempfile adds eight characters.
 _PARTIAL = re.compile(r"\.partial-[a-z0-9_]{8}(\..*)?")

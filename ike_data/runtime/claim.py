@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ike_data.atomic import remove_leftovers
-from ike_data.errors import InputError
+from ike_data.runtime.atomic import remove_leftovers
+from ike_data.runtime.errors import InputError
 
 LOCK_NAME = ".lock"
 NO_LOCKS = -1  # in place of a file descriptor

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ike_data.overlap import read_ahead, written_behind
+from ike_data.runtime.prefetch import prefetch, write_behind
 
 
 def test_items_come_in_order_and_from_another_thread():
@@ -16,12 +16,12 @@ def test_items_come_in_order_and_from_another_thread():
             threads.add(threading.get_ident())
             yield number
 
-    assert list(read_ahead(items())) == list(range(50))
+    assert list(prefetch(items())) == list(range(50))
     assert threading.get_ident() not in threads
-    assert list(read_ahead([])) == []
+    assert list(prefetch([])) == []
 
 
-def test_no_more_is_read_ahead_than_two():
+def test_no_more_than_two_are_prefetched():
     taken = []
 
     def items():
@@ -29,7 +29,7 @@ def test_no_more_is_read_ahead_than_two():
             taken.append(number)
             yield number
 
-    for number in read_ahead(items()):
+    for number in prefetch(items()):
         time.sleep(0.002)
         assert len(taken) <= number + 3
         if number == 20:
@@ -45,7 +45,7 @@ def test_an_error_of_the_reader_comes_at_its_place():
 
     got = []
     with pytest.raises(ValueError, match="third"):
-        for item in read_ahead(items()):
+        for item in prefetch(items()):
             got.append(item)
     assert got == [1, 2]
 
@@ -57,7 +57,7 @@ def test_all_is_written_in_order_at_the_end_of_the_block():
         time.sleep(0.002)
         written.append((number, threading.get_ident()))
 
-    with written_behind() as write:
+    with write_behind() as write:
         for number in range(10):
             write(lambda number=number: call(number))
             assert number - len(written) < 4
@@ -70,7 +70,7 @@ def test_an_error_of_the_writer_is_raised(n_after):
     def fail():
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="full"), written_behind() as write:
+    with pytest.raises(OSError, match="full"), write_behind() as write:
         write(fail)
         for _ in range(n_after):
             write(lambda: None)
