@@ -24,7 +24,7 @@ class Frames(Protocol):
     count: int
     height: int  # pixels
     width: int  # pixels
-    fps: float | None  # frames a second; None for a folder of images
+    fps: float | None  # frames a second, > 0; None for images, and where a video does not tell
     names: list[str] | None  # of the files of a folder, in the order of the frames
     notes: list[str]  # on the order of the frames and the range of their values, if not plain
     n_bytes: int  # of all files: tells another video under the same name
@@ -51,7 +51,7 @@ def open_frames(path: Path) -> Frames:
 
 def describe_frames(frames: Frames) -> str:
     """One line: count, size, frame rate, notes on order and values, and bytes (`saved_n_bytes`)."""
-    rate = "no frame rate (a folder)" if frames.fps is None else f"{frames.fps:.3g} fps"
+    rate = "no frame rate" if frames.fps is None else f"{frames.fps:.3g} fps"
     plural = "s" if frames.count != 1 else ""
     return (
         f"{frames.path}: {frames.count} frame{plural}, {frames.width} x {frames.height} (width x "

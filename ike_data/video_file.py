@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ike_data.frame_times import frame_rate
 from ike_data.images import MAX_PIXELS
 from ike_data.runtime.errors import InputError
 
@@ -34,7 +35,7 @@ class VideoFile:
         with self._open() as container:
             stream = container.streams.video[0]
             rate, promised = stream.average_rate, stream.frames
-        self.fps = None if rate is None else float(rate)
+        times: list[float | None] = []
         what = f"counting the frames of {path.name}"
         with tqdm(desc=what, unit="frame", leave=False, delay=2) as bar:
             for frame in self._decode():
@@ -49,9 +50,11 @@ class VideoFile:
                         f"{self.width} x {self.height}; cut the video where its size changes"
                     )
                 self.count += 1
+                times.append(_seconds(frame))
                 bar.update()
         if self.count == 0:
             raise InputError(f"{path}: holds no video frame; is it a video file?")
+        self.fps = frame_rate(times, None if rate is None else float(rate))
         if self.count < promised:
             # No error: a trimmed video may leave out frames that its header counts.
             print(
@@ -111,3 +114,9 @@ class VideoFile:
 def _quarter_turns(frame: Any) -> int:
     """Counterclockwise: a phone held upright records a lying frame and the turn to show it by."""
     return frame.rotation // 90
+
+
+def _seconds(frame: Any) -> float | None:
+    """When the frame is shown; by when it is decoded where a container has no other times."""
+    stamp = frame.dts if frame.pts is None else frame.pts
+    return None if stamp is None or not frame.time_base else float(stamp * frame.time_base)

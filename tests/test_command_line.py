@@ -274,7 +274,7 @@ def test_announce_prints_and_then_saves_the_same(tmp_path, capsys, monkeypatch):
     config, record = announce_for("main.py", tmp_path, monkeypatch)
     notes = [
         "command: python main.py '--frames_path=my clip'",
-        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate (a folder), 9 bytes; 2 kept",
+        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate, 9 bytes; 2 kept",
         f"ran on cpu with PyTorch {torch.__version__}",
     ]
     printed = capsys.readouterr().out

@@ -122,7 +122,7 @@ def test_the_order_of_a_folder_is_said_and_kept_beside_results(tmp_path):
         Image.new("L", (4, 3), value).save(video / name)
     frames = open_frames(video)
     assert [int(frame[0, 0, 0]) for frame in frames] == [0, 1]
-    said = ' rate (a folder), ordered by name, IMG "1", 9-50.png to IMG "1", 10-02.png, '
+    said = ' no frame rate, ordered by name, IMG "1", 9-50.png to IMG "1", 10-02.png, '
     assert said in describe_frames(frames)
     masks = out / "results_pt" / "epoch_00001"
     masks.mkdir(parents=True)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from ike_data.frame_times import frame_rate
 from ike_data.frames import describe_frames, open_frames
 from ike_data.images import read_image
 from ike_data.runtime.errors import InputError
@@ -52,7 +53,7 @@ def test_frames_are_sorted_by_number_and_not_as_text(tmp_path):
     assert first_values(tmp_path) == [int(frame[0, 0, 0]) for frame in frames]
     assert (frames.count, frames.height, frames.width, frames.fps) == (10, 4, 7, None)
     assert describe_frames(frames) == (
-        f"{tmp_path}: 10 frames, 7 x 4 (width x height), no frame rate (a folder), "
+        f"{tmp_path}: 10 frames, 7 x 4 (width x height), no frame rate, "
         f"{sum(path.stat().st_size for path in tmp_path.iterdir())} bytes"
     )
 
@@ -466,13 +467,16 @@ def write_video(
     path: Path,
     images: list[np.ndarray],
     *,
+    codec: str = "mpeg4",
     rate: Fraction | int = 12,
     options: dict[str, str] | None = None,
+    b_frames: int = 0,
 ) -> Path:
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("mpeg4", rate=rate)
+        stream = container.add_stream(codec, rate=rate)
         stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
+        stream.pix_fmt, stream.bit_rate = "rgb8" if codec == "gif" else "yuv420p", 8_000_000
+        stream.codec_context.max_b_frames = b_frames
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
@@ -483,7 +487,8 @@ def write_video(
 def test_a_video_gives_back_what_was_written(tmp_path, suffix, capsys):
     images = pictures(9)
     frames = open_frames(write_video(tmp_path / f"clip 100% #1{suffix}", images))
-    assert (frames.count, frames.height, frames.width, frames.fps) == (9, H, W, 12.0)
+    assert (frames.count, frames.height, frames.width) == (9, H, W)
+    assert frames.fps == pytest.approx(12, rel=1e-3)  # .mkv has milliseconds
     assert f"{suffix}: 9 frames, 80 x 48 (width x height), 12 fps, " in describe_frames(frames)
     decoded = list(frames)
     assert len(decoded) == 9
@@ -501,6 +506,52 @@ def test_frame_rate_that_is_no_whole_number(tmp_path):
     frames = open_frames(write_video(tmp_path / "a.mp4", pictures(5), rate=Fraction(30000, 1001)))
     assert frames.fps == pytest.approx(29.97003)
     assert " 30 fps, " in describe_frames(frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "b_frames"),
+    [
+        ("b.mp4", "mpeg4", 2),
+        ("b.avi", "mpeg4", 2),  # has no time to show a frame at, only one to decode it at
+        ("b.ts", "mpeg2video", 2),  # starts later than 0
+        ("raw.m4v", "mpeg4", 0),  # has no times
+        ("a.gif", "gif", 0),
+        ("one.mp4", "mpeg4", 0),
+    ],
+)
+def test_frame_rate_of_what_has_few_times_or_odd_ones(tmp_path, name, codec, b_frames):
+    images = pictures(1 if name.startswith("one") else 11)
+    frames = open_frames(
+        write_video(tmp_path / name, images, codec=codec, rate=25, b_frames=b_frames)
+    )
+    assert (frames.count, frames.fps) == (len(images), pytest.approx(25, rel=1e-3))
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([7.0, 7.5, 8.0], 2),
+        ([0, 0.1, 0.2, 1.6], 3 / 1.6),
+        ([0, 0, 1, 1, 2], 2),
+        ([0, 0.2, 0.1, 0.3, 0.5, 0.4, 0.6], 10),
+        ([None, 0, None, 2, None], 1),
+        ([-1, 0, 1, 0, 1, 2], 1),  # a second recording, joined to the first
+        ([0, 1, 1e5, 1e5 + 1], 1),
+        ([3, 3, 3], 50),  # of the header
+        ([3], 50),
+        ([None] * 3, 50),
+        ([3, 2], 50),
+        ([], 50),
+    ],
+)
+def test_frame_rate_of_any_times(times, expected):
+    assert frame_rate(times, 50.0) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("by_header", [None, 0.0, -1.0, 90_000.0, float("inf"), float("nan")])
+def test_a_header_that_tells_no_frame_rate(by_header):
+    assert frame_rate([None, None], by_header) is None
+    assert frame_rate([0, 0.5], by_header) == 2
 
 
 def noise_video(path: Path, options: dict[str, str] | None = None) -> bytes:

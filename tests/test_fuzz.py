@@ -749,7 +749,7 @@ def video_file(path: Path, codec: str, pixel_format: str) -> bytes:
 def read_a_video(path: Path) -> None:
     frames = open_frames(path)
     assert frames.count >= 1
-    assert frames.fps is None or math.isfinite(frames.fps)
+    assert frames.fps is None or 0 < frames.fps < math.inf
     images = list(frames)
     assert len(images) == frames.count
     assert all(image.shape == (frames.height, frames.width, 3) for image in images)

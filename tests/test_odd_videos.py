@@ -276,20 +276,34 @@ def test_sizes_that_are_mixed_are_named(place):
     assert not place.out.exists()
 
 
-def test_a_video_of_variable_frame_rate(place):
-    path = place.frames = place.folder / "clip.mkv"
+def timed_video(path: Path, milliseconds: list[int], by_header: int) -> None:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
+        stream = container.add_stream("ffv1", rate=by_header)
         stream.height, stream.width, stream.pix_fmt = 40, 56, "yuv420p"
         stream.codec_context.time_base = Fraction(1, 1000)
-        for idx, milliseconds in enumerate((0, 40, 45, 500, 3000)):
+        for idx, when in enumerate(milliseconds):
             frame = av.VideoFrame.from_ndarray(moving(idx), format="rgb24")
-            frame.pts, frame.time_base = milliseconds, Fraction(1, 1000)
+            frame.pts, frame.time_base = when, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    place.whole_run(5)
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "by_header", "seconds"),
+    [
+        ([0, 40, 45, 500, 3000], 25, 5 * 3 / 4),
+        ([0, 33, 67, 100], 1000, 4 * 0.1 / 3),
+        ([0, 30_000, 60_000], 25, 3 * 10),  # slower than overlay.mp4 can be
+    ],
+)
+def test_a_video_lasts_as_long_as_its_times_say(place, milliseconds, by_header, seconds):
+    path = place.frames = place.folder / "clip.mkv"
+    timed_video(path, milliseconds, by_header)
+    place.whole_run(len(milliseconds))
     same = (f"--frames={path}", f"--results={place.out}", f"--out={place.folder}/pictures")
     place.run(visualize, *same, "--report")
+    with av.open(str(place.folder / "pictures/overlay.mp4")) as movie:
+        assert movie.duration / 1e6 == pytest.approx(seconds, abs=0.01)
 
 
 @pytest.mark.parametrize("which", CONFIGS)

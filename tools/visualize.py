@@ -20,14 +20,15 @@ from mask_values import notes
 from sequences import add_sequences_flag, warn
 from thresholds import OTSU, threshold_or
 
-from ike_data.frames import describe_frames
+from ike_data.frames import Frames, describe_frames
 from ike_data.runtime.atomic import atomic_file
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 
 REPORT = "report.html"
 SHOWN_OF_VIDEO, SHOWN_OF_SEQUENCE = 100, 12  # frames in a report, at most
-FOLDER_FPS = 24.0  # of frames that come without a rate
+UNKNOWN_FPS = 24.0  # of frames that come without a rate
+FPS_LIMITS = 0.1, 1000.0  # of overlay.mp4
 _OPENERS = {"darwin": "open", "win32": "start"}
 
 
@@ -84,7 +85,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fps",
         type=frame_rate,
-        help="frames a second of overlay.mp4 (default: the video's own, 24 for a folder)",
+        help="frames a second of overlay.mp4 (default: the video's own, within 0.1 to 1000; "
+        "24 for a folder)",
     )
     parser.add_argument(
         "--report",
@@ -103,9 +105,14 @@ def frame_rate(text: str) -> float:
         rate = float(text)
     except ValueError:
         rate = float("nan")
-    if not 0.1 <= rate <= 1000:
+    if not FPS_LIMITS[0] <= rate <= FPS_LIMITS[1]:
         raise argparse.ArgumentTypeError(f"expected a number from 0.1 to 1000, got {text!r}")
     return rate
+
+
+def own_rate(frames: Frames) -> float:
+    """The rate of overlay.mp4: that of the video, where a player can show it."""
+    return min(max(frames.fps or UNKNOWN_FPS, FPS_LIMITS[0]), FPS_LIMITS[1])
 
 
 def main() -> None:
@@ -139,7 +146,7 @@ def main() -> None:
             print(line)
         thresholds = choose_thresholds(video, args.threshold)
         findings = Findings(video, thresholds, SHOWN_OF_SEQUENCE if of_data_set else SHOWN_OF_VIDEO)
-        fps = args.fps or video.frames.fps or FOLDER_FPS
+        fps = args.fps or own_rate(video.frames)
         if args.report_only:
             for view in read_views(video, thresholds):
                 findings.add(view)
