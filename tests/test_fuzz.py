@@ -754,11 +754,13 @@ def read_a_video(path: Path) -> None:
     assert len(images) == frames.count
     assert all(image.shape == (frames.height, frames.width, 3) for image in images)
     assert all(image.dtype == np.uint8 for image in images)
+    assert all(np.array_equal(one, two) for one, two in zip(images, frames, strict=True))
 
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "pixel_format"),
     [
+        (".ts", "mpeg2video", "yuv420p"),
         (".mp4", "mpeg4", "yuv420p"),
         (".mkv", "ffv1", "yuv420p"),
         (".avi", "mjpeg", "yuvj420p"),
