@@ -427,7 +427,6 @@ def shell(stub, tmp_path, monkeypatch):
     python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
     python.chmod(0o755)
     shutil.copy(ROOT / "requirements.txt", stub.folder)
-    shutil.copy(ROOT / "requirements.txt", venv / "installed-requirements.txt")
     monkeypatch.setenv("IKE_VENV", str(venv))
 
     def run(tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:

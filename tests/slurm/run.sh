@@ -8,7 +8,8 @@ set -euo pipefail
 
 # shellcheck source=tools/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../tools/environment.sh"
-export IKE_VENV=$venv # for the tasks
+# The tasks, in another folder, take the same environment.
+[ -z "${IKE_VENV:-}" ] || export IKE_VENV=$venv
 
 PATH=$PATH:/usr/sbin:/sbin # where distributions put the daemons
 missing=()
