@@ -1,6 +1,6 @@
 """Kill the commands at random moments, run them again, and compare with undisturbed runs.
 
-    python tests/faults/kill.py [--kills 50] [--seed 0] [--signal KILL]
+    python tests/faults/kill.py [--kills 50] [--minutes M] [--seed 0] [--signal KILL]
 
 The three commands and tools/run_video.py (what run_video.sh calls; two cycles) each run once
 undisturbed on a small synthetic video. Then, as often as asked in all, one of them is started in a
@@ -16,6 +16,9 @@ the pairs of the last run) and report.html (it shows these times).
 
 With --signal INT (Ctrl-C) or TERM, the killed run also has to end with status 128 + signal or by
 the signal, and without a traceback.
+
+On a busy machine a kill and the run after it may take minutes. --minutes makes the series shorter
+then: from that time on it ends once each command has been killed.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 import os
 import random
 import shutil
@@ -190,12 +194,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=50, help="default: 50")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="default: no limit")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--signal", default="KILL", choices=["KILL", "INT", "TERM"])
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     number = signal.Signals[f"SIG{args.signal}"]
-    rng = random.Random(args.seed)
+    rng, end = random.Random(args.seed), time.monotonic() + 60 * args.minutes
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(Path(folder))
         seconds, expected = {}, {}
@@ -208,6 +213,9 @@ def main() -> None:
             shutil.copytree(case.out, case.out.with_name(f"older {case.out.name}"))
             shutil.rmtree(case.out)
         for idx in tqdm(range(args.kills), unit="kill"):
+            if idx >= len(cases) and time.monotonic() > end:
+                tqdm.write(f"{args.minutes:g} minutes are over: {idx} of {args.kills} kills")
+                break
             case = cases[idx % len(cases)]
             older = case.over_older and idx // len(cases) % 2 == 1
             if older:
