@@ -120,7 +120,9 @@ def run_python(code: str, *args: str, env: dict[str, str] | None = None) -> subp
 
 
 def test_a_defect_shows_its_traceback():
-    process = run_python("from ike_data.command_line import run_command; run_command(lambda: 1/0)")
+    process = run_python(
+        "from ike_data.runtime.command import run_command; run_command(lambda: 1/0)"
+    )
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and out == ""
     assert err.startswith("Traceback") and err.endswith("ZeroDivisionError: division by zero\n")
@@ -207,7 +209,9 @@ def test_a_wrong_path_ends_a_command_in_one_line(command, tmp_path):
 
 
 def test_a_path_that_the_terminal_cannot_show():
-    code = "from ike_data.command_line import run_command; run_command(lambda: print('/\\u6f22'))"
+    code = (
+        "from ike_data.runtime.command import run_command; run_command(lambda: print('/\\u6f22'))"
+    )
     process = run_python(code, env={"PYTHONIOENCODING": "ascii"})
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "/\\u6f22\n", "")

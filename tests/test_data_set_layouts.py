@@ -120,7 +120,7 @@ def test_resolutions(tmp_path):
         ([], "holds no folder of frames and no video file; looked for .*JPEGImages/RESOLUTION"),
         (["bear/frames/0.jpg"], "holds no folder of frames and no video file; looked for"),
         (
-            ["JPEGImages/480p/bear/0.bmp"],
+            ["JPEGImages/480p/bear/0.gif"],
             r"JPEGImages: holds no sequence; looked for .*480p",
         ),
         (["0.jpg"], "holds frames itself"),

@@ -139,7 +139,12 @@ def test_one_frame_makes_two_empty_folders_and_says_so(run, tmp_path):
     # The default method; its weights are not there and not needed.
     printed = run("--frames_path", frames, "--out_path", out, "--models", tmp_path / "none.pth")
     assert "the video has one frame, so there is no flow" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["bwd_of", "config.ini", "fwd_of"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "bwd_of",
+        "config.ini",
+        "frames.csv",
+        "fwd_of",
+    ]
     assert flow_paths(out) == []
 
 

@@ -394,7 +394,7 @@ def test_an_out_path_under_a_file(name, made, fails):
 # ----------------------------------------------------------------------------------------- Ctrl-C
 
 
-@pytest.mark.parametrize("module", ["argparse", "ike_data.command_line"])
+@pytest.mark.parametrize("module", ["argparse", "ike_data.runtime.command"])
 @pytest.mark.parametrize(
     "script",
     [*(f"{module.__name__}.py" for module in COMMANDS.values()), *(f"tools/{t}.py" for t in TOOLS)],

@@ -339,6 +339,7 @@ def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys
     out = video / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "config.ini",
+        "frames.csv",
         "iter_-1",
         "iter_-1_images",
         "iter_2",

@@ -40,6 +40,7 @@ from network_module.training import EpochLosses, Training, train
 from network_module.unet import UNet, seeded_unet
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDS = "config.ini", "frames.csv", "log.csv"  # beside the results
 CPU = torch.device("cpu")
 
 
@@ -524,7 +525,7 @@ class Workplace:
         """The run ends in an error that matches, and has saved no result."""
         with pytest.raises(InputError, match=match):
             self.run()
-        saved = [path for path in self.out.rglob("*") if path.name not in ("config.ini", "log.csv")]
+        saved = [path for path in self.out.rglob("*") if path.name not in RECORDS]
         assert [path for path in saved if path.is_file()] == []
 
 
@@ -539,7 +540,7 @@ def file_names(folder: Path) -> list[str]:
 
 def test_files_of_the_saved_epochs(workplace, capsys):
     workplace.run()
-    expected = ["config.ini", "log.csv"]
+    expected = [*RECORDS]
     for epoch in ("epoch_00001", "epoch_00003"):
         expected.append(f"models/{epoch}.pth")
         for idx in range(4):

@@ -50,7 +50,7 @@ GRAPH, NET = "graph_1/iter_2", "net_1/results_pt/epoch_00001"
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     # run_command would take Ctrl-C from pytest.
-    monkeypatch.setattr("ike_data.command_line.end_on_ctrl_c", lambda *_: None)
+    monkeypatch.setattr("ike_data.runtime.command.end_on_ctrl_c", lambda *_: None)
 
 
 class Place:
