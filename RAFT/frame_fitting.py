@@ -14,7 +14,7 @@ def fit_frame(frame: torch.Tensor) -> torch.Tensor:
 
     A frame whose shorter side would have under 128 pixels after padding is enlarged, both sides
     alike, so that this side has 128. Then each side is padded to a multiple of 8 by repeating the
-    border, half of the padding on each side (METHOD section 6).
+    border, half of the padding on each side (docs/method.md section 6).
     """
     height, width = frame.shape[-2:]
     size = _enlarged_size(height, width)

@@ -1,4 +1,4 @@
-"""Weights of a torchvision ResNet-18 for the encoder (METHOD section 4, supervised scenario)."""
+"""Weights of a torchvision ResNet-18 for the encoder (docs/method.md section 4)."""
 
 from __future__ import annotations
 

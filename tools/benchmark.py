@@ -60,7 +60,8 @@ def get_args_parser() -> argparse.ArgumentParser:
 
     graph = commands.add_parser(
         "graph",
-        help="the graph module, files in and files out, against METHOD written plainly",
+        help="the graph module, files in and files out, against docs/method.md section 3 as it is "
+        "written",
     )
     graph.add_argument("--frames", type=path_argument, nargs="+", required=True)
     graph.add_argument(

@@ -1,8 +1,8 @@
 """The measures of DAVIS-2016, as its official Python toolbox defines them.
 
 J is Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
-Segmentation" (CVPR 2016), section 4.1, F section 4.2; METHOD section 7. Masks are arrays
-[height, width]; any non-zero pixel is object.
+Segmentation" (CVPR 2016), section 4.1, F section 4.2; docs/method.md section 7. Masks are
+arrays [height, width]; any non-zero pixel is object.
 
 Void pixels, which DAVIS-2016 has none of, are background in mask and annotation before either
 measure, as in the toolbox of DAVIS-2017 (davis2017-evaluation, metrics.py: ``void_pixels``; data:
