@@ -24,7 +24,7 @@ The paper (docs/method.md section 3), in the order of the algorithm:
     projection.py       x <- max(F w, 0), w by ridge regression
     normalisation.py    min-max normalisation
 
-What is ours, off in the paper's setting (docs/quality.md has what each of them gives):
+What is ours, off in the paper's setting (docs/extensions.md has what each of them gives):
 
     extensions/motion_saliency.py        a feature map: where motion departs from the dominant one
     extensions/dominant_motion.py            the camera's motion, as a robust quadratic fit

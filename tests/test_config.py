@@ -85,7 +85,7 @@ PAPER_CONFIG = PROJECT_CONFIG.parent / "configs" / "paper.ini"
 
 
 def test_the_projects_file_departs_from_the_paper_where_that_was_measured():
-    """docs/quality.md has the numbers."""
+    """docs/extensions.md has the numbers."""
     paper, ours = read_config(PAPER_CONFIG), read_config(PROJECT_CONFIG)
     departures = dict(
         dir_features_half_chain_size=-1, motion_saliency=True, degree_normalisation=True

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What each departure of config.ini from the paper's setting does to the graph module's masks: J, F and
-# time of every variant on a data set with annotations, the table of docs/quality.md.
+# time of every variant on a data set with annotations, the table of docs/extensions.md.
 #   bash tools/ablation.sh DAVIS OUT      DAVIS has JPEGImages/480p and Annotations/480p
 # Makes the environment first if needed. What is done is not done again; after a change of the code or
 # of a variant give a new OUT.

@@ -1,4 +1,4 @@
-"""What is not the paper's. All of it can be turned off; docs/quality.md has what each part gains.
+"""What is not the paper's. All of it can be turned off; docs/extensions.md has what each gains.
 
 - `augmentation`: frames are mirrored, and their colours change, at random;
 - `confidence_weights`: a pixel counts as much in the losses as its soft mask is sure;

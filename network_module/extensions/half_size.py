@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class HalfSize:
-    """Which passes are at half the size, and how the others go on; docs/quality.md says why."""
+    """Which passes are at half the size, and how the others go on; docs/extensions.md says why."""
 
     share: float = 0.9  # of the passes, the first ones
     # Networks that learnt from fewer pixels had worse masks: then all passes are at full size.
