@@ -57,7 +57,7 @@ def _under_these_names(files: Sequence[Path]) -> str:
     if _is_middlebury(files):
         return "under these names"
     return (
-        "under these names in Middlebury's format (README.md, Files), or run "
+        "under these names in Middlebury's format (docs/usage.md, Files), or run "
         "extract_optical_flow.py"
     )
 

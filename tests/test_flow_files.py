@@ -214,7 +214,7 @@ def test_other_formats_are_not_to_be_renamed_only(told, name):
     names = [name.format(idx) for idx in range(3)]
     text = told(*in_both(*names), "fwd_of/notes.md")
     assert text.startswith(f"FLOW/fwd_of: holds {names[0]} ... {names[2]} (3 files); expected 0000")
-    remedy = "under these names in Middlebury's format (README.md, Files), or run extract_optical_"
+    remedy = "under these names in Middlebury's format (docs/usage.md, Files), or run extract_"
     assert f"; write them {remedy}" in text
 
 
