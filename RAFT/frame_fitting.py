@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from ike_data.flow_resizing import resize_flow
+
 STRIDE = 8  # of RAFT's encoders, pixels
 MIN_SIDE = 128  # 16 cells at 1/8 size, of which the correlation pyramid's top level keeps 2
 
@@ -29,14 +31,9 @@ def cut_flow(flow: torch.Tensor, height: int, width: int) -> torch.Tensor:
     Returns:
         [n, 2, height, width], (u, v) in pixels of the frames' own size.
     """
-    enlarged_height, enlarged_width = _enlarged_size(height, width)
-    left, right, top, bottom = _padding(enlarged_height, enlarged_width)
+    left, right, top, bottom = _padding(*_enlarged_size(height, width))
     flow = flow[..., top : flow.shape[-2] - bottom, left : flow.shape[-1] - right]
-    if (enlarged_height, enlarged_width) == (height, width):
-        return flow
-    flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
-    scale = flow.new_tensor([width / enlarged_width, height / enlarged_height])
-    return flow * scale.view(2, 1, 1)
+    return resize_flow(flow, (height, width))
 
 
 def fitted_size(height: int, width: int) -> tuple[int, int]:
