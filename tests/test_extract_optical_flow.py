@@ -22,8 +22,8 @@ from torchvision.models.optical_flow import raft_small
 import extract_optical_flow
 import RAFT.extraction
 from ike_data.config import OpticalFlow, read_config
+from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, flow_name, read_flow, write_flow
-from ike_data.runtime.errors import InputError
 from RAFT.dis_flow import DisFlow
 from RAFT.extraction import flows_of_pairs, load_method, write_flows
 from RAFT.shrunk_flow import ShrunkFlow
@@ -139,12 +139,8 @@ def test_one_frame_makes_two_empty_folders_and_says_so(run, tmp_path):
     # The default method; its weights are not there and not needed.
     printed = run("--frames_path", frames, "--out_path", out, "--models", tmp_path / "none.pth")
     assert "the video has one frame, so there is no flow" in printed
-    assert sorted(path.name for path in out.iterdir()) == [
-        "bwd_of",
-        "config.ini",
-        "frames.csv",
-        "fwd_of",
-    ]
+    names = ["bwd_of", "config.ini", "frames.csv", "fwd_of"]
+    assert sorted(path.name for path in out.iterdir()) == names
     assert flow_paths(out) == []
 
 
