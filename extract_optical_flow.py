@@ -117,7 +117,7 @@ def main() -> None:
         prepare_out_path(out_path / folder)
 
     # Not at the top: --help or a wrong path should not wait for these imports.
-    from RAFT.extraction import extract_flow
+    from RAFT.run import extract_flow
 
     def record(kept: str) -> None:
         announce(config, frames, device, out_path, kept)([])

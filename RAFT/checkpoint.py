@@ -1,4 +1,4 @@
-"""RAFT's weights: the authors' checkpoints, torchvision's, and torchvision's published ones."""
+"""RAFT's weights: from the authors' checkpoints, torchvision's, or torchvision's published ones."""
 
 from __future__ import annotations
 
@@ -37,23 +37,24 @@ _RENAMES = (
     (r"^update_block\.mask\.0\.", "mask_predictor.convrelu.0."),
     (r"^update_block\.mask\.2\.", "mask_predictor.conv."),
 )
-# The norm of a shortcut. The authors' module has it a second time as downsample.1, which is loaded
-# after it and so counts.
+# The authors' checkpoints hold the norm of a shortcut twice: under this name and as downsample.1.
+# Their program loads the second one last, so that it counts.
 _REPEATED = re.compile(r"\.layer\d\.\d\.norm[34]\.")
 _WHERE = "RAFT/models/README.md says where to get one"
 
 
-def load_raft(path: Path | None, small: bool) -> RAFT:
+def load_raft(path: Path | str | None = None, small: bool = False) -> RAFT:
     """RAFT with the weights of a checkpoint, on the CPU, in float32 and eval mode.
 
     Args:
-        path: the authors' or torchvision's, see `read_state_dict`; None is torchvision's published
-            Chairs + Things weights (C_T_V1, ported from the authors'), which are downloaded once.
-        small: build raft-small.
+        path: a checkpoint of the authors or of torchvision, in any form that `read_state_dict`
+            reads. None: torchvision's published weights (C_T_V1: the authors', trained on Chairs,
+            then Things), which are downloaded once.
+        small: the small RAFT. The checkpoint must be of the same size.
 
     Raises:
-        InputError: the file is missing, cannot be loaded safely, is not RAFT's or of the other
-            size, or the published weights cannot be downloaded.
+        InputError: the file is missing, holds more than tensors, or is not of this RAFT; or the
+            published weights cannot be downloaded.
     """
     if path is None:
         url = (Raft_Small_Weights if small else Raft_Large_Weights).C_T_V1.value.url
@@ -61,6 +62,7 @@ def load_raft(path: Path | None, small: bool) -> RAFT:
             url,
             "give a RAFT checkpoint with --models, or use --method dis, which needs none",
         )
+    path = Path(path)
     weights = translate_names(
         read_state_dict(
             path,
@@ -76,7 +78,7 @@ def load_raft(path: Path | None, small: bool) -> RAFT:
 
 
 def translate_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights under torchvision's names, from the authors' names or torchvision's own."""
+    """``weights`` under torchvision's names; theirs are the authors' or torchvision's."""
     translated = {}
     for name, tensor in weights.items():
         if _REPEATED.search(name):

@@ -1,12 +1,12 @@
-"""RAFT's recurrent unit with the context's share of its convolutions taken once.
+"""RAFT's recurrent unit in less time: what all updates share is computed once.
 
-Each gate is a convolution of [hidden, context, motion]. The context of a pair of frames is the same
-in all updates, and a convolution of channels side by side is the sum of those of its parts, so
+Each gate is a convolution of the channels [hidden, context, motion], which is the sum of the
+convolutions of its parts:
 
-    W * [hidden, context, motion] = W_hm * [hidden, motion] + W_c * context,
+    W * [hidden, context, motion] = W_hm * [hidden, motion] + W_c * context
 
-of which the second term is computed before the updates. It is a third of the unit's work. The gates
-z and r read the same, so they are one convolution.
+The context of a pair of frames is the same in all updates, so the second term, a third of the work,
+is computed before them. The gates z and r have the same input and become one convolution.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torchvision.models.optical_flow.raft import ConvGRU, RecurrentBlock
 
 @dataclass(frozen=True)
 class _Gate:
-    """One convolution, its weights split by the channels that they read."""
+    """A convolution whose weights are split by the channels that they read."""
 
     hidden_motion: torch.Tensor  # [C_out, C_hidden + C_motion, k, k']
     context: torch.Tensor  # [C_out, C_context, k, k']
@@ -38,7 +38,7 @@ class _Gate:
 
 
 class ContextGRU:
-    """torchvision's RecurrentBlock, the same to rounding: one or two ConvGRU in a row."""
+    """torchvision's RecurrentBlock, one or two ConvGRU in a row; equal to it but for rounding."""
 
     def __init__(self, block: RecurrentBlock, hidden_size: int, context_size: int) -> None:
         units = [unit for unit in (block.convgru1, block.convgru2) if isinstance(unit, ConvGRU)]
@@ -51,7 +51,7 @@ class ContextGRU:
         ]
 
     def of_context(self, context: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """What all updates share; context: [B, C_context, H/8, W/8]."""
+        """The terms of ``context``, [B, C_context, H/8, W/8], for `update`."""
         return [(zr.of_context(context), q.of_context(context)) for zr, q in self._gates]
 
     def update(
@@ -60,7 +60,13 @@ class ContextGRU:
         motion: torch.Tensor,
         of_context: list[tuple[torch.Tensor, torch.Tensor]],
     ) -> torch.Tensor:
-        """The next hidden state, [B, C_hidden, H/8, W/8]; motion: [B, C_motion, H/8, W/8]."""
+        """The next hidden state.
+
+        Args:
+            hidden: [B, C_hidden, H/8, W/8], as is the result.
+            motion: [B, C_motion, H/8, W/8].
+            of_context: what the function of this name has returned.
+        """
         for (zr_gate, q_gate), (zr_context, q_context) in zip(self._gates, of_context, strict=True):
             z, r = torch.sigmoid(zr_gate(hidden, motion, zr_context)).chunk(2, dim=1)
             q = torch.tanh(q_gate(r * hidden, motion, q_context))

@@ -5,37 +5,33 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# Pixels. OpenCV refuses frames that are smaller still, and reads outside its memory for some that
-# are under 16 pixels high: there it picks a pyramid level that is lower than its 8-pixel patch.
+# Pixels. OpenCV refuses very small frames. In some that are less than 16 pixels high it takes a
+# pyramid level that is lower than its patches of 8 pixels, and reads outside its memory.
 MIN_SIDE = 16
 
 
 class DisFlow:
-    """OpenCV's DIS with its medium preset, on grey frames at their full size."""
+    """OpenCV's DIS as a `FlowMethod`: its medium preset, on grey frames, on the CPU."""
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._finest_scale = self._dis.getFinestScale()
 
     def encode(self, frame: np.ndarray) -> np.ndarray:
-        """The grey image of ``frame``, uint8 RGB [height, width, 3]: uint8 [height, width]."""
+        """See `FlowMethod.encode`; gives the grey image, uint8 [height, width]."""
         return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
 
     def flow_both_ways(
         self, first: np.ndarray, second: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Flow from ``first`` to ``second``, and from ``second`` to ``first``.
-
-        Returns:
-            Two float32 arrays [height, width, 2], (u, v) in pixels.
-        """
+        """See `FlowMethod.flow_both_ways`."""
         return self._flow(first, second), self._flow(second, first)
 
     def _flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         height, width = first.shape
-        # OpenCV changes it for good on small frames: the second flow would not be like the first.
+        # On small frames OpenCV lowers it and leaves it so, which would change the next flow.
         self._dis.setFinestScale(self._finest_scale)
-        # A flow in place of None would be taken as a first guess.
+        # None: there is no first guess.
         flow = self._dis.calc(_pad(first), _pad(second), None)  # type: ignore[call-overload]
         return flow[:height, :width]
 

@@ -1,4 +1,4 @@
-"""Frames of any size for RAFT, which takes multiples of 8 and at least 128 pixels a side."""
+"""Frames of any size for RAFT, which takes sides of at least 128 pixels that are multiples of 8."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from ike_data.flow_resizing import resize_flow
 
 STRIDE = 8  # of RAFT's encoders, pixels
-MIN_SIDE = 128  # 16 cells at 1/8 size, of which the correlation pyramid's top level keeps 2
+MIN_SIDE = 128  # pixels: 16 cells, of which the coarsest level of the correlation pyramid keeps 2
 
 
 def fit_frame(frame: torch.Tensor) -> torch.Tensor:
-    """Bring a frame [1, 3, h, w] to a size that RAFT takes, [1, 3, H, W].
+    """Bring a frame [1, 3, h, w] to a size that RAFT takes, [1, 3, H, W] (`fitted_size`).
 
-    A frame whose shorter side would have under 128 pixels after padding is enlarged, both sides
-    alike, so that this side has 128. Then each side is padded to a multiple of 8 by repeating the
-    border, half of the padding on each side (docs/method.md section 6).
+    Each side is padded to a multiple of 8 by repeating the border, half of the padding on each side
+    (docs/method.md section 6). Where the shorter side would still have less than 128 pixels, the
+    frame is enlarged before, with its proportions, until this side has 128.
     """
     height, width = frame.shape[-2:]
     size = _enlarged_size(height, width)
@@ -26,10 +26,14 @@ def fit_frame(frame: torch.Tensor) -> torch.Tensor:
 
 
 def cut_flow(flow: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Undo `fit_frame` on a flow [n, 2, H, W] between fitted frames of height x width pixels.
+    """The flow between frames from the flow between what `fit_frame` has made of them.
+
+    Args:
+        flow: [n, 2, H, W], channels (u, v) in pixels of the fitted frames.
+        height, width: of the frames themselves, pixels.
 
     Returns:
-        [n, 2, height, width], (u, v) in pixels of the frames' own size.
+        [n, 2, height, width], in pixels of the frames themselves.
     """
     left, right, top, bottom = _padding(*_enlarged_size(height, width))
     flow = flow[..., top : flow.shape[-2] - bottom, left : flow.shape[-1] - right]
@@ -37,7 +41,7 @@ def cut_flow(flow: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def fitted_size(height: int, width: int) -> tuple[int, int]:
-    """What `fit_frame` makes of frames of height x width pixels, pixels."""
+    """Height and width, pixels, that `fit_frame` gives a frame of height x width pixels."""
     height, width = _enlarged_size(height, width)
     return height + -height % STRIDE, width + -width % STRIDE
 

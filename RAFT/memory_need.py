@@ -1,4 +1,4 @@
-"""How much memory the optical flow of two frames takes, whatever the number of frames."""
+"""How much memory the optical flow of a video takes, however many frames it has."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ import math
 
 from RAFT.frame_fitting import STRIDE, fitted_size
 
-_FLOAT = 4
-# A pixel of the frames that are read ahead, decoded and in use, and of the flow, both ways, of
-# those pairs that are in use and being written.
+_FLOAT = 4  # bytes
+# Bytes for each pixel of a frame: of the frames that are decoded, read ahead and in use; and of the
+# flow, in both directions, of the pairs that are in use and being written.
 _FRAMES, _FLOWS = 30, 70
-# DIS works at half the size: gradients, their products, and what the refinement solves for.
+# Bytes for each pixel of DIS, which works at half the size: gradients, their products, and the
+# unknowns of its refinement.
 _DIS = 30
-# RAFT's encoders begin with so many channels at half the size; so many of these maps are there at a
-# time.
+# RAFT's encoders begin with this many channels at half the size. The last number says how many
+# maps of that kind are held at a time.
 _CHANNELS, _CHANNELS_SMALL, _ENCODER_MAPS = 64, 32, 7
-# The correlation of all cells with all, both ways: as it is multiplied, and divided. Its pyramid,
-# which is a third more than one, comes when the first is gone.
+# RAFT's correlation of all cells with all, in both directions: the product, and the same divided by
+# a constant. The pyramid has 4/3 the size of one of them, and is built when the product is freed.
 _CORRELATIONS = 2 * 2
 
 
 def dis_bytes(frame_size: tuple[int, int], flow_size: tuple[int, int]) -> int:
-    """Bytes at the peak of DIS, beside what is held before.
+    """Bytes at the peak of DIS, beside what the process holds before.
 
     Args:
         frame_size: (height, width) of the frames, pixels.
-        flow_size: that at which flow is found, see `shrunk_size`.
+        flow_size: the same of the frames that DIS sees, see `shrunk_size`.
     """
     return _around(frame_size) + _DIS * math.prod(flow_size)
 
@@ -33,7 +34,7 @@ def dis_bytes(frame_size: tuple[int, int], flow_size: tuple[int, int]) -> int:
 def raft_bytes(
     frame_size: tuple[int, int], flow_size: tuple[int, int], *, small: bool, on_cpu: bool
 ) -> int:
-    """Bytes on its device at the peak of RAFT, beside its weights; sizes as for `dis_bytes`."""
+    """Bytes at the peak of RAFT on its device, beside its weights; sizes as in `dis_bytes`."""
     fitted_height, fitted_width = fitted_size(*flow_size)
     n_pixels = fitted_height * fitted_width
     n_cells = n_pixels // STRIDE**2

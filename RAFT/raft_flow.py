@@ -1,4 +1,4 @@
-"""RAFT on the pairs of a video: each frame is encoded once, both directions run as one batch."""
+"""RAFT between two frames: each is encoded once, and both directions run as one batch."""
 
 from __future__ import annotations
 
@@ -15,30 +15,47 @@ from RAFT.frame_fitting import cut_flow, fit_frame
 
 
 class EncodedFrame(NamedTuple):
-    """What RAFT's encoders make of one frame, at 1/8 of the fitted frame's size."""
+    """What RAFT's encoders make of a frame that `fit_frame` has brought to H x W pixels."""
 
     features: torch.Tensor  # [1, C, H/8, W/8], float32
-    hidden: torch.Tensor  # [1, hidden_state_size, H/8, W/8], first state of the GRU
+    hidden: torch.Tensor  # [1, C_hidden, H/8, W/8], the first state of the recurrent unit
     context: torch.Tensor  # [1, C_context, H/8, W/8]
     height: int  # of the frame itself, pixels
     width: int
 
 
 class RaftFlow:
-    """torchvision's RAFT, with the same numbers as its forward, for neighbouring frames."""
+    """torchvision's RAFT as a `FlowMethod`. It gives the numbers of the model's own forward."""
 
     def __init__(
-        self, model: RAFT, *, iters: int, mixed_precision: bool, device: torch.device
+        self,
+        model: RAFT,
+        *,
+        iters: int = 20,
+        mixed_precision: bool = False,
+        device: torch.device | str | None = None,
     ) -> None:
         """
         Args:
-            model: in eval mode; it is moved to ``device``.
-            iters: updates of the flow field.
-            mixed_precision: encoders and update loop in float16 on CUDA and in bfloat16 on the CPU
-                (whose convolutions are not fast in float16). As in the authors' program the
+            model: of `load_raft`; it is moved to ``device`` and put into eval mode.
+            iters: updates of the flow field, at least 1.
+            mixed_precision: run encoders and updates in float16 on CUDA, and in bfloat16 on the
+                CPU, whose convolutions are not fast in float16. As in the authors' program the
                 correlation stays in float32, and so do the flow and its upsampling.
+            device: where RAFT runs; None: where ``model`` is.
+
+        Raises:
+            ValueError: an argument is of another type or range.
         """
-        self._model = model.to(device)
+        if not isinstance(model, RAFT):
+            raise ValueError(f"model should be a RAFT of torchvision, got {type(model).__name__}")
+        if not isinstance(iters, int) or iters < 1:
+            raise ValueError(f"iters should be a whole number of at least 1, got {iters!r}")
+        try:
+            device = torch.device(next(model.parameters()).device if device is None else device)
+        except RuntimeError as error:
+            raise ValueError(f"device: {error}") from error
+        self._model = model.to(device).eval()
         block, hidden_size = model.update_block, model.update_block.hidden_state_size
         context_size = model.context_encoder.conv.out_channels - hidden_size
         self._gru = ContextGRU(block.recurrent_block, hidden_size, context_size)
@@ -52,7 +69,7 @@ class RaftFlow:
 
     @torch.inference_mode()
     def encode(self, frame: np.ndarray) -> EncodedFrame:
-        """Run both encoders on ``frame``, uint8 RGB [height, width, 3]."""
+        """See `FlowMethod.encode`."""
         image = torch.from_numpy(frame).to(self._device).permute(2, 0, 1)[None]  # [1, 3, h, w]
         image = fit_frame(2 * (image.float() / 255) - 1)
         with self._autocast:
@@ -67,18 +84,14 @@ class RaftFlow:
     def flow_both_ways(
         self, first: EncodedFrame, second: EncodedFrame
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Flow from ``first`` to ``second``, and from ``second`` to ``first``.
-
-        Returns:
-            Two float32 arrays [height, width, 2], (u, v) in pixels of the frames' own size.
-        """
+        """See `FlowMethod.flow_both_ways`."""
         flow = cut_flow(self._update(first, second), first.height, first.width)
         flow = flow.permute(0, 2, 3, 1)  # [2, height, width, 2]
         forward, backward = flow.contiguous().cpu().numpy()
         return forward, backward
 
     def _update(self, first: EncodedFrame, second: EncodedFrame) -> torch.Tensor:
-        """The update loop on [first -> second, second -> first]: flow [2, 2, H, W]."""
+        """The flow [2, 2, H, W] of the fitted frames: first -> second, second -> first."""
         model, gru = self._model, self._gru
         features = torch.cat([first.features, second.features])  # [2, C, H/8, W/8]
         hidden = torch.cat([first.hidden, second.hidden])
@@ -89,13 +102,13 @@ class RaftFlow:
         with self._autocast:
             of_context = gru.of_context(context)
             for _ in range(self._iters):
-                # Sampling keeps the correlation's float32, also under autocast.
+                # Stays float32 under autocast, too.
                 correlation = model.corr_block.index_pyramid(coords)
                 motion = model.update_block.motion_encoder(coords - start, correlation)
                 hidden = gru.update(hidden, motion, of_context)
                 coords = coords + model.update_block.flow_head(hidden)
             # Only the last flow is of use: torchvision upsamples each.
             mask = None if model.mask_predictor is None else model.mask_predictor(hidden).float()
-        # By far the largest tensors: the next pair's must not be built while they are still held.
+        # Its tensors are by far the largest. Those of the next pair would be built beside them.
         model.corr_block.corr_pyramid = []
         return upsample_flow(coords - start, mask)

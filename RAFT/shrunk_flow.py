@@ -1,25 +1,17 @@
-"""Flow at a smaller size than the frames' own, in the frames' own pixels (max_side)."""
+"""Flow that is found on shrunk frames, for less memory and time (max_side)."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-
-class FlowMethod(Protocol):
-    """A way to find the flow between neighbouring frames: `RaftFlow`, `DisFlow`, `ShrunkFlow`."""
-
-    def encode(self, frame: np.ndarray) -> Any:
-        """What ``flow_both_ways`` needs of a frame, uint8 RGB [height, width, 3]."""
-
-    def flow_both_ways(self, first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Flow from ``first`` to ``second`` and back: float32 [height, width, 2], (u, v)."""
+from RAFT.flow_method import FlowMethod
 
 
 class ShrunkFrame(NamedTuple):
-    """What the method makes of a frame that was shrunk."""
+    """What another method makes of a frame that was shrunk."""
 
     encoded: Any
     height: int  # of the frame itself, pixels
@@ -27,14 +19,23 @@ class ShrunkFrame(NamedTuple):
 
 
 class ShrunkFlow:
-    """Another method, on frames that are shrunk until no side is longer than ``max_side``."""
+    """A `FlowMethod` that runs another one on shrunk frames, and enlarges the flow again."""
 
     def __init__(self, method: FlowMethod, max_side: int) -> None:
-        """``max_side``: pixels; see `shrunk_size`."""
+        """
+        Args:
+            max_side: pixels that a shrunk frame's longer side has. Frames whose longer side has
+                fewer are left as they are; 0: all.
+
+        Raises:
+            ValueError: ``max_side`` is no whole number of at least 0.
+        """
+        if not isinstance(max_side, int) or max_side < 0:
+            raise ValueError(f"max_side should be a whole number of at least 0, got {max_side!r}")
         self._method, self._max_side = method, max_side
 
     def encode(self, frame: np.ndarray) -> ShrunkFrame:
-        """Shrink ``frame``, uint8 RGB [height, width, 3], to the means of areas, and encode it."""
+        """See `FlowMethod.encode`; a pixel of the shrunk frame is the mean of its area."""
         height, width = frame.shape[:2]
         size = shrunk_size(height, width, self._max_side)
         if size != (height, width):
@@ -44,18 +45,14 @@ class ShrunkFlow:
     def flow_both_ways(
         self, first: ShrunkFrame, second: ShrunkFrame
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Flow from ``first`` to ``second``, and from ``second`` to ``first``.
-
-        Returns:
-            Two float32 arrays [height, width, 2], (u, v) in pixels of the frames' own size.
-        """
+        """See `FlowMethod.flow_both_ways`."""
         forward, backward = self._method.flow_both_ways(first.encoded, second.encoded)
         size = first.height, first.width
         return _enlarged(forward, *size), _enlarged(backward, *size)
 
 
 def shrunk_size(height: int, width: int, max_side: int) -> tuple[int, int]:
-    """Height and width that flow of frames of this size is found at, pixels; 0 sets no limit."""
+    """Height and width, pixels, of a frame once no side is longer than ``max_side`` (0: any)."""
     longer = max(height, width)
     if max_side == 0 or longer <= max_side:
         return height, width
@@ -63,6 +60,7 @@ def shrunk_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 
 
 def _enlarged(flow: np.ndarray, height: int, width: int) -> np.ndarray:
+    # Not resize_flow, whose last bits differ: flow that an older release began would be mixed.
     flow_height, flow_width = flow.shape[:2]
     if (flow_height, flow_width) == (height, width):
         return flow

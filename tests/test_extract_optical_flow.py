@@ -20,13 +20,13 @@ from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
 import extract_optical_flow
-import RAFT.extraction
+import RAFT.run
 from ike_data.config import OpticalFlow, read_config
-from ike_data.errors import InputError
 from ike_data.flow_files import FORWARD, flow_name, read_flow, write_flow
-from RAFT.dis_flow import DisFlow
-from RAFT.extraction import flows_of_pairs, load_method, write_flows
-from RAFT.shrunk_flow import ShrunkFlow
+from ike_data.runtime.errors import InputError
+from RAFT import DisFlow, ShrunkFlow, video_flow
+from RAFT.frame_pairs import flows_of_pairs
+from RAFT.run import load_method, write_flows
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHIFTS = ((3.25, -1.5), (-2.0, 2.75), (1.0, 4.5))  # (x, y) of frame idx -> idx + 1, pixels
@@ -115,10 +115,12 @@ def test_dis_flow_has_the_direction_and_size_of_the_motion(run, video, tmp_path)
     assert [str(path.relative_to(out)) for path in flow_paths(out)] == [
         f"{folder}/{name}" for folder in ("bwd_of", "fwd_of") for name in names
     ]
-    for name, shift in zip(names, SHIFTS, strict=True):
-        for folder, sign in (("fwd_of", 1), ("bwd_of", -1)):
-            inside = read_flow(out / folder / name, HEIGHT, WIDTH)[12:-12, 12:-12]
-            error = np.linalg.norm(inside - sign * np.array(shift), axis=-1)
+    from_python = video_flow(shifted_frames(), DisFlow())
+    for idx, (name, shift) in enumerate(zip(names, SHIFTS, strict=True)):
+        for folder, sign, flows in zip(("fwd_of", "bwd_of"), (1, -1), from_python, strict=True):
+            flow = read_flow(out / folder / name, HEIGHT, WIDTH)
+            np.testing.assert_array_equal(flows[idx].permute(1, 2, 0), flow)
+            error = np.linalg.norm((flow - sign * np.array(shift))[12:-12, 12:-12], axis=-1)
             assert error.mean() < 0.15 and np.quantile(error, 0.95) < 0.4
 
 
@@ -369,7 +371,7 @@ def test_flow_of_other_settings_is_not_mixed_in(
     flags = ("--frames_path", video, "--out_path", "flow", "--small", "--iters", 1)
     flags = (*flags, "--models", "small.pth")
     with monkeypatch.context() as patch:  # RAFT itself plays no part here
-        patch.setattr(RAFT.extraction, "load_method", lambda *_: DisFlow())
+        patch.setattr(RAFT.run, "load_method", lambda *_: DisFlow())
         run(*flags)
     before, config = contents(Path("flow")), Path("flow/config.ini").read_bytes()
     with pytest.raises(InputError, match=f"{difference}; give --overwrite"):
@@ -472,7 +474,7 @@ def test_frames_are_read_one_by_one_and_encoded_once():
             yield np.full((2, 3, 3), number, np.uint8)
 
     method, n_read = CountingMethod(), []
-    for idx, forward, backward in flows_of_pairs(frames(), {1, 2, 7}, method):
+    for idx, forward, backward in flows_of_pairs(frames(), method, {1, 2, 7}):
         n_read.append((idx, len(produced)))
         assert forward[0, 0].tolist() == [1, idx] and backward[0, 0].tolist() == [-1, idx + 1]
     assert n_read == [(1, 3), (2, 4), (7, 9)]

@@ -58,7 +58,7 @@ from network_module.pretrained_encoder import load_pretrained_encoder
 from network_module.settings import Settings
 from network_module.training import Training, train
 from network_module.unet import ResidualBlock, seeded_unet
-from RAFT.checkpoint import load_raft
+from RAFT import load_raft
 
 N_EXAMPLES = int(os.environ.get("IKE_FUZZ_EXAMPLES", "25"))
 settings.register_profile(

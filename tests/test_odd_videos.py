@@ -35,7 +35,7 @@ from ike_data.command_line import PROJECT_CONFIG
 from ike_data.flow_files import BACKWARD, FORWARD, flow_name, read_flow, write_flow
 from ike_data.runtime.command import run_command
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
-from RAFT.extraction import write_flows
+from RAFT.run import write_flows
 
 CONFIGS = {"config": PROJECT_CONFIG, "paper": PROJECT_CONFIG.parent / "configs" / "paper.ini"}
 WORKING = 24, 32

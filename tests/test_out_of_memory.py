@@ -21,8 +21,7 @@ from ike_data.runtime.errors import InputError
 from ike_data.runtime.free_memory import free_memory
 from ike_data.runtime.out_of_memory import cpu_is_full, gpu_is_full
 from ike_data.tensor_files import load_tensors
-from RAFT.dis_flow import DisFlow
-from RAFT.raft_flow import RaftFlow
+from RAFT import DisFlow, RaftFlow
 
 GPU = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),

@@ -1,9 +1,12 @@
-"""RAFT/ against the authors' results, torchvision's own forward and arithmetic done by hand."""
+"""RAFT/ from Python: against the authors' results, torchvision's own forward, sums by hand."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
 import pickle
+import sys
 import urllib.error
 import urllib.request
 from argparse import Namespace
@@ -18,14 +21,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.models.optical_flow import RAFT, raft_large, raft_small
 
+import RAFT as raft_package  # noqa: N811
 from ike_data.runtime.errors import InputError
 from ike_data.state_dicts import read_state_dict
-from RAFT.checkpoint import load_raft, translate_names
-from RAFT.extraction import flows_of_pairs
+from RAFT import DisFlow, RaftFlow, ShrunkFlow, flow_between, load_raft, video_flow
+from RAFT.checkpoint import translate_names
 from RAFT.frame_fitting import cut_flow, fit_frame
-from RAFT.raft_flow import RaftFlow
 
-CPU = torch.device("cpu")
 REFERENCES = {"large": "raft-things-random.pth", "small": "raft-small-random.pth"}
 
 
@@ -49,23 +51,21 @@ def random_frames(count: int, height: int, width: int) -> list[np.ndarray]:
     return [np.clip(image + 128, 0, 255).astype(np.uint8) for image in smooth]
 
 
-def raft_flow(model: RAFT, iters: int, mixed_precision: bool = False) -> RaftFlow:
-    return RaftFlow(model, iters=iters, mixed_precision=mixed_precision, device=CPU)
-
-
-def torchvision_flow(model: RAFT, first: np.ndarray, second: np.ndarray, iters: int) -> np.ndarray:
-    """torchvision's own forward on frames of a size that it takes: [height, width, 2]."""
+def torchvision_flow(
+    model: RAFT, first: np.ndarray, second: np.ndarray, iters: int
+) -> torch.Tensor:
+    """torchvision's own forward on frames of a size that it takes: [2, height, width]."""
     images = (
         torch.from_numpy(frame.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
         for frame in (first, second)
     )
     with torch.no_grad():
-        return model(*images, num_flow_updates=iters)[-1][0].permute(1, 2, 0).numpy()
+        return model(*images, num_flow_updates=iters)[-1][0]
 
 
-def end_point_error(flow: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    assert flow.shape == expected.shape and flow.dtype == np.float32
-    return np.linalg.norm(flow - expected, axis=-1)
+def end_point_error(flow: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    assert flow.shape == expected.shape and flow.dtype == torch.float32
+    return (flow - expected).norm(dim=0)
 
 
 # --- numbers
@@ -75,34 +75,33 @@ def test_flow_of_the_small_raft_is_the_authors(shared):
     # test_extract_optical_flow.py has the same of the large one, through the command.
     folder = shared / "reference" / "raft"
     frames = [np.array(Image.open(folder / name)) for name in ("00000.png", "00001.png")]
-    method = raft_flow(load_raft(folder / REFERENCES["small"], small=True), iters=20)
-    flows = method.flow_both_ways(*map(method.encode, frames))
+    flows = flow_between(*frames, RaftFlow(load_raft(folder / REFERENCES["small"], small=True)))
     for flow, direction in zip(flows, ("fwd", "bwd"), strict=True):
         expected = cv2.readOpticalFlow(str(folder / f"small_{direction}.flo"))
-        assert end_point_error(flow, expected).mean() <= 0.01
+        assert end_point_error(flow, torch.from_numpy(expected).permute(2, 0, 1)).mean() <= 0.01
 
 
 @pytest.mark.parametrize(("size", "n_pairs", "iters"), [("large", 1, 2), ("small", 2, 5)])
 def test_flow_is_torchvisions_own(size, n_pairs, iters):
     model, frames = random_raft(size), random_frames(n_pairs + 1, 128, 144)
-    flows = list(flows_of_pairs(frames, range(n_pairs), raft_flow(model, iters)))
-    assert [idx for idx, *_ in flows] == list(range(n_pairs))
-    for idx, forward, backward in flows:
+    # RaftFlow puts the model back into eval mode.
+    fwd_flow, bwd_flow = video_flow(frames, RaftFlow(model.train(), iters=iters))
+    assert fwd_flow.shape == bwd_flow.shape == (n_pairs, 2, 128, 144)
+    for idx in range(n_pairs):
         there = torchvision_flow(model, frames[idx], frames[idx + 1], iters)
         back = torchvision_flow(model, frames[idx + 1], frames[idx], iters)
-        assert np.abs(there - back).max() > 0.1  # else the directions could be mixed up
-        assert np.abs(forward - there).max() <= 1e-3
-        assert np.abs(backward - back).max() <= 1e-3
+        assert (there - back).abs().max() > 0.1  # else the directions could be mixed up
+        assert (fwd_flow[idx] - there).abs().max() <= 1e-3
+        assert (bwd_flow[idx] - back).abs().max() <= 1e-3
 
 
 def test_frame_that_is_not_a_multiple_of_8_is_padded_on_both_sides():
     model, frames = random_raft("small"), random_frames(2, 131, 150)
     padded = [np.pad(frame, ((2, 3), (1, 1), (0, 0)), mode="edge") for frame in frames]
-    expected = torchvision_flow(model, *padded, iters=3)[2:-3, 1:-1]
-    method = raft_flow(model, iters=3)
-    forward, _ = method.flow_both_ways(*map(method.encode, frames))
-    assert forward.shape == (131, 150, 2)
-    assert np.abs(forward - expected).max() <= 1e-3
+    expected = torchvision_flow(model, *padded, iters=3)[:, 2:-3, 1:-1]
+    forward, _ = flow_between(*frames, RaftFlow(model, iters=3))
+    assert forward.shape == (2, 131, 150)
+    assert (forward - expected).abs().max() <= 1e-3
 
 
 def test_small_frame_is_enlarged_and_its_flow_made_small_again():
@@ -115,12 +114,11 @@ def test_small_frame_is_enlarged_and_its_flow_made_small_again():
         for frame in frames
     ]
     padded = [np.pad(image.numpy(), ((0, 0), (3, 3), (0, 0)), mode="edge") for image in enlarged]
-    large = torchvision_flow(model, *padded, iters=3)[:, 3:-3]
+    large = torchvision_flow(model, *padded, iters=3)[:, :, 3:-3].permute(1, 2, 0).numpy()
     expected = cv2.resize(large, (120, 100), interpolation=cv2.INTER_LINEAR)
     expected *= np.array([120 / 154, 100 / 128], dtype=np.float32)
-    method = raft_flow(model, iters=3)
-    forward, _ = method.flow_both_ways(*map(method.encode, frames))
-    assert np.abs(forward - expected).max() <= 2e-3
+    forward, _ = flow_between(*frames, RaftFlow(model, iters=3))
+    assert np.abs(forward.permute(1, 2, 0).numpy() - expected).max() <= 2e-3
 
 
 def test_mixed_precision_keeps_correlation_and_flow_in_float32(monkeypatch):
@@ -137,14 +135,12 @@ def test_mixed_precision_keeps_correlation_and_flow_in_float32(monkeypatch):
     model.update_block.flow_head.register_forward_hook(lambda *args: updates.append(args[2]))
     flows = {}
     for mixed in (False, True):
-        method = raft_flow(model, iters=2, mixed_precision=mixed)
-        flows[mixed] = method.flow_both_ways(*map(method.encode, frames))
+        flows[mixed] = flow_between(*frames, RaftFlow(model, iters=2, mixed_precision=mixed))
     assert {tensor.dtype for tensor in correlations} == {torch.float32}
     assert [tensor.dtype for tensor in updates] == [torch.float32] * 2 + [torch.bfloat16] * 2
     for full, half in zip(flows[False], flows[True], strict=True):
-        assert half.dtype == np.float32
         error = end_point_error(half, full).mean()
-        assert 0 < error < 0.05 * np.linalg.norm(full, axis=-1).mean()
+        assert 0 < error < 0.05 * full.norm(dim=0).mean()
 
 
 def test_each_frame_is_encoded_once_and_one_flow_of_a_pair_is_upsampled():
@@ -155,12 +151,104 @@ def test_each_frame_is_encoded_once_and_one_flow_of_a_pair_is_upsampled():
         getattr(model, name).register_forward_hook(
             lambda _module, inputs, _output, batches=batches: batches.append(len(inputs[0]))
         )
-    list(flows_of_pairs(frames, range(2), raft_flow(model, iters=2)))
+    video_flow(frames, RaftFlow(model, iters=2))
     assert calls == {
         "feature_encoder": [1] * 3,
         "context_encoder": [1] * 3,
         "mask_predictor": [2] * 2,
     }
+
+
+# --- frames, sizes and arguments
+
+
+def test_the_example_of_the_package():
+    results = doctest.testmod(raft_package)
+    assert results.attempted > 5 and results.failed == 0
+
+
+def test_frames_may_be_tensors_and_arrays_of_any_layout(recwarn):
+    method, arrays = RaftFlow(random_raft("small"), iters=1), random_frames(2, 128, 136)
+    tensors = [torch.from_numpy(array).permute(2, 0, 1) for array in arrays]
+    from_bgr = [np.ascontiguousarray(array[..., ::-1])[..., ::-1] for array in arrays]
+    read_only = [np.asarray(Image.fromarray(array)) for array in arrays]
+    expected = flow_between(*arrays, method)
+    for pair in (tensors, from_bgr, read_only):
+        assert all(map(torch.equal, flow_between(*pair, method), expected))
+    assert not recwarn.list  # PyTorch warns of arrays that are read-only
+
+
+def test_flow_at_a_working_size():
+    (image,) = random_frames(1, 96, 136)
+    moved = np.roll(image, (-6, 4), axis=(0, 1))  # 4 pixels to the right, 6 up
+    frames = [image, moved, np.roll(moved, (2, 8), axis=(0, 1))]
+    fwd_flow, bwd_flow = video_flow(iter(frames), DisFlow(), working_size=(48, 34))
+    assert fwd_flow.shape == bwd_flow.shape == (2, 2, 48, 34)
+    # A pixel is 4 times as wide and twice as high.
+    for idx, motion in enumerate(torch.tensor([[1.0, -3], [2, 1]])):
+        for flow, expected in ((fwd_flow, motion), (bwd_flow, -motion)):
+            found = flow[idx, :, 10:-10, 5:-5].flatten(1).median(dim=1).values
+            torch.testing.assert_close(found, expected, atol=0.1, rtol=0)
+
+
+def test_one_frame_has_no_flow():
+    frame = np.zeros((20, 30, 3), np.uint8)
+    assert [flow.shape for flow in video_flow([frame], DisFlow())] == [(0, 2, 20, 30)] * 2
+    at_size, _ = video_flow([frame], DisFlow(), working_size=(10, 12))
+    assert at_size.shape == (0, 2, 10, 12)
+
+
+FRAME = np.zeros((20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: video_flow([], DisFlow()), "frames should be at least one frame"),
+        (
+            lambda: video_flow([FRAME, FRAME / 255], DisFlow()),
+            r"frames\[1\] should be a frame, uint8 RGB.* got ndarray of float64, \[20, 30, 3\]",
+        ),
+        (lambda: video_flow(FRAME, DisFlow()), r"frames\[0\] .* got ndarray of uint8, \[30, 3\]"),
+        (lambda: video_flow(torch.zeros(2, 20, 30, 3).byte(), DisFlow()), r"frames\[0\] should be"),
+        (lambda: video_flow("clip.mp4", DisFlow()), r"frames\[0\] should be .* got str"),
+        (
+            lambda: video_flow([FRAME, FRAME[:, 1:]], DisFlow()),
+            r"frames\[1\] should have 20 x 30 pixels \(h x w\) .*, got 20 x 29",
+        ),
+        (lambda: flow_between(None, FRAME, DisFlow()), "first should be a frame"),
+        (lambda: flow_between(FRAME, FRAME[1:], DisFlow()), "second should have 20 x 30 pixels"),
+        (lambda: flow_between(FRAME, FRAME, DisFlow), "method should be .* got <class .*DisFlow"),
+        (lambda: video_flow([FRAME], "dis"), "method should be a FlowMethod, .* got str"),
+        *(
+            (
+                lambda size=size: video_flow([FRAME], DisFlow(), working_size=size),
+                r"working_size should be \(H, W\)",
+            )
+            for size in ((0, 8), (8,), (8.5, 8), 8)
+        ),
+        (lambda: RaftFlow(raft_small), "model should be a RAFT of torchvision, got function"),
+        (lambda: RaftFlow(raft_small(), iters=0), "iters should be a whole number of at least 1"),
+        (lambda: RaftFlow(raft_small(), device="nowhere"), "device: .*nowhere"),
+        (lambda: ShrunkFlow(DisFlow(), -1), "max_side should be a whole number of at least 0"),
+    ],
+)
+def test_what_is_wrong_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_torchvision_is_imported_only_for_raft(monkeypatch):
+    for name in list(sys.modules):
+        if name.split(".")[0] == "RAFT":
+            monkeypatch.delitem(sys.modules, name)
+        elif name.split(".")[0] == "torchvision":
+            monkeypatch.setitem(sys.modules, name, None)  # importing it is an error
+    anew = importlib.import_module("RAFT")
+    assert anew is not raft_package
+    anew.video_flow([FRAME, FRAME], anew.DisFlow())
+    with pytest.raises(ImportError, match="torchvision"):
+        anew.RaftFlow  # noqa: B018
 
 
 # --- fitting

@@ -346,10 +346,9 @@ def compare_raft(args: argparse.Namespace) -> None:
     from torchvision.models.optical_flow import raft_large, raft_small
 
     from ike_data.command_line import choose_device
-    from RAFT.checkpoint import load_raft
-    from RAFT.extraction import flows_of_pairs
+    from RAFT import RaftFlow, load_raft
     from RAFT.frame_fitting import cut_flow, fit_frame
-    from RAFT.raft_flow import RaftFlow
+    from RAFT.frame_pairs import flows_of_pairs
 
     device = choose_device(args.device)
     torch.manual_seed(0)
@@ -384,7 +383,7 @@ def compare_raft(args: argparse.Namespace) -> None:
         method = RaftFlow(model, iters=args.iters, mixed_precision=mixed_precision, device=device)
         return [
             (fwd.transpose(2, 0, 1), bwd.transpose(2, 0, 1))
-            for _, fwd, bwd in flows_of_pairs(frames, range(args.n_pairs), method)
+            for _, fwd, bwd in flows_of_pairs(frames, method)
         ]
 
     ways: dict[str, Callable[[], list]] = {
