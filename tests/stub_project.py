@@ -60,7 +60,9 @@ class StubProject:
         self.folder = folder
         root = PROJECT_CONFIG.parent
         for name in ("tools", "ike_data"):
-            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns(".*", "__*"))
+            shutil.copytree(
+                root / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__")
+            )
         shutil.copy(PROJECT_CONFIG, folder)
         torch.save(torch.zeros(*WORKING, 1), folder / "mask.pt")
         for name, makes in _MAKES.items():

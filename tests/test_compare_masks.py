@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import compare_masks
 import pytest
 
+import compare_masks
 from ike_data.config import read_config
 from ike_data.runtime.errors import InputError
 

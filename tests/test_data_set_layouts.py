@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from data_set_layouts import annotations_beside, describe, find_annotations, find_videos
 
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.layouts import annotations_beside, describe, find_annotations, find_videos
 
 DAVIS = (
     "JPEGImages/480p/bear/00000.jpg",

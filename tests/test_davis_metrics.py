@@ -5,7 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from davis_metrics import (
+from scipy import ndimage
+
+from ike_tools.scores.davis_metrics import (
     boundary,
     boundary_measure,
     dilate,
@@ -13,7 +15,6 @@ from davis_metrics import (
     region_similarity,
     statistics,
 )
-from scipy import ndimage
 
 
 def block(height: int, width: int, rows: slice, columns: slice) -> np.ndarray:

@@ -19,6 +19,7 @@ from ike_data.command_line import PROJECT_CONFIG
 
 ROOT = PROJECT_CONFIG.parent
 REQUIREMENTS = (ROOT / "requirements.txt").read_text().splitlines()
+PARTS = Path("tools/ike_tools")
 TOOLS = ("run_video.sh", "test.sh", "check.sh")
 VENDORS = "99.0.0a0+vendor"  # as in a GPU maker's container
 # Stands for pip: notes how it was called.
@@ -60,11 +61,11 @@ def active(tmp_path, monkeypatch) -> Environment:
 def project(tmp_path) -> Path:
     """A project with a .venv that lacks nothing."""
     folder = tmp_path / "a project"
-    (folder / "tools").mkdir(parents=True)
-    for name in ("requirements.txt", "tools/environment.sh", "tools/missing_requirements.py"):
+    (folder / PARTS).mkdir(parents=True)
+    for name in ("requirements.txt", PARTS / "environment.sh", PARTS / "missing_requirements.py"):
         shutil.copy(ROOT / name, folder / name)
     for name in TOOLS:
-        text = 'set -euo pipefail\nsource "${0%/*}/environment.sh"\necho "$PYTHON"\n'
+        text = 'set -euo pipefail\nsource "${0%/*}/ike_tools/environment.sh"\necho "$PYTHON"\n'
         (folder / "tools" / name).write_text(text)
     own = Environment(folder / ".venv")
     (own.site / "pip.py").write_text(PIP)

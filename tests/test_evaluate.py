@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 
 import cv2
-import evaluate
 import numpy as np
 import pytest
 import torch
-from davis_metrics import region_similarity
 from PIL import Image
-from thresholds import GRID, best_threshold, harden, otsu_threshold
 
+import evaluate
 from ike_data.frame_names import write_frame_names
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
+from ike_tools.masks.thresholds import GRID, best_threshold, harden, otsu_threshold
+from ike_tools.scores.davis_metrics import region_similarity
 
 EVALUATE = Path(evaluate.__file__)
 H, W = 12, 20

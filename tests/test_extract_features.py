@@ -6,12 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-import extract_features
 import numpy as np
-import project_root  # noqa: F401
 import pytest
 import torch
-from feature_networks import (
+from small_run import N_FRAMES, WORKING, frame, make_run, make_video
+from torchvision import models
+
+import extract_features
+import run_graph_module
+from ike_data.command_line import PROJECT_CONFIG
+from ike_data.config import read_config
+from ike_data.runtime.errors import InputError
+from ike_data.soft_masks import read_feature_maps, read_soft_masks
+from ike_tools.feature_networks import (
     CLASS_WEIGHTS,
     LAYER_STRIDES,
     RESNETS,
@@ -24,14 +31,6 @@ from feature_networks import (
     principal_components,
     scaled,
 )
-from small_run import N_FRAMES, WORKING, frame, make_run, make_video
-from torchvision import models
-
-import run_graph_module
-from ike_data.command_line import PROJECT_CONFIG
-from ike_data.config import read_config
-from ike_data.runtime.errors import InputError
-from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
 LRASPP = "lraspp_mobilenet_v3_large"
 CPU = torch.device("cpu")

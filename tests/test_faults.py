@@ -16,19 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
-import evaluate
-import export_masks
 import numpy as np
 import pytest
 import torch
-import visualize
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
 from test_run_video import ROOT
 
+import evaluate
+import export_masks
 import extract_optical_flow
 import main as network
 import run_graph_module as graph
+import visualize
 from ike_data.config import read_config
 from ike_data.flow_files import read_flow
 from ike_data.runtime.atomic import atomic_file, atomic_folder, remove_leftovers

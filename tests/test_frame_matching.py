@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from frame_matching import annotated_frames
 
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.frame_matching import annotated_frames
 
 
 def matched(annotations: list[str], names: list[str] | None, n_frames: int) -> list[int]:

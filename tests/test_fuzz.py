@@ -25,12 +25,9 @@ from typing import Any
 
 import av
 import cv2
-import feature_networks
-import mask_values
 import numpy as np
 import pytest
 import safetensors.torch
-import stages
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,6 +43,9 @@ from ike_data.saved_config import check_saved_config, save_config
 from ike_data.soft_masks import read_soft_masks
 from ike_data.step_log import step_log
 from ike_data.tensor_files import load_tensors
+from ike_tools import feature_networks
+from ike_tools.masks import mask_values
+from ike_tools.report import stages
 from network_module.checkpoints import (
     go_on,
     load_checkpoint,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 
 import cv2
-import make_hard_videos
 import numpy as np
 import pytest
-from make_hard_videos import N_MOVING, NOISE, paste, pause, without_object
 from PIL import Image
 
+import make_hard_videos
 from ike_data.runtime.errors import InputError
+from make_hard_videos import N_MOVING, NOISE, paste, pause, without_object
 
 HEIGHT, WIDTH = 120, 200
 

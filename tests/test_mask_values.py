@@ -8,17 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
-import evaluate
-import export_masks
 import numpy as np
 import pytest
-from findings import Findings
-from inputs import open_video
-from pictures import choose_thresholds, read_views
 from PIL import Image
-from visualize import explain
 
+import evaluate
+import export_masks
 from ike_data.runtime.errors import InputError
+from ike_tools.report.findings import Findings
+from ike_tools.report.inputs import open_video
+from ike_tools.report.pictures import choose_thresholds, read_views
+from visualize import explain
 
 H, W = 12, 20
 # The first colours of DAVIS's palette; 255 has this one there.

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import av
 import cv2
-import evaluate
-import export_masks
-import extract_features
 import numpy as np
 import pytest
 import torch
-import visualize
 from PIL import Image
 from torchvision.models import resnet18
 from torchvision.models.optical_flow import raft_small
 
+import evaluate
+import export_masks
+import extract_features
 import extract_optical_flow
 import main as network_command
 import run_graph_module
+import visualize
 from graph_module import GraphSettings
 from graph_module.extensions.fast_propagation import fast_link_weights
 from graph_module.extensions.motion_saliency import motion_saliency

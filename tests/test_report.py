@@ -15,16 +15,17 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
-import drawing
-import evaluate
 import numpy as np
 import pytest
 import small_run
 import torch
-import visualize
-from line_chart import Line, line_chart, nice_ticks
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
+
+import evaluate
+import visualize
+from ike_tools.report import drawing
+from ike_tools.report.line_chart import Line, line_chart, nice_ticks
 
 NASTY = '<b>&"x$title'  # a name that tries to be markup
 VOID = {"meta", "img", "input", "line", "circle", "polyline", "br"}

@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_dataset import environment, gpus
 from small_run import make_video, small_config
 from stub_project import FLOW, GRAPH, NETWORK, PICTURES, SCORES, StubProject
 from test_run_video import ROOT, gone
+
+from run_dataset import environment, gpus
 
 SCRIPT = ROOT / "tools" / "run_dataset.py"
 

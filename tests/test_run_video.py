@@ -19,12 +19,12 @@ import pytest
 import torch
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
-from steps import describe_inputs
 from stub_project import ALL, FLOW, GRAPH, MASKS, NETWORK, PICTURES, StubProject
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
 from ike_data.soft_masks import read_soft_masks
+from ike_tools.runs.steps import describe_inputs
 
 ROOT = PROJECT_CONFIG.parent
 SCRIPT = ROOT / "tools" / "run_video.py"

@@ -7,14 +7,14 @@ import tracemalloc
 from pathlib import Path
 
 import cv2
-import make_synthetic_video
 import numpy as np
 import pytest
-from make_synthetic_video import synthetic_video
 from PIL import Image
 
+import make_synthetic_video
 from ike_data.frames import open_frames
 from ike_data.runtime.errors import InputError
+from make_synthetic_video import synthetic_video
 
 
 def run(monkeypatch: pytest.MonkeyPatch, out_path: Path, *flags: str) -> dict[str, bytes]:

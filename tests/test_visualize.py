@@ -9,19 +9,22 @@ import weakref
 from pathlib import Path
 
 import av
-import drawing
-import mp4
 import numpy as np
-import pictures
 import pytest
 import small_run
 import torch
-import visualize
-from inputs import open_video
-from mask_folder import masks_of_video
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
-from stages import (
+from torchvision.utils import flow_to_image
+
+import visualize
+from ike_data.flow_files import flow_name, write_flow
+from ike_data.runtime.errors import InputError
+from ike_data.soft_masks import write_soft_masks
+from ike_tools.masks.mask_folder import masks_of_video
+from ike_tools.report import drawing, mp4, pictures
+from ike_tools.report.inputs import open_video
+from ike_tools.report.stages import (
     Stage,
     find_all_stages,
     find_flow,
@@ -29,11 +32,6 @@ from stages import (
     read_log,
     read_settings,
 )
-from torchvision.utils import flow_to_image
-
-from ike_data.flow_files import flow_name, write_flow
-from ike_data.runtime.errors import InputError
-from ike_data.soft_masks import write_soft_masks
 
 RED, BLUE = (200, 30, 40), (0, 114, 178)
 

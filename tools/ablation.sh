@@ -6,8 +6,8 @@
 # of a variant give a new OUT.
 set -euo pipefail
 
-# shellcheck source=tools/environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=tools/ike_tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ike_tools/environment.sh"
 if [ $# != 2 ] || [ ! -d "$1/JPEGImages/480p" ] || [ ! -d "$1/Annotations/480p" ]; then
   echo "error: give a folder with JPEGImages/480p and Annotations/480p, and a folder for the results" >&2
   exit 2

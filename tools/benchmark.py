@@ -10,12 +10,10 @@ Compare only what one run printed: another machine, or the same on another day, 
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import configparser
@@ -75,6 +73,11 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
 
+    plain = commands.add_parser("plain", help="METHOD written plainly, what graph compares with")
+    plain.add_argument("--of_path", type=path_argument, required=True)
+    plain.add_argument("--out_path", type=path_argument, required=True)
+    plain.add_argument("--working_size", type=int, nargs=2, default=(224, 416), metavar=("H", "W"))
+
     stages = commands.add_parser("stages", help="the share of each stage of the graph module")
     stages.add_argument("--frames", type=path_argument, required=True)
     stages.add_argument("--flow", type=path_argument, required=True)
@@ -117,6 +120,7 @@ def main() -> None:
     print(f"machine: {_machine()}")
     {
         "graph": compare_graph,
+        "plain": run_plain,
         "stages": measure_stages,
         "network": compare_network,
         "raft": compare_raft,
@@ -134,8 +138,7 @@ def compare_graph(args: argparse.Namespace) -> None:
             runs: dict[str, list[Measured]] = {PLAIN: [], EXACT: [], FAST: []}
             if not args.without_plain:
                 runs[PLAIN].append(
-                    _run(PROJECT / "tools/plain_graph.py",
-                         f"--of_path={flow}", f"--out_path={out / PLAIN}")
+                    _run(Path(__file__), "plain", f"--of_path={flow}", f"--out_path={out / PLAIN}")
                 )  # fmt: skip
             for _ in range(args.repeats):
                 for way in (EXACT, FAST):
@@ -208,6 +211,12 @@ def _config(path: Path, section: str, **values: object) -> Path:
     with path.open("w") as file:
         parser.write(file)
     return path
+
+
+def run_plain(args: argparse.Namespace) -> None:
+    from ike_tools.plain_graph import write_plain_masks
+
+    write_plain_masks(args.of_path, args.out_path, *args.working_size)
 
 
 def measure_stages(args: argparse.Namespace) -> None:

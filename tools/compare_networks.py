@@ -7,12 +7,10 @@ and size, with --resume after an interruption, and with --predict_only.
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import configparser

@@ -4,8 +4,8 @@
 # Makes the environment first if needed. Nothing else is downloaded.
 set -euo pipefail
 
-# shellcheck source=tools/environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=tools/ike_tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ike_tools/environment.sh"
 out=${1:-$project/demo_output}
 mkdir -p -- "$out"
 out=$(cd -- "$out" && pwd)

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import itertools
 from pathlib import Path
 
 import numpy as np
-from davis_metrics import boundary_measure, region_similarity
-from mask_file import write_hard_mask
-from mask_values import LABEL_THRESHOLD, Annotation, notes
-from result_masks import AnnotatedSequence, pair_with_annotations
-from score_table import SequenceScore, format_comparison, format_table, table_rows, write_csv
-from sequences import Result, add_sequences_flag, warn
-from thresholds import BEST, OTSU, best_threshold, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.sequences import Result, add_sequences_flag, warn
+from ike_tools.masks.mask_file import write_hard_mask
+from ike_tools.masks.mask_values import LABEL_THRESHOLD, Annotation, notes
+from ike_tools.masks.thresholds import (
+    BEST,
+    OTSU,
+    best_threshold,
+    harden,
+    otsu_threshold,
+    threshold_or,
+)
+from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
+from ike_tools.scores.result_masks import AnnotatedSequence, pair_with_annotations
+from ike_tools.scores.score_table import (
+    SequenceScore,
+    format_comparison,
+    format_table,
+    table_rows,
+    write_csv,
+)
 
 
 def get_args_parser() -> argparse.ArgumentParser:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import re
 from pathlib import Path
 
 import numpy as np
-from mask_file import write_hard_mask
-from mask_folder import masks_of_video
-from mask_values import LABEL_THRESHOLD, mask_values, notes, read_soft_mask
-from thresholds import OTSU, harden, otsu_threshold, threshold_or
 from tqdm import tqdm
 
 from ike_data.frames import open_frames
 from ike_data.runtime.atomic import atomic_folder, check_replaceable
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_tools.masks.mask_file import write_hard_mask
+from ike_tools.masks.mask_folder import masks_of_video
+from ike_tools.masks.mask_values import LABEL_THRESHOLD, mask_values, notes, read_soft_mask
+from ike_tools.masks.thresholds import OTSU, harden, otsu_threshold, threshold_or
 
 _MASK_NAME = re.compile(r"\d{5,}\.png")
 

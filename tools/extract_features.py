@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import difflib
@@ -103,7 +101,10 @@ def main() -> None:
 
     # Not at the top: --help or a wrong path should not wait for these imports.
     import torch
-    from feature_networks import (
+
+    from ike_data.soft_masks import write_feature_maps
+    from ike_data.working_frames import read_working_frames
+    from ike_tools.feature_networks import (
         LAYER_STRIDES,
         RESNETS,
         SEGMENTATION,
@@ -115,9 +116,6 @@ def main() -> None:
         principal_components,
         scaled,
     )
-
-    from ike_data.soft_masks import write_feature_maps
-    from ike_data.working_frames import read_working_frames
 
     check_model(args, SEGMENTATION, RESNETS, tuple(LAYER_STRIDES))
     device = choose_device(args.device or config.general.device)

@@ -10,12 +10,10 @@ A handful of sequences shows few of the ways in which a method can fail. Made of
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import functools
@@ -25,15 +23,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from annotated_video import check_new, write_annotated_video
-from inputs import annotation_files
-from mask_folder import folders_in
-from mask_values import annotation_values, read_annotation
 from tqdm import tqdm
 
 from ike_data.frames import open_frames
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
+from ike_tools.masks.mask_folder import folders_in
+from ike_tools.masks.mask_values import annotation_values, read_annotation
+from ike_tools.report.inputs import annotation_files
 
 # Below a data set and below out_path, as in DAVIS.
 PARTS = FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")

@@ -6,12 +6,10 @@ same video. Where the object moves to one side, the camera carries the coast to 
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 from collections.abc import Iterator
@@ -19,11 +17,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from annotated_video import check_new, write_annotated_video
 from tqdm import tqdm
 
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
 
 FRAMES, ANNOTATIONS = "frames", "annotations"
 MIN_SIZE = 32  # pixels a side; below, there is no room for an object

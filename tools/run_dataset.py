@@ -6,12 +6,10 @@ of its run claims a video, and what is done is passed over.
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import os
@@ -25,17 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from data_set_layouts import (
-    Annotations,
-    Videos,
-    annotations_beside,
-    describe,
-    find_annotations,
-    find_videos,
-)
-from data_set_report import score_and_report
-from run_video import exchange_flags
-from sequences import add_sequences_flag, choose_sequences
 from tqdm import tqdm
 
 from ike_data.command_line import PROJECT_CONFIG
@@ -43,6 +30,17 @@ from ike_data.config import read_config
 from ike_data.runtime.claim import NO_LOCKS, claim, inherited
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.layouts import (
+    Annotations,
+    Videos,
+    annotations_beside,
+    describe,
+    find_annotations,
+    find_videos,
+)
+from ike_tools.data_sets.sequences import add_sequences_flag, choose_sequences
+from ike_tools.runs.data_set_report import score_and_report
+from run_video import exchange_flags
 
 EXIT_FAILED = 1
 

@@ -5,6 +5,6 @@
 # Makes the environment first if needed. What is done is skipped.
 set -euo pipefail
 
-# shellcheck source=tools/environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=tools/ike_tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ike_tools/environment.sh"
 exec "$PYTHON" "$project/tools/run_dataset.py" "$@"

@@ -8,12 +8,10 @@ Behind tools/run_video.sh. What is done is not done again, see `steps`.
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import csv
@@ -21,8 +19,6 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-from steps import Steps, describe_inputs
 
 from ike_data.command_line import PROJECT_CONFIG, max_side_argument
 from ike_data.config import Config, read_config
@@ -32,6 +28,7 @@ from ike_data.runtime.atomic import atomic_file, remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, claim
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.runs.steps import Steps, describe_inputs
 
 
 def get_args_parser() -> argparse.ArgumentParser:
@@ -299,10 +296,9 @@ def last_saved(path: Path, config: Config) -> tuple[int, int]:
 
 def check_annotations(annotations: Path, frames: Path) -> None:
     """Raises InputError where they are not .png of the frames, or of another size."""
-    from inputs import annotation_files
-
     from ike_data.frames import open_frames
     from ike_data.images import read_header
+    from ike_tools.report.inputs import annotation_files
 
     video = open_frames(frames)
     file = next(iter(annotation_files(annotations, video).values()))

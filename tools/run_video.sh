@@ -6,6 +6,6 @@
 # Makes the environment first if needed. Started again it goes on after the last finished step.
 set -euo pipefail
 
-# shellcheck source=tools/environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=tools/ike_tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ike_tools/environment.sh"
 exec "$PYTHON" "$project/tools/run_video.py" "$@"

@@ -3,8 +3,8 @@
 #   bash tools/test.sh -k config
 set -euo pipefail
 
-# shellcheck source=tools/environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+# shellcheck source=tools/ike_tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/ike_tools/environment.sh"
 cd "$project"
 # A file's tests stay together: some share what takes half a minute to make.
 exec "$PYTHON" -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile "$@"

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import project_root  # noqa: F401
-
 if __name__ == "__main__":  # before the other imports, which take a while
-    from ike_data.runtime.interrupt import end_on_ctrl_c
+    from ike_tools import begin
 
-    end_on_ctrl_c()
+    begin()
 
 import argparse
 import shlex
 import sys
 from pathlib import Path
 
-from data_set_layouts import holds_images
-from inputs import Video, open_data_set, open_video
-from mask_values import notes
-from sequences import add_sequences_flag, warn
-from thresholds import OTSU, threshold_or
-
 from ike_data.frames import Frames, describe_frames
 from ike_data.runtime.atomic import atomic_file
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.layouts import holds_images
+from ike_tools.data_sets.sequences import add_sequences_flag, warn
+from ike_tools.masks.mask_values import notes
+from ike_tools.masks.thresholds import OTSU, threshold_or
+from ike_tools.report.inputs import Video, open_data_set, open_video
 
 REPORT = "report.html"
 SHOWN_OF_VIDEO, SHOWN_OF_SEQUENCE = 100, 12  # frames in a report, at most
@@ -123,10 +120,11 @@ def main() -> None:
 
     # Not at the top: they load PyTorch, and --help or a wrong path should not wait for that.
     import torch
-    from findings import Findings
-    from mp4 import ENCODERS, choose_encoder
-    from pictures import choose_thresholds, draw_pictures, read_views
-    from report import read_made, report_page, video_part
+
+    from ike_tools.report.findings import Findings
+    from ike_tools.report.mp4 import ENCODERS, choose_encoder
+    from ike_tools.report.page import read_made, report_page, video_part
+    from ike_tools.report.pictures import choose_thresholds, draw_pictures, read_views
 
     # The pictures are small: threads that wait for each other cost more than they bring.
     torch.set_num_threads(1)
@@ -192,7 +190,7 @@ def check_out(video: Video, out: Path, *, pictures: bool) -> None:
     Raises:
         InputError: something else stands where they go, such as a run's own flow/.
     """
-    from pictures import FLOW, OVERLAYS
+    from ike_tools.report.pictures import FLOW, OVERLAYS
 
     inputs = [video.frames.path, *(stage.masks for stage in video.stages)]
     inputs += {path.parent for path in video.annotations.values()}
@@ -237,7 +235,7 @@ def explain(threshold: float | str, video: Video, thresholds: list[float]) -> st
 
 
 def print_results(args: argparse.Namespace, outs: list[Path], codec: str) -> None:
-    from pictures import MOVIE, OVERLAYS, SHEET
+    from ike_tools.report.pictures import MOVIE, OVERLAYS, SHEET
 
     to_open = outs[0] / SHEET
     if not args.report_only:

@@ -6,8 +6,8 @@
 # on the machine already is left alone. It takes a few minutes.
 set -euo pipefail
 
-# shellcheck source=tools/environment.sh
-source "$(dirname "${BASH_SOURCE[0]}")/../../tools/environment.sh"
+# shellcheck source=tools/ike_tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../../tools/ike_tools/environment.sh"
 # The tasks, in another folder, take the same environment.
 [ -z "${IKE_VENV:-}" ] || export IKE_VENV=$venv
 

@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import project_root  # noqa: F401
-from data_set_layouts import find_annotations, find_videos
-from frame_matching import annotated_frames
-from mask_folder import (
+
+from ike_data.frame_folder import names_in
+from ike_data.frame_names import frame_names_of
+from ike_data.frame_order import numbers_of
+from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.frame_matching import annotated_frames
+from ike_tools.data_sets.layouts import find_annotations, find_videos
+from ike_tools.data_sets.sequences import (
+    Result,
+    choose_sequences,
+    describe_lacks,
+    find_lack,
+    sequences_of_all,
+)
+from ike_tools.masks.mask_folder import (
     files_of,
     folders_in,
     numbered_masks,
     png_files,
 )
-from mask_values import (
+from ike_tools.masks.mask_values import (
     Annotation,
     MaskValues,
     annotation_values,
@@ -26,12 +37,6 @@ from mask_values import (
     read_annotation,
     read_soft_mask,
 )
-from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
-
-from ike_data.frame_folder import names_in
-from ike_data.frame_names import frame_names_of
-from ike_data.frame_order import numbers_of
-from ike_data.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

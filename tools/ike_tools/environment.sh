@@ -3,7 +3,7 @@
 # It is that of the folder IKE_VENV, where this is set; else the active one, if it lacks nothing; else
 # that of .venv in the project. The folder is made and filled if needed, the active Python left as it is.
 
-project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 venv=${IKE_VENV:-$project/.venv}
 [[ $venv = /* ]] || venv=$PWD/$venv
 PYTHON=$venv/bin/python
@@ -14,7 +14,7 @@ recent() {
 }
 # Whether a Python is enough for this tool; if not, $lacking says why.
 has_requirements() {
-  lacking=$("$1" "$project/tools/missing_requirements.py" "tools/$(basename -- "$0")" 2>&1)
+  lacking=$("$1" "$project/tools/ike_tools/missing_requirements.py" "tools/$(basename -- "$0")" 2>&1)
 }
 
 lacking=

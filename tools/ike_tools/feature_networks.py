@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-import project_root  # noqa: F401
 import torch
 import torch.nn.functional as F
 from torchvision import models

@@ -9,11 +9,9 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
-import project_root  # noqa: F401
-from mask_folder import folders_in
-
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
+from ike_tools.masks.mask_folder import folders_in
 
 _FLAG = "--sequences"
 

@@ -6,18 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import project_root  # noqa: F401
-from data_set_layouts import find_annotations, find_videos
-from frame_matching import annotated_frames
-from mask_folder import masks_of_video, png_files
-from mask_values import MaskValues, annotation_values, mask_values
-from sequences import Result, choose_sequences, describe_lacks, find_lack, sequences_of_all
-from stages import Stage, find_all_stages, find_flow, has_stages, stages_without_masks
 from tqdm import tqdm
 
 from ike_data.flow_files import FORWARD, check_flow, flow_name
 from ike_data.frames import Frames, open_frames
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.frame_matching import annotated_frames
+from ike_tools.data_sets.layouts import find_annotations, find_videos
+from ike_tools.data_sets.sequences import (
+    Result,
+    choose_sequences,
+    describe_lacks,
+    find_lack,
+    sequences_of_all,
+)
+from ike_tools.masks.mask_folder import masks_of_video, png_files
+from ike_tools.masks.mask_values import MaskValues, annotation_values, mask_values
+from ike_tools.report.stages import (
+    Stage,
+    find_all_stages,
+    find_flow,
+    has_stages,
+    stages_without_masks,
+)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The graph module written plainly, the yardstick of tools/benchmark.py.
+"""The graph module written plainly, the yardstick of `benchmark.py graph`.
 
 docs/method.md section 3 as it is written: each pivot's chains are followed on their own, each link
 is stored as four node indices and four weights, and the regression is solved anew in each
@@ -8,32 +8,17 @@ Not for use: it takes 0.14 GB a frame.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import cv2
-import project_root  # noqa: F401
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from tqdm import tqdm
 
 from graph_module.seeds import seed_mask
-from ike_data.runtime.command import path_argument
 
 HALF_WINDOW, SIGMA, H_CHAIN, RIDGE, N_ITERATIONS = 15, 4.0, 5, 100.0, 20
-
-
-def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--of_path", type=path_argument, required=True, help="folder with fwd_of and bwd_of"
-    )
-    parser.add_argument(
-        "--out_path", type=path_argument, required=True, help="folder for the results"
-    )
-    parser.add_argument("--working_size", type=int, nargs=2, default=(224, 416), metavar=("H", "W"))
-    return parser
 
 
 def read_flows(folder: Path, height: int, width: int) -> tuple[torch.Tensor, tuple[int, int]]:
@@ -137,20 +122,15 @@ def write(folder: Path, x: torch.Tensor, frame_size: tuple[int, int]) -> None:
         Image.fromarray((image * 255).round().byte().numpy()).save(images / f"{idx:05d}.png")
 
 
-def main() -> None:
-    args = get_args_parser().parse_args()
-    height, width = args.working_size
-    fwd, frame_size = read_flows(args.of_path / "fwd_of", height, width)
-    bwd, _ = read_flows(args.of_path / "bwd_of", height, width)
+def write_plain_masks(of_path: Path, out_path: Path, height: int, width: int) -> None:
+    """Write the masks that flow gives at a working size, as run_graph_module.py does."""
+    fwd, frame_size = read_flows(of_path / "fwd_of", height, width)
+    bwd, _ = read_flows(of_path / "bwd_of", height, width)
     links, features = build((fwd, bwd))
     n_frames = len(links)
     x = seed_mask(0, 0.5, height, width).expand(n_frames, height, width)
-    write(args.out_path / "iter_-1", x, frame_size)
+    write(out_path / "iter_-1", x, frame_size)
     x = x.reshape(n_frames, -1)
     for _ in tqdm(range(N_ITERATIONS), "power iteration"):
         x = iterate(links, features, x)
-    write(args.out_path / f"iter_{N_ITERATIONS - 1}", x.view(n_frames, height, width), frame_size)
-
-
-if __name__ == "__main__":
-    main()
+    write(out_path / f"iter_{N_ITERATIONS - 1}", x.view(n_frames, height, width), frame_size)

@@ -15,17 +15,15 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-import project_root  # noqa: F401
-from davis_metrics import Statistics
-from drawing import NEUTRAL, Colour, stage_colour
-from findings import Findings, Panel
-from html_table import table
-from inputs import Video
-from line_chart import Line, css_colour, line_chart
-from score_table import OVER_FRAMES, OVER_SEQUENCES, Row, SequenceScore, table_rows
-from stages import cycle_before, read_log, read_settings
-
 from ike_data.layout import FLOW, GRAPH, NETWORK
+from ike_tools.report.drawing import NEUTRAL, Colour, stage_colour
+from ike_tools.report.findings import Findings, Panel
+from ike_tools.report.html_table import table
+from ike_tools.report.inputs import Video
+from ike_tools.report.line_chart import Line, css_colour, line_chart
+from ike_tools.report.stages import cycle_before, read_log, read_settings
+from ike_tools.scores.davis_metrics import Statistics
+from ike_tools.scores.score_table import OVER_FRAMES, OVER_SEQUENCES, Row, SequenceScore, table_rows
 
 _PAGE, _VIDEO = (
     Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))

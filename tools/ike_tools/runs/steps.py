@@ -16,8 +16,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import project_root  # noqa: F401
-
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import SECTIONS, Config, format_config
 from ike_data.runtime.atomic import atomic_file, remove_leftovers

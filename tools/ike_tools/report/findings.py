@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import drawing
 import numpy as np
-from davis_metrics import boundary_measure, region_similarity
-from inputs import Video
-from pictures import View
-from score_table import SequenceScore
-from stages import cycle_before
+
+from ike_tools.report import drawing
+from ike_tools.report.inputs import Video
+from ike_tools.report.pictures import View
+from ike_tools.report.stages import cycle_before
+from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
+from ike_tools.scores.score_table import SequenceScore
 
 SHOWN_SIZE = 480, 960  # largest width and height of an embedded picture, pixels
 

@@ -16,12 +16,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import project_root  # noqa: F401
-from mask_folder import files_of, folders_in
-from sequences import listed
-
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.sequences import listed
+from ike_tools.masks.mask_folder import files_of, folders_in
 
 FRAMES, ANNOTATIONS, GROUND_TRUTH = "JPEGImages", "Annotations", "GroundTruth"
 USUAL_RESOLUTION = "480p"

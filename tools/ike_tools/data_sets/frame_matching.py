@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import project_root  # noqa: F401
-
 from ike_data.frame_order import numbers_of, plain_index
 from ike_data.runtime.errors import InputError
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import project_root  # noqa: F401
-from davis_metrics import Statistics, statistics
 
 from ike_data.runtime.atomic import atomic_file
+from ike_tools.scores.davis_metrics import Statistics, statistics
 
 OVER_SEQUENCES, OVER_FRAMES = "mean over sequences", "mean over frames"
 CSV_COLUMNS = (

@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import project_root  # noqa: F401
-from mask_file import COLOUR, GREY, PALETTE, Png, png_kind, read_map, read_png
 from tqdm import tqdm
 
 from ike_data.layout import is_own_images
 from ike_data.runtime.errors import InputError
+from ike_tools.masks.mask_file import COLOUR, GREY, PALETTE, Png, png_kind, read_map, read_png
 
 MOST_LABELS = 32  # results of DAVIS-2017 have at most 20
 VOID = 255

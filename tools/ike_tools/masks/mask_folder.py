@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import project_root  # noqa: F401
-
 from ike_data.frame_order import natural_order, order_masks
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError

@@ -7,20 +7,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import drawing
 import numpy as np
-import project_root  # noqa: F401
-from inputs import Video
-from mask_values import LABEL_THRESHOLD, MaskValues, read_annotation, read_soft_mask
-from mp4 import mp4_writer
 from PIL import Image
-from stages import Stage
-from thresholds import harden, otsu_threshold
 from tqdm import tqdm
 
 from ike_data.flow_files import FORWARD, flow_name, read_flow
 from ike_data.runtime.atomic import atomic_file, atomic_folder
 from ike_data.runtime.errors import InputError
+from ike_tools.masks.mask_values import LABEL_THRESHOLD, MaskValues, read_annotation, read_soft_mask
+from ike_tools.masks.thresholds import harden, otsu_threshold
+from ike_tools.report import drawing
+from ike_tools.report.inputs import Video
+from ike_tools.report.mp4 import mp4_writer
+from ike_tools.report.stages import Stage
 
 OVERLAYS, FLOW, MOVIE, SHEET = "overlays", "flow", "overlay.mp4", "contact_sheet.png"
 SHEET_COLUMNS, SHEET_CELL = 6, (300, 240)  # frames, and a picture's largest width and height

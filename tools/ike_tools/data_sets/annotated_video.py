@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.runtime.atomic import atomic_folder

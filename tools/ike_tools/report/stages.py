@@ -12,9 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import project_root  # noqa: F401
-from mask_folder import files_of
-
 from ike_data.flow_files import FORWARD
 from ike_data.layout import (
     CONFIG,
@@ -28,6 +25,7 @@ from ike_data.layout import (
     module_and_cycle,
 )
 from ike_data.runtime.errors import InputError
+from ike_tools.masks.mask_folder import files_of
 
 EXPECTED = (
     "expected a folder of masks (00000.pt or 00000.png, ...), the out_path of run_graph_module.py "

@@ -7,12 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_set_layouts import Annotations, Videos
-from sequences import listed, warn
-from steps import Steps
-
 from ike_data.runtime.atomic import remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, claim
+from ike_tools.data_sets.layouts import Annotations, Videos
+from ike_tools.data_sets.sequences import listed, warn
+from ike_tools.runs.steps import Steps
 
 MASKS = "final/masks"  # of each sequence
 SCORES, REPORT = "scores.csv", "report.html"

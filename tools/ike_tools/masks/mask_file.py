@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import project_root  # noqa: F401
 from PIL import Image
 
 from ike_data.images import check_pixels

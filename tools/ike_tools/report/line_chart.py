@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from drawing import Colour
+from ike_tools.report.drawing import Colour
 
 # Units of the picture; the page scales it to its column, a little more or less than a pixel each.
 WIDTH, HEIGHT = 400, 220

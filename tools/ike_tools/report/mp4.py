@@ -11,7 +11,6 @@ from typing import Any
 import av
 import av.codec.codec
 import numpy as np
-import project_root  # noqa: F401
 from av.video.reformatter import ColorRange, Colorspace
 
 from ike_data.runtime.errors import InputError

@@ -1,6 +1,6 @@
-"""What the Python that runs this lacks of what requirements.txt names; tools/environment.sh asks.
+"""What the Python that runs this lacks of requirements.txt; environment.sh asks.
 
-    python tools/missing_requirements.py [TOOL]
+    python tools/ike_tools/missing_requirements.py [TOOL]
 
 Exit status 0: it lacks nothing. What requirements.txt has below `# For tools/test.sh only` counts
 for this TOOL alone, and so on. Otherwise one line says what is missing and how to add it; but a
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements.txt"
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
 _HEADING = re.compile(r"# For (tools/\S+\.sh) only")
 # Distributions of the same module, of which an environment is to have one.
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python",

@@ -1,0 +1,1 @@
+"""Whole runs: the steps of one video, and many videos beside each other."""

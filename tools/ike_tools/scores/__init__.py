@@ -1,0 +1,1 @@
+"""Scores of masks against annotations, as DAVIS-2016 defines them."""
