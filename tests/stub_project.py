@@ -38,10 +38,10 @@ from ike_data.frames import open_frames
 def main():
     flags = dict(flag[2:].partition("=")[::2] for flag in sys.argv[1:] if flag.startswith("--"))
     if "stage" not in flags:  # then it is a data set
-        open_frames(Path(flags.get("frames_path") or flags["frames"]))
+        open_frames(Path(flags["frames_path"]))
     with (project / "calls").open("a") as calls:
         calls.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
-    made = Path(flags.get("out_path") or flags["out"]) / {makes!r}
+    made = Path(flags["out_path"]) / {makes!r}
     made.parent.mkdir(parents=True, exist_ok=True)
     if (project / ("hold " + name)).exists():
         (made.parent / ".partial-leftover").touch()

@@ -291,9 +291,6 @@ RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
     [
         (["--model=alexnet"], "--model alexnet: is not known; known are deeplabv3_"),
         (["--model=resnet19"], "--model resnet19: is not known; did you mean resnet1"),
-        (["--components=0"], "--components 0: expected at least 1"),
-        (["--batch_size=0"], "--batch_size 0: expected at least 1"),
-        (["--classes", "-1"], "--classes -1: classes are numbered from 0"),
         (["--frames_path=nowhere"], "frames_path nowhere: no such folder"),
         (["--config=nowhere.ini"], "nowhere.ini: no such file"),
         ([*RESNET, "--classes", "1"], "--classes: is for segmentation networks only, not resnet18"),
@@ -339,6 +336,18 @@ def test_errors(flags, message, place, bad_weights, tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
     assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "lowest"), [("components", 0, 1), ("batch_size", 0, 1), ("classes", -1, 0)]
+)
+def test_bad_numbers(flag, value, lowest, place, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, place, f"--out_path={tmp_path / 'out'}", f"--{flag}={value}")
+    assert caught.value.code == 2
+    expected = f"--{flag}: {value}: expected a whole number of at least {lowest}"
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")

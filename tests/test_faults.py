@@ -39,7 +39,15 @@ from ike_data.saved_config import check_saved_config
 from ike_data.tensor_files import save_tensors
 
 COMMANDS = {"flow": extract_optical_flow, "graph": graph, "net": network}
-TOOLS = ["benchmark", "evaluate", "export_masks", "extract_features", "make_synthetic_video"]
+TOOLS = [
+    "benchmark",
+    "compare_checkouts",
+    "evaluate",
+    "export_masks",
+    "extract_features",
+    "make_hard_videos",
+]
+TOOLS += ["make_synthetic_video"]
 TOOLS += ["run_dataset", "run_video", "visualize"]
 
 
@@ -502,7 +510,7 @@ def test_hard_masks_replace_nothing_but_hard_masks(out, why, work, fails):
     before = contents(work)
     masks = f"--results={work / 'graph/iter_2'}"
     error = fails(export_masks, f"--frames={work / 'frames'}", masks, f"--out={work / out}")
-    assert f"--out {work / out}: {why}" in error
+    assert f"--out_path {work / out}: {why}" in error
     assert contents(work) == before
 
 

@@ -14,7 +14,7 @@ from small_run import make_video, small_config
 from stub_project import FLOW, GRAPH, NETWORK, PICTURES, SCORES, StubProject
 from test_run_video import ROOT, gone
 
-from run_dataset import environment, gpus
+from ike_tools.runs.workers import environment, gpus
 
 SCRIPT = ROOT / "tools" / "run_dataset.py"
 
@@ -148,8 +148,8 @@ def test_a_data_set_with_annotations_is_scored_at_the_end(data_set, stub, tmp_pa
     shared = [f"--results={out}", "--stage=final/masks", f"--annotations={annotations}"]
     shared += ["--sequences=-second"]
     assert calls == [
-        [SCORES, *shared, f"--out={out / 'scores.csv'}"],
-        [PICTURES, f"--frames={frames}", *shared, f"--out={out}", "--report-only"],
+        [SCORES, *shared, f"--out_path={out / 'scores.csv'}"],
+        [PICTURES, f"--frames_path={frames}", *shared, f"--out_path={out}", "--report_only"],
     ]
     # The report is not made again; the table is printed each time.
     assert [call[0] for call in run_again()[1]] == [SCORES]
@@ -193,7 +193,7 @@ def test_list(data_set):
     ("flags", "message"),
     [
         (["--only=3"], "has 3 sequences, numbered 0 to 2"),
-        (["--workers=0"], "--workers 0: expected a whole number of at least 1"),
+        (["--workers=0"], "--workers: 0: expected a whole number of at least 1"),
     ],
 )
 def test_bad_flags(flags, message, data_set, tmp_path):

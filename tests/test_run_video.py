@@ -256,6 +256,24 @@ def test_more_cycles_go_on(stub, tmp_path):
     assert not {f"{out}/net_3", f"{out}/graph_4"} & set(pictures)
 
 
+def test_no_cycle_is_one_graph_that_a_longer_run_goes_on_from(stub, tmp_path):
+    out, config = tmp_path / "out", f"--config={small_config(tmp_path)}"
+    # Whose graph no network would tell anything: here there is none.
+    finish(
+        stub, out, f"--config={small_config(tmp_path, features_half_chain_size='-1')}", "--cycles=0"
+    )
+    assert stub.names() == [FLOW, GRAPH, MASKS, PICTURES]
+    finish(stub, out, f"--config={small_config(tmp_path)}", "--cycles=0")
+    _, masks, pictures = stub.calls()
+    assert f"--results={out}/graph_1/iter_2" in masks
+    assert f"{out}/graph_1" in pictures
+    assert (out / "cycles.csv").read_text() == "cycle,mean_change\n"
+    finish(stub, out, config, "--cycles=0")
+    assert stub.names() == []
+    finish(stub, out, config, "--cycles=1")
+    assert stub.names() == ALL[2:]
+
+
 def test_the_last_network_can_be_the_result(stub, tmp_path):
     finish(stub, tmp_path / "out", f"--config={small_config(tmp_path)}", "--result=network")
     *steps, masks, pictures = stub.calls()
@@ -384,8 +402,9 @@ def test_a_graph_that_cannot_see_the_network_does_not_end_the_exchange(stub, tmp
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--cycles=0"], "expected a whole number from 1 to 1000"),
-        (["--threshold=2"], "expected a number from 0 to 1"),
+        (["--cycles=-1"], "--cycles: -1: expected a whole number from 0 to 1000"),
+        (["--cycles=0", "--result=network"], "--cycles 0 makes no network; leave one of the two"),
+        (["--threshold=2"], "--threshold: 2: expected a number from 0 to 1"),
         (["--config=nowhere.ini"], "nowhere.ini: no such file"),
     ],
 )

@@ -173,9 +173,11 @@ def test_existing_frames_are_not_touched(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "value"), [("--n_frames", "0"), ("--height", "31"), ("--width", "8"), ("--seed", "-1")]
 )
-def test_bad_numbers(monkeypatch, tmp_path, flag: str, value: str):
-    with pytest.raises(InputError, match=f"{flag} {value}: expected at least"):
+def test_bad_numbers(monkeypatch, tmp_path, capsys, flag: str, value: str):
+    with pytest.raises(SystemExit) as caught:
         run(monkeypatch, tmp_path / "video", flag, value)
+    assert caught.value.code == 2
+    assert f"{flag}: {value}: expected a whole number of at least" in capsys.readouterr().err
     assert not (tmp_path / "video").exists()
 
 

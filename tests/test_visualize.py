@@ -536,4 +536,4 @@ def test_one_line_and_status_2(run, tmp_path):
     command += [str(run), "--threshold", "best"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
-    assert "expected a number in [0, 1] or otsu, got 'best'" in result.stderr
+    assert "--threshold: best: expected otsu or a number from 0 to 1" in result.stderr

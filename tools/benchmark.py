@@ -1,9 +1,9 @@
 """Measure speed and memory, as ratios within one run.
 
-    python tools/benchmark.py graph --frames FRAMES... --flow FLOW... [--annotations ANNOTATIONS...]
-    python tools/benchmark.py stages --frames FRAMES --flow FLOW --n_frames 25 50 100
-    python tools/benchmark.py network --frames FRAMES --masks GRAPH/iter_19 --base_channels 16
-    python tools/benchmark.py raft --frames FRAMES
+    python tools/benchmark.py graph --frames_path FRAMES... --of_path FLOW... [--annotations A...]
+    python tools/benchmark.py stages --frames_path FRAMES --of_path FLOW --n_frames 25 50 100
+    python tools/benchmark.py network --frames_path FRAMES --pseudo_gt_path MASKS --base_channels 16
+    python tools/benchmark.py raft --frames_path FRAMES
 
 Compare only what one run printed: another machine, or the same on another day, has other times.
 """
@@ -36,6 +36,7 @@ import numpy as np
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.frames import open_frames
 from ike_data.runtime.command import path_argument, run_command
+from ike_tools.flags import Parser
 
 PROJECT = PROJECT_CONFIG.parent
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
@@ -51,9 +52,7 @@ class Measured(NamedTuple):
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
 
     graph = commands.add_parser(
@@ -61,9 +60,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="the graph module, files in and files out, against docs/method.md section 3 as it is "
         "written",
     )
-    graph.add_argument("--frames", type=path_argument, nargs="+", required=True)
+    graph.add_argument("--frames_path", type=path_argument, nargs="+", required=True)
     graph.add_argument(
-        "--flow", type=path_argument, nargs="+", required=True, help="of each of --frames"
+        "--of_path", type=path_argument, nargs="+", required=True, help="of each of --frames_path"
     )
     graph.add_argument(
         "--annotations", type=path_argument, nargs="+", default=[], help="of each: J as well"
@@ -79,8 +78,8 @@ def get_args_parser() -> argparse.ArgumentParser:
     plain.add_argument("--working_size", type=int, nargs=2, default=(224, 416), metavar=("H", "W"))
 
     stages = commands.add_parser("stages", help="the share of each stage of the graph module")
-    stages.add_argument("--frames", type=path_argument, required=True)
-    stages.add_argument("--flow", type=path_argument, required=True)
+    stages.add_argument("--frames_path", type=path_argument, required=True)
+    stages.add_argument("--of_path", type=path_argument, required=True)
     stages.add_argument("--n_frames", type=int, nargs="+", required=True, help="first frames")
     stages.add_argument(
         "--working_size",
@@ -94,8 +93,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     network = commands.add_parser(
         "network", help="the network module in bfloat16 against float32, files in and files out"
     )
-    network.add_argument("--frames", type=path_argument, required=True)
-    network.add_argument("--masks", type=path_argument, required=True, help="pseudo-labels")
+    network.add_argument("--frames_path", type=path_argument, required=True)
+    network.add_argument(
+        "--pseudo_gt_path", type=path_argument, required=True, help="pseudo-labels"
+    )
     network.add_argument("--annotations", type=path_argument, help="J as well")
     network.add_argument("--base_channels", type=int, default=64)
     network.add_argument("--n_epochs", type=int, default=5)
@@ -105,7 +106,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     raft = commands.add_parser(
         "raft", help="both directions of a pair, against two plain calls of torchvision's RAFT"
     )
-    raft.add_argument("--frames", type=path_argument, required=True)
+    raft.add_argument("--frames_path", type=path_argument, required=True)
     raft.add_argument("--n_pairs", type=int, default=3, help="timed (default: 3)")
     raft.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize frames to it")
     raft.add_argument("--small", action="store_true")
@@ -129,9 +130,11 @@ def main() -> None:
 
 def compare_graph(args: argparse.Namespace) -> None:
     """Whole processes: start of Python, reading, graph, writing."""
-    annotations = args.annotations or [None] * len(args.frames)
+    annotations = args.annotations or [None] * len(args.frames_path)
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
-        for frames, flow, annotated in zip(args.frames, args.flow, annotations, strict=True):
+        for frames, flow, annotated in zip(
+            args.frames_path, args.of_path, annotations, strict=True
+        ):
             n_frames = open_frames(frames).count
             out = Path(folder) / frames.name
             out.mkdir()
@@ -221,7 +224,7 @@ def run_plain(args: argparse.Namespace) -> None:
 
 def measure_stages(args: argparse.Namespace) -> None:
     """Seconds of each stage of the graph module, in the paper's setting, on the CPU."""
-    frames = open_frames(args.frames)
+    frames = open_frames(args.frames_path)
     print(
         "  frames  size       links       seconds  " + "  ".join(f"{name:>11}" for name in STAGES)
     )
@@ -229,7 +232,11 @@ def measure_stages(args: argparse.Namespace) -> None:
         for n_frames in args.n_frames:
             for store_links in (True, False):
                 seconds = _stage_seconds(
-                    args.flow, n_frames, (frames.height, frames.width), (height, width), store_links
+                    args.of_path,
+                    n_frames,
+                    (frames.height, frames.width),
+                    (height, width),
+                    store_links,
                 )
                 total = sum(seconds[name] for name in STAGES)
                 shares = "  ".join(
@@ -302,7 +309,7 @@ def compare_network(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
         plain_seconds = 0.0
         print(
-            f"{args.frames.name}, base_channels {args.base_channels}, {args.n_epochs} epochs\n"
+            f"{args.frames_path.name}, base_channels {args.base_channels}, {args.n_epochs} epochs\n"
             "  way       training s  times faster  peak MB  last loss"
         )
         for way, mixed_precision in (("float32", "no"), ("bfloat16", "yes")):
@@ -318,8 +325,8 @@ def compare_network(args: argparse.Namespace) -> None:
             )
             measured = _run(
                 PROJECT / "main.py",
-                f"--frames_path={args.frames}",
-                f"--pseudo_gt_path={args.masks}",
+                f"--frames_path={args.frames_path}",
+                f"--pseudo_gt_path={args.pseudo_gt_path}",
                 f"--out_path={out}",
                 f"--config={config}",
                 f"--device={args.device}",
@@ -366,7 +373,7 @@ def compare_raft(args: argparse.Namespace) -> None:
     else:
         model = load_raft(args.models, args.small)
     model.to(device)
-    frames = list(islice(open_frames(args.frames), args.n_pairs + 1))
+    frames = list(islice(open_frames(args.frames_path), args.n_pairs + 1))
     if args.size:
         import cv2
 

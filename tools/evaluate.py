@@ -18,6 +18,7 @@ from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.sequences import Result, add_sequences_flag, warn
+from ike_tools.flags import Parser, number_argument
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_values import LABEL_THRESHOLD, Annotation, notes
 from ike_tools.masks.thresholds import (
@@ -26,7 +27,6 @@ from ike_tools.masks.thresholds import (
     best_threshold,
     harden,
     otsu_threshold,
-    threshold_or,
 )
 from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
 from ike_tools.scores.result_masks import AnnotatedSequence, pair_with_annotations
@@ -40,7 +40,7 @@ from ike_tools.scores.score_table import (
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Evaluate masks as DAVIS-2016 does: region similarity J and boundary measure "
         "F, each with its mean, recall and decay, without the first and the last frame of a "
         "sequence. Prints a table and writes a CSV."
@@ -71,7 +71,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "set that has them (DAVIS, ...)",
     )
     parser.add_argument(
-        "--frames",
+        "--frames_path",
         type=path_argument,
         help="the frames of the sequence or of the data set: where some are annotated, their names "
         "tell which (default: frames.csv beside the masks, else the numbers of the annotations)",
@@ -79,14 +79,14 @@ def get_args_parser() -> argparse.ArgumentParser:
     add_sequences_flag(parser)
     parser.add_argument(
         "--threshold",
-        type=threshold_or(OTSU, BEST),
+        type=number_argument(0, 1, words=(OTSU, BEST)),
         default=0.5,
         help="object is where the soft mask is at least this: a number in [0, 1]; otsu: chosen for "
         "each video from its own soft masks alone; best: an oracle, chosen with the annotations "
         "for the highest mean J (default: 0.5)",
     )
     parser.add_argument(
-        "--out",
+        "--out_path",
         type=path_argument,
         default=Path("results.csv"),
         help="the CSV (default: results.csv)",
@@ -98,7 +98,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "named and sized as the annotations, as official toolkits read them",
     )
     parser.add_argument(
-        "--all-frames",
+        "--all_frames",
         action="store_true",
         help="score the first and the last frame of a sequence too; DAVIS-2016 does not",
     )
@@ -108,10 +108,12 @@ def get_args_parser() -> argparse.ArgumentParser:
 def main() -> None:
     args = get_args_parser().parse_args()
     results = [Result(folder, stage) for folder in args.results for stage in (args.stage or [""])]
-    groups, warnings = pair_with_annotations(results, args.annotations, args.sequences, args.frames)
+    groups, warnings = pair_with_annotations(
+        results, args.annotations, args.sequences, args.frames_path
+    )
     for sequence in itertools.chain(*groups):
         scored_frames(sequence, args.all_frames)  # complains before any work is done
-    check_outputs(args.out, args.export, groups)
+    check_outputs(args.out_path, args.export, groups)
     how_read = value_notes([*itertools.chain(*groups)])
     warn(warnings)
 
@@ -134,7 +136,9 @@ def main() -> None:
         if n_sequences > 1:
             print(f"side by side, over the {n_sequences} sequences that all results have:")
         print(f"{format_comparison(rows)}\n")
-    write_csv(args.out, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule))
+    write_csv(
+        args.out_path, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule)
+    )
 
     if not all(sequence.mask_values.hard for sequence in itertools.chain(*groups)):
         print(f"masks:  {explain(rule)}")
@@ -145,7 +149,7 @@ def main() -> None:
         print(partly)
     if args.export is not None:
         print(f"hard masks written to {args.export}")
-    print(f"CSV:    {args.out}")
+    print(f"CSV:    {args.out_path}")
     warn(warnings)  # again: above a long table it is not seen
 
 
@@ -181,7 +185,7 @@ def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
         n_annotated = len(sequence.annotation_files)
         raise InputError(
             f"{_annotation_folder(sequence)}: no frame is left of {n_annotated} annotated "
-            "without the video's first and last, which DAVIS-2016 does not score; give --all-frames"
+            "without the video's first and last, which DAVIS-2016 does not score; give --all_frames"
         )
     return frames
 
@@ -193,7 +197,7 @@ def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSeq
         InputError: ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
     """
     if out.is_dir():
-        raise InputError(f"--out {out}: is a folder; give the name of a .csv file")
+        raise InputError(f"--out_path {out}: is a folder; give the name of a .csv file")
     if export is not None:
         if len(groups) > 1:
             raise InputError(f"--export: takes the masks of one result, {len(groups)} were given")

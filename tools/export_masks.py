@@ -17,29 +17,32 @@ from tqdm import tqdm
 from ike_data.frames import open_frames
 from ike_data.runtime.atomic import atomic_folder, check_replaceable
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_tools.flags import Parser, number_argument
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_folder import masks_of_video
 from ike_tools.masks.mask_values import LABEL_THRESHOLD, mask_values, notes, read_soft_mask
-from ike_tools.masks.thresholds import OTSU, harden, otsu_threshold, threshold_or
+from ike_tools.masks.thresholds import OTSU, harden, otsu_threshold
 
 _MASK_NAME = re.compile(r"\d{5,}\.png")
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Write the hard masks of a video: OUT/%05d.png, 0 and 255, at the size of "
         "the frames. OUT is new, or holds such masks only; it is replaced as a whole."
     )
     parser.add_argument(
-        "--frames", type=path_argument, required=True, help="folder of frames, or a video file"
+        "--frames_path", type=path_argument, required=True, help="folder of frames, or a video file"
     )
     parser.add_argument(
         "--results", type=path_argument, required=True, help="folder of soft masks, one a frame"
     )
-    parser.add_argument("--out", type=path_argument, required=True, help="folder for the masks")
+    parser.add_argument(
+        "--out_path", type=path_argument, required=True, help="folder for the masks"
+    )
     parser.add_argument(
         "--threshold",
-        type=threshold_or(OTSU),
+        type=number_argument(0, 1, words=[OTSU]),
         default=0.5,
         help="object is where the soft mask is at least this: a number in [0, 1], or otsu "
         "(default: 0.5)",
@@ -52,24 +55,24 @@ def main() -> None:
     # Not at the top: it loads PyTorch, and --help or a wrong path should not wait for that.
     from ike_data.soft_masks import mask_name
 
-    frames = open_frames(args.frames)
+    frames = open_frames(args.frames_path)
     files = masks_of_video(args.results, frames.count)
     values = mask_values(files)
 
     def soft_mask(path: Path) -> np.ndarray:
         return read_soft_mask(path, frames.height, frames.width, values)
 
-    check_replaceable("--out", args.out, _MASK_NAME, [args.frames, args.results])
-    prepare_out_path(args.out.parent)
+    check_replaceable("--out_path", args.out_path, _MASK_NAME, [args.frames_path, args.results])
+    prepare_out_path(args.out_path.parent)
     threshold = LABEL_THRESHOLD if values.hard else args.threshold
     if threshold == OTSU:
         threshold = otsu_threshold(map(soft_mask, files))
-    with atomic_folder(args.out) as partial:
+    with atomic_folder(args.out_path) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
             mask = harden(soft_mask(path), threshold)
             write_hard_mask(partial / mask_name(idx, ".png"), mask)
     how = "of labels" if values.hard else f"(soft mask >= {threshold:g})"
-    print(f"{len(files)} hard masks {how} written to {args.out}")
+    print(f"{len(files)} hard masks {how} written to {args.out_path}")
     for line in notes("masks", [(args.results, values)]):
         print(line)
 

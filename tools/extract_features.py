@@ -22,12 +22,13 @@ from ike_data.frames import describe_frames, open_frames
 from ike_data.runtime.atomic import check_replaceable
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.flags import Parser, number_argument
 
 _MAP_NAME = re.compile(r"\d{5,}\.pt")
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Write a feature map for each frame, OUT_PATH/%05d.pt (float32 [working_h, "
         "working_w, C] in [0, 1]), from a network that was trained with human labels: the "
         "foreground probability of a torchvision segmentation network (C = 1), or principal "
@@ -60,16 +61,23 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--classes",
-        type=int,
+        type=number_argument(0, kind=int),
         nargs="+",
         help="classes of a segmentation network that are foreground, by number (default: all but "
         "0, the background)",
     )
     parser.add_argument("--layer", help="of a ResNet: layer1 to layer4 (default: layer3)")
     parser.add_argument(
-        "--components", type=int, help="channels from a ResNet's layer (default: 3)"
+        "--components",
+        type=number_argument(1, kind=int),
+        help="channels from a ResNet's layer (default: 3)",
     )
-    parser.add_argument("--batch_size", type=int, default=4, help="frames at a time (default: 4)")
+    parser.add_argument(
+        "--batch_size",
+        type=number_argument(1, kind=int),
+        default=4,
+        help="frames at a time (default: 4)",
+    )
     parser.add_argument(
         "--config",
         type=path_argument,
@@ -86,12 +94,6 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    for flag in ("components", "batch_size"):
-        value = getattr(args, flag)
-        if value is not None and value < 1:
-            raise InputError(f"--{flag} {value}: expected at least 1")
-    if args.classes and min(args.classes) < 0:
-        raise InputError(f"--classes {min(args.classes)}: classes are numbered from 0")
     config = read_config(args.config)
     size = config.general.working_h, config.general.working_w
     out_path = Path(os.path.abspath(args.out_path))

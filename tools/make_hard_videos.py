@@ -29,9 +29,10 @@ from ike_data.frames import open_frames
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
+from ike_tools.data_sets.frame_matching import annotation_files
+from ike_tools.flags import Parser
 from ike_tools.masks.mask_folder import folders_in
 from ike_tools.masks.mask_values import annotation_values, read_annotation
-from ike_tools.report.inputs import annotation_files
 
 # Below a data set and below out_path, as in DAVIS.
 PARTS = FRAMES, ANNOTATIONS = Path("JPEGImages/480p"), Path("Annotations/480p")
@@ -55,7 +56,7 @@ Annotated = tuple[np.ndarray, np.ndarray]
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Make hard videos with known masks from the annotated ones of a data set: "
         "pauses, and large and small objects in front of other videos. OUT has the layout of "
         "DAVIS, so that run_dataset.sh and evaluate.py take it."
@@ -113,12 +114,6 @@ def read_sequence(data: Path, name: str) -> Annotated:
         )
     values = annotation_values(files)
     masks = [read_annotation(path, values).object for path in files]
-    for path, mask in zip(files, masks, strict=True):
-        if mask.shape != (frames.height, frames.width):
-            raise InputError(
-                f"{path}: is {mask.shape[1]} x {mask.shape[0]}, the frames are {frames.width} x "
-                f"{frames.height}; give annotations of the frames' size"
-            )
     if len(masks) < FEWEST_FRAMES or not any(mask.any() for mask in masks):
         raise InputError(
             f"{files[0].parent}: has less than {FEWEST_FRAMES} frames, or no object in the first "

@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
-from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
+from ike_tools.flags import Parser, number_argument
 
 FRAMES, ANNOTATIONS = "frames", "annotations"
 MIN_SIZE = 32  # pixels a side; below, there is no room for an object
@@ -55,26 +55,26 @@ class SyntheticFrame(NamedTuple):
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Make a video of a moving object above a moving background, with annotations: "
         "OUT_PATH/frames/%05d.jpg and OUT_PATH/annotations/%05d.png (255 is the object)."
     )
     parser.add_argument(
         "--out_path", type=path_argument, required=True, help="folder; made if needed"
     )
-    parser.add_argument("--n_frames", type=int, default=24, help="default: 24")
-    parser.add_argument("--height", type=int, default=240, help="pixels (default: 240)")
-    parser.add_argument("--width", type=int, default=432, help="pixels (default: 432)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, another video")
+    parser.add_argument(
+        "--n_frames", type=number_argument(1, kind=int), default=24, help="default: 24"
+    )
+    pixels = number_argument(MIN_SIZE, kind=int)
+    parser.add_argument("--height", type=pixels, default=240, help="pixels (default: 240)")
+    parser.add_argument("--width", type=pixels, default=432, help="pixels (default: 432)")
+    seed = number_argument(0, kind=int)
+    parser.add_argument("--seed", type=seed, default=0, help="another seed, another video")
     return parser
 
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    for name, lowest in (("n_frames", 1), ("height", MIN_SIZE), ("width", MIN_SIZE), ("seed", 0)):
-        value = getattr(args, name)
-        if value < lowest:
-            raise InputError(f"--{name} {value}: expected at least {lowest}")
     out_path = prepare_out_path(args.out_path)
     frames, annotations = out_path / FRAMES, out_path / ANNOTATIONS
     check_new(frames, annotations)

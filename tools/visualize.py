@@ -18,8 +18,9 @@ from ike_data.runtime.command import path_argument, prepare_out_path, run_comman
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.layouts import holds_images
 from ike_tools.data_sets.sequences import add_sequences_flag, warn
+from ike_tools.flags import Parser, number_argument
 from ike_tools.masks.mask_values import notes
-from ike_tools.masks.thresholds import OTSU, threshold_or
+from ike_tools.masks.thresholds import OTSU
 from ike_tools.report.inputs import Video, open_data_set, open_video
 
 REPORT = "report.html"
@@ -30,14 +31,14 @@ _OPENERS = {"darwin": "open", "win32": "start"}
 
 
 def get_args_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Show what each stage of the exchange found in a video. Writes "
         "OUT/overlays/STAGE/%05d.png, OUT/overlay.mp4 (all stages side by side), "
         "OUT/contact_sheet.png, OUT/flow/%05d.png where there is flow, and OUT/report.html with "
         "--report. Of a data set (folders of sequences), the same for each in OUT/SEQUENCE."
     )
     parser.add_argument(
-        "--frames",
+        "--frames_path",
         type=path_argument,
         required=True,
         help="folder of frames, a video file, a folder of those, or a data set (DAVIS, ...)",
@@ -67,21 +68,23 @@ def get_args_parser() -> argparse.ArgumentParser:
         "folders: drawn as a contour, and scored in the report",
     )
     parser.add_argument(
-        "--flow",
+        "--of_path",
         type=path_argument,
         help="out_path of extract_optical_flow.py (default: flow/ in a folder of a whole run)",
     )
-    parser.add_argument("--out", type=path_argument, required=True, help="folder; made if needed")
+    parser.add_argument(
+        "--out_path", type=path_argument, required=True, help="folder; made if needed"
+    )
     parser.add_argument(
         "--threshold",
-        type=threshold_or(OTSU),
+        type=number_argument(0, 1, words=[OTSU]),
         default=0.5,
         help="object is where the soft mask is at least this: a number in [0, 1], or otsu: chosen "
         "for each stage and video from its own soft masks (default: 0.5)",
     )
     parser.add_argument(
         "--fps",
-        type=frame_rate,
+        type=number_argument(*FPS_LIMITS),
         help="frames a second of overlay.mp4 (default: the video's own, within 0.1 to 1000; "
         "24 for a folder)",
     )
@@ -92,19 +95,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         "which needs no network",
     )
     parser.add_argument(
-        "--report-only", action="store_true", help="write OUT/report.html and nothing else"
+        "--report_only", action="store_true", help="write OUT/report.html and nothing else"
     )
     return parser
-
-
-def frame_rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = float("nan")
-    if not FPS_LIMITS[0] <= rate <= FPS_LIMITS[1]:
-        raise argparse.ArgumentTypeError(f"expected a number from 0.1 to 1000, got {text!r}")
-    return rate
 
 
 def own_rate(frames: Frames) -> float:
@@ -130,10 +123,10 @@ def main() -> None:
     torch.set_num_threads(1)
     encoder = choose_encoder()
     made = [read_made(video) if report else [] for video in videos]
-    outs = [args.out / (video.sequence or "") for video in videos]
+    outs = [args.out_path / (video.sequence or "") for video in videos]
     for video, out in zip(videos, outs, strict=True):
         check_out(video, out, pictures=not args.report_only)
-    for out in [args.out] if args.report_only else outs:
+    for out in [args.out_path] if args.report_only else outs:
         prepare_out_path(out)
     warn(warnings)
 
@@ -162,8 +155,8 @@ def main() -> None:
             heading = "h2" if of_data_set else "h1"
             parts.append(video_part(findings, made[i], i + 1, rule=rule, fps=fps, heading=heading))
     if report:
-        page = report_page(parts, args.frames if of_data_set else None, warnings)
-        with atomic_file(args.out / REPORT) as partial:
+        page = report_page(parts, args.frames_path if of_data_set else None, warnings)
+        with atomic_file(args.out_path / REPORT) as partial:
             partial.write_text(page, encoding="utf-8")
     print_results(args, outs, ENCODERS[encoder][0])
     warn(warnings)  # again: above the bars it is not seen
@@ -175,12 +168,12 @@ def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
     Raises:
         InputError: something is missing, or does not fit the frames.
     """
-    paths = args.frames, args.results, args.annotations, args.flow
+    paths = args.frames_path, args.results, args.annotations, args.of_path
     inside = args.stage or [""]
-    if args.frames.is_dir() and not holds_images(args.frames):
-        return open_data_set(*paths, inside=inside, asked=args.sequences, out=args.out)
+    if args.frames_path.is_dir() and not holds_images(args.frames_path):
+        return open_data_set(*paths, inside=inside, asked=args.sequences, out=args.out_path)
     if args.sequences is not None:
-        raise InputError(f"--sequences: {args.frames} is one video, no data set; leave it out")
+        raise InputError(f"--sequences: {args.frames_path} is one video, no data set; leave it out")
     return [open_video(*paths, inside=inside)], []
 
 
@@ -239,12 +232,12 @@ def print_results(args: argparse.Namespace, outs: list[Path], codec: str) -> Non
 
     to_open = outs[0] / SHEET
     if not args.report_only:
-        where = args.out if outs == [args.out] else args.out / "SEQUENCE"
+        where = args.out_path if outs == [args.out_path] else args.out_path / "SEQUENCE"
         print(f"overlays:      {where / OVERLAYS}")
         print(f"video ({codec}): {where / MOVIE}")
         print(f"contact sheet: {where / SHEET}")
     if args.report or args.report_only:
-        to_open = args.out / REPORT
+        to_open = args.out_path / REPORT
         print(f"report:        {to_open}")
     opener = _OPENERS.get(sys.platform, "xdg-open")
     print(f"look at it with: {opener} {shlex.quote(str(to_open))}")

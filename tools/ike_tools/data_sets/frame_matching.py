@@ -6,7 +6,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ike_data.frame_order import numbers_of, plain_index
+from ike_data.frames import Frames
 from ike_data.runtime.errors import InputError
+from ike_tools.masks.mask_file import png_size
+from ike_tools.masks.mask_folder import png_files
+
+
+def annotation_files(folder: Path, frames: Frames) -> dict[int, Path]:
+    """The annotations in ``folder`` by the index of their frame, see `annotated_frames`.
+
+    Raises:
+        InputError: there is none, it is not certain which frames they are of, or one has another
+            size than these.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder of annotations (.png)")
+    found = annotated_frames(
+        png_files(folder),
+        frames.names,
+        frames.count,
+        "give a folder of frames in place of the video file, whose names tell",
+    )
+    for path in found.values():
+        height, width = png_size(path)
+        if (height, width) != (frames.height, frames.width):
+            raise InputError(
+                f"{path}: is {width} x {height} pixels, the frames are {frames.width} x "
+                f"{frames.height}; give annotations of the frames' size"
+            )
+    return found
 
 
 def annotated_frames(

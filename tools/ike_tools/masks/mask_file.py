@@ -52,6 +52,12 @@ def png_kind(path: Path) -> str:
         return _KINDS[image.mode]
 
 
+def png_size(path: Path) -> tuple[int, int]:
+    """Height and width of a PNG in pixels; as `png_kind`."""
+    with _opened(path) as image:
+        return image.height, image.width
+
+
 def read_png(path: Path) -> Png:
     """Read a PNG of any mode.
 

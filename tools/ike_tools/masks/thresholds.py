@@ -5,34 +5,13 @@ A pixel is object where its soft value is at least the threshold.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 
 OTSU, BEST = "otsu", "best"  # rules that choose a threshold
 N_LEVELS = 256
 GRID = tuple(step / 100 for step in range(101))  # the candidates of the oracle
-
-
-def threshold_or(*rules: str) -> Callable[[str], float | str]:
-    """The type of a --threshold: a number in [0, 1], or one of these rules."""
-
-    def threshold_or_rule(text: str) -> float | str:
-        if text in rules:
-            return text
-        try:
-            threshold = float(text)
-        except ValueError:
-            threshold = float("nan")
-        if not 0 <= threshold <= 1:
-            *others, last = "a number in [0, 1]", *rules
-            raise argparse.ArgumentTypeError(
-                f"expected {', '.join(others)} or {last}, got {text!r}"
-            )
-        return threshold
-
-    return threshold_or_rule
 
 
 def harden(soft: np.ndarray, threshold: float) -> np.ndarray:

@@ -10,8 +10,7 @@ from tqdm import tqdm
 
 from ike_data.flow_files import FORWARD, check_flow, flow_name
 from ike_data.frames import Frames, open_frames
-from ike_data.runtime.errors import InputError
-from ike_tools.data_sets.frame_matching import annotated_frames
+from ike_tools.data_sets.frame_matching import annotation_files
 from ike_tools.data_sets.layouts import find_annotations, find_videos
 from ike_tools.data_sets.sequences import (
     Result,
@@ -20,7 +19,7 @@ from ike_tools.data_sets.sequences import (
     find_lack,
     sequences_of_all,
 )
-from ike_tools.masks.mask_folder import masks_of_video, png_files
+from ike_tools.masks.mask_folder import masks_of_video
 from ike_tools.masks.mask_values import MaskValues, annotation_values, mask_values
 from ike_tools.report.stages import (
     Stage,
@@ -138,20 +137,4 @@ def open_video(
         annotations,
         annotation_values([*annotations.values()]),
         flow,
-    )
-
-
-def annotation_files(folder: Path, frames: Frames) -> dict[int, Path]:
-    """The annotations of a video by the index of their frame, see `annotated_frames`.
-
-    Raises:
-        InputError: there is none, or it is not certain which frames they are of.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder of annotations (.png)")
-    return annotated_frames(
-        png_files(folder),
-        frames.names,
-        frames.count,
-        "give a folder of frames in place of the video file, whose names tell",
     )

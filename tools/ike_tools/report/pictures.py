@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from ike_data.flow_files import FORWARD, flow_name, read_flow
 from ike_data.runtime.atomic import atomic_file, atomic_folder
-from ike_data.runtime.errors import InputError
 from ike_tools.masks.mask_values import LABEL_THRESHOLD, MaskValues, read_annotation, read_soft_mask
 from ike_tools.masks.thresholds import harden, otsu_threshold
 from ike_tools.report import drawing
@@ -100,11 +99,6 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
         annotation = void = None
         if idx in video.annotations:
             annotation, void = read_annotation(video.annotations[idx], video.annotation_values)
-        if annotation is not None and annotation.shape != size:
-            raise InputError(
-                f"{video.annotations[idx]}: is {annotation.shape[1]} x {annotation.shape[0]} "
-                f"pixels, the frames are {frames.width} x {frames.height}"
-            )
         flow = None
         if video.flow is not None and idx < frames.count - 1:
             flow_file = video.flow / FORWARD / flow_name(idx)

@@ -47,14 +47,14 @@ def score_and_report(
             flags += [f"--sequences={name}" for name in done]
         steps.run(
             "scores",
-            ["tools/evaluate.py", *flags, f"--out={out / SCORES}"],
+            ["tools/evaluate.py", *flags, f"--out_path={out / SCORES}"],
             None,
             reads=[path for name in done for path in (out / name / MASKS, annotations.of[name])],
         )
-        frames = f"--frames={videos.folder}"
+        frames = f"--frames_path={videos.folder}"
         steps.run(
             "report",
-            ["tools/visualize.py", frames, *flags, f"--out={out}", "--report-only"],
+            ["tools/visualize.py", frames, *flags, f"--out_path={out}", "--report_only"],
             out / REPORT,
         )
     finally:

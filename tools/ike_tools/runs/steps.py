@@ -35,10 +35,7 @@ class Steps:
         self._out, self._digest, self._lock = out, describe_inputs(frames), lock
         self._busy, self._stopped_by = False, 0
         self._child: subprocess.Popen[bytes] | None = None
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup has SIGHUP ignored.
-            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._stop)
+        end_in_order(self._stop)
 
     def run(
         self,
@@ -72,17 +69,32 @@ class Steps:
         unread = [section for section in SECTIONS if section not in sections]
         settings = "" if config is None else format_config(config, unread)
         self._depend_on(*command, settings, *map(describe_inputs, reads))
-        begun, done = (self._out / "steps" / f"{name}{end}" for end in (".begun", ""))
+        done = self._out / "steps" / name
         if makes is not None and makes.exists() and _read(done) == self._digest:
             print(f"{name}: done before")
             return
         done.parent.mkdir(exist_ok=True)
         done.unlink(missing_ok=True)
+        command = [*command, *self._begin(name, makes, when_changed, when_again)]
+        if config is not None:
+            path = self._out / (saved_as or f"{name}.ini")
+            note = "; Settings of this step, made by tools/run_video.sh.\n\n"
+            _write(path, note + format_config(config))
+            command.append(f"--config={path}")
+        self._start(command)
+        _write(done, self._digest)
+
+    def _begin(
+        self, name: str, makes: Path | None, when_changed: Sequence[str], when_again: Sequence[str]
+    ) -> Sequence[str]:
+        """Note that a step begins, remove what a killed one left; the flags that it needs now."""
+        begun = self._out / "steps" / f"{name}.begun"
         earlier, mark = _read(begun), self._digest
-        if earlier == self._digest:
-            command = [*command, *when_again]
+        flags: Sequence[str] = ()
+        if earlier == mark:
+            flags = when_again
         elif earlier is not None and when_changed:
-            command = [*command, *when_changed]
+            flags = when_changed
             # Until it is done: a run that is killed may leave some of the old.
             mark += " in place of another"
         _write(begun, mark)
@@ -90,13 +102,10 @@ class Steps:
             # No other may work on the folder.
             for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
                 remove_leftovers(Path(folder))
-        if config is not None:
-            path = self._out / (saved_as or f"{name}.ini")
-            text = (
-                f"; Settings of this step, made by tools/run_video.sh.\n\n{format_config(config)}"
-            )
-            _write(path, text)
-            command = [*command, f"--config={path}"]
+        return flags
+
+    def _start(self, command: list[str]) -> None:
+        """Print the command as a user would type it, and run it until it ends."""
         print(f"\n$ {shlex.join(['python', *command])}", flush=True)
         script, *flags = command
         self._busy = True
@@ -109,11 +118,10 @@ class Steps:
         status = self._child.wait()
         self._busy, self._child = False, None
         if self._stopped_by:
-            self._end()
+            end_stopped(self._stopped_by)
         if status:
             # A process that a signal has ended has a negative status.
             raise SystemExit(status if status > 0 else 128 - status)
-        _write(done, self._digest)
 
     def value(self, name: str, compute: Callable[[], str]) -> str:
         """What ``compute`` makes of the steps so far, kept in OUT/steps/``name``."""
@@ -134,11 +142,21 @@ class Steps:
         if self._child is not None:
             self._child.terminate()
         elif not self._busy:
-            self._end()
+            end_stopped(number)
 
-    def _end(self) -> NoReturn:
-        print("error: stopped; run the same command again to go on", file=sys.stderr, flush=True)
-        raise SystemExit(128 + self._stopped_by)
+
+def end_in_order(handler: Callable[[int, object], None]) -> None:
+    """Call ``handler`` at the signals that end a program, which is to end its commands first."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup has SIGHUP ignored.
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def end_stopped(number: int) -> NoReturn:
+    """End as a program that the signal ``number`` has stopped."""
+    print("error: stopped; run the same command again to go on", file=sys.stderr, flush=True)
+    raise SystemExit(128 + number)
 
 
 def describe_inputs(path: Path) -> str:

@@ -1,0 +1,187 @@
+"""The exchange on one video: flow, then graph and network in turn, and what shows the result."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ike_data.config import Config
+from ike_data.flow_files import FORWARD
+from ike_data.layout import FINAL, FLOW, GRAPH, NETWORK, epoch_masks, iteration_masks, run_folder
+from ike_data.runtime.atomic import atomic_file
+from ike_tools.runs.exchange_flags import flow_flags
+from ike_tools.runs.steps import Steps
+
+
+class Exchange:
+    """A run on ``frames`` in the folder ``out``: each module gets the last masks of the other."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        config: Config,
+        out: Path,
+        frames: Path,
+        device: str | None,
+        saved: tuple[int, int],
+    ) -> None:
+        """``saved``: the iteration and the epoch whose masks go on to the other module."""
+        self._iteration, self._epoch = saved
+        self._steps, self._out, self._frames = steps, out, frames
+        self._config = dataclasses.replace(config, paths=type(config.paths)())
+        self._flags = [f"--frames_path={frames}", *([f"--device={device}"] if device else [])]
+        self._flow = out / FLOW
+        self._networks: list[Path] = []  # the masks of each so far
+        self._out_paths: list[Path] = []  # of both, in the order of the exchange
+
+    def run_flow(self, args: argparse.Namespace) -> None:
+        """The flow, as the flags of `add_exchange_flags` have it."""
+        settings = self._config.optical_flow
+        is_raft = (args.method or settings.method) == "raft"
+        models = (args.models or settings.models) if is_raft else None
+        self._steps.run(
+            "flow",
+            [
+                "extract_optical_flow.py",
+                *(*self._flags, f"--out_path={self._flow}", *flow_flags(args)),
+            ],
+            self._flow / FORWARD,
+            self._config,
+            sections=["Optical Flow"],
+            reads=[Path(os.path.abspath(models))] if models else [],
+            # Flow of other settings or frames is not mixed with the new.
+            when_changed=["--overwrite"],
+        )
+
+    def run_cycles(self, cycles: int, threshold: float) -> None:
+        """At most ``cycles`` of a graph and a network.
+
+        It ends with a cycle whose network's masks differ on average by less than ``threshold`` from
+        those of the cycle before.
+        """
+        changes: list[str] = []
+        for cycle in range(1, cycles + 1):
+            self._run_network(self._run_graph())
+            if cycle == 1:
+                continue
+            measure = functools.partial(mean_change, *self._networks[-2:])
+            change = self._steps.value(f"change_{cycle}", measure)
+            changes.append(change)
+            print(f"cycle {cycle} changed the masks by {float(change):.4f} on average", flush=True)
+            if float(change) < threshold:
+                print(f"that is less than {threshold:g}: the exchange ends", flush=True)
+                break
+        write_changes(self._out / "cycles.csv", changes)
+
+    def show(self, result: str, annotations: Path | None) -> None:
+        """OUT/final: the hard masks of the ``result``, "graph" or "network", and pictures of all.
+
+        The graph's are those of one more, which has seen the last network's.
+        """
+        masks = self._run_graph() if result == "graph" else self._networks[-1]
+        final = self._out / FINAL
+        video = f"--frames_path={self._frames}"
+        self._steps.run(
+            "final_masks",
+            ["tools/export_masks.py", video, f"--results={masks}", f"--out_path={final / 'masks'}"],
+            final / "masks",
+        )
+        self._steps.run(
+            "final_pictures",
+            [
+                "tools/visualize.py",
+                *("--results", *map(str, self._out_paths)),
+                *(video, f"--of_path={self._flow}", f"--out_path={final}"),
+                *([f"--annotations={annotations}"] if annotations else []),
+                "--report",
+            ],
+            final / "report.html",
+            reads=[annotations] if annotations else [],
+        )
+        print(
+            f"\nmasks:  {final / 'masks'}\nvideo:  {final / 'overlay.mp4'}\n"
+            f"report: {final / 'report.html'}"
+        )
+
+    def _run_graph(self) -> Path:
+        """A graph that sees the last network's masks; the folder of its own."""
+        graph = run_folder(self._out, GRAPH, len(self._networks) + 1)
+        masks = iteration_masks(graph, self._iteration)
+        self._run_module(
+            graph,
+            ["run_graph_module.py", *self._flags, f"--of_path={self._flow}"],
+            masks,
+            "Graph Module",
+            reads=self._config.graph_module.ike_features_paths,
+        )
+        return masks
+
+    def _run_network(self, pseudo_gt: Path) -> None:
+        network = run_folder(self._out, NETWORK, len(self._networks) + 1)
+        masks = epoch_masks(network, self._epoch)
+        encoder = self._config.network_module.pretrained_encoder
+        self._run_module(
+            network,
+            ["main.py", *self._flags, f"--pseudo_gt_path={pseudo_gt}"],
+            masks,
+            "Network Module",
+            reads=[encoder] if encoder else [],
+            when_again=["--resume=if_same"],
+        )
+        self._networks.append(masks)
+
+    def _run_module(
+        self,
+        out_path: Path,
+        command: list[str],
+        masks: Path,
+        section: str,
+        reads: Sequence[Path],
+        when_again: Sequence[str] = (),
+    ) -> None:
+        settings = self._config.graph_module
+        # The maps that the user gives are features in every cycle.
+        features = (*settings.ike_features_paths, *self._networks[-1:])
+        config = dataclasses.replace(
+            self._config, graph_module=dataclasses.replace(settings, ike_features_paths=features)
+        )
+        self._steps.run(
+            out_path.name,
+            [*command, f"--out_path={out_path}"],
+            masks,
+            config,
+            saved_as=f"cycle_{len(self._networks) + 1}.ini",
+            sections=["General", section],
+            reads=reads,
+            when_again=when_again,
+        )
+        self._out_paths.append(out_path)
+
+
+def mean_change(before: Path, after: Path) -> str:
+    """Mean absolute difference between two folders of soft masks, to six decimals."""
+    import torch
+
+    from ike_data.soft_masks import mask_name
+
+    n_masks = sum(1 for path in after.iterdir() if path.suffix == ".pt")
+    total = 0.0
+    for idx in range(n_masks):
+        a, b = (
+            torch.load(folder / mask_name(idx), weights_only=True) for folder in (before, after)
+        )
+        total += (a - b).abs().mean().item()
+    return f"{total / n_masks:.6f}"
+
+
+def write_changes(path: Path, changes: Sequence[str]) -> None:
+    """A line for each cycle from the second: how much it changed the network's masks."""
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["cycle", "mean_change"])
+        writer.writerows(enumerate(changes, start=2))
