@@ -35,7 +35,7 @@ class Environment:
         (self.site,) = folder.glob("lib/python*/site-packages")
         (self.site / "packaging").symlink_to(Path(packaging.__file__).parent)
         for line in REQUIREMENTS:
-            if found := re.match(r"([a-z-]+)[>=]=([\d.]*\d)", line):
+            if found := re.match(r"([a-z0-9-]+)[>=]=([\d.]*\d)", line):
                 self.put(*found.groups())
 
     def put(self, name: str, number: str) -> None:

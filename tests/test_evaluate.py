@@ -507,7 +507,9 @@ def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
     assert (row["frames"], row["J_mean"]) == ("4", "0.650000")  # and 1 / 1, 1 / 10
     (truth / "10.png").unlink()
     (tmp_path / "results.csv").unlink()
-    refused(run, "fit the 10 frames in two ways, counted from 0 or from 1; give --frames", *flags)
+    refused(
+        run, "fit the 10 frames in two ways, counted from 0 or from 1; give --frames_path", *flags
+    )
     (tmp_path / "video").mkdir()
     for number in range(10):
         Image.fromarray(columns(0)).save(tmp_path / f"video/frame {number}.png")
@@ -602,7 +604,7 @@ def test_folders_that_cannot_be_used(run, tmp_path):
 def test_no_frame_left(run, tmp_path, n_frames):
     annotations = write_images(tmp_path / "a", [columns(10)] * n_frames)
     flags = ("--results", annotations, "--annotations", annotations)
-    refused(run, f"no frame is left of {n_frames}.*give --all-frames", *flags)
+    refused(run, f"no frame is left of {n_frames}.*give --all_frames", *flags)
     (row,) = run(*flags, "--all-frames")
     assert (row["frames"], row["J_mean"]) == (str(n_frames), "1.000000")
 
@@ -617,7 +619,7 @@ def test_bad_threshold(run, annotations, capsys, threshold):
     flags = ("--results", annotations, "--annotations", annotations)
     with pytest.raises(SystemExit, match="2"):
         run(*flags, f"--threshold={threshold}")
-    assert "expected a number in [0, 1], otsu or best" in capsys.readouterr().err
+    assert f"{threshold!r}: expected otsu, best or a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_as_a_command_from_any_folder(tmp_path, annotations):

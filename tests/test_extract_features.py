@@ -323,7 +323,7 @@ RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
             [f"--model={LRASPP}", "--weights={place}/lraspp.pth", "--classes", "1", "3"],
             "--classes 3: the network has 3, numbered 0 to 2",
         ),
-        (["--out_path={place}"], "holds annotations, and is replaced as a whole"),
+        (["--out_path={place}"], "holds annotations/00000.png, and is replaced as a whole"),
         (["--out_path={place}/small.ini"], "small.ini: is a file; give a folder"),
     ],
 )
@@ -345,7 +345,7 @@ def test_bad_numbers(flag, value, lowest, place, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, place, f"--out_path={tmp_path / 'out'}", f"--{flag}={value}")
     assert caught.value.code == 2
-    expected = f"--{flag}: {value}: expected a whole number of at least {lowest}"
+    expected = f"--{flag}: '{value}': expected a whole number of at least {lowest}"
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

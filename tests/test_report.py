@@ -27,7 +27,7 @@ import visualize
 from ike_tools.report import drawing
 from ike_tools.report.line_chart import Line, line_chart, nice_ticks
 
-NASTY = '<b>&"x$title'  # a name that tries to be markup
+NASTY = '<b>&"x{{title}}'  # a name that tries to be markup
 VOID = {"meta", "img", "input", "line", "circle", "polyline", "br"}
 N_PANELS = 1 + 1 + len(STAGES) + 1  # frame, flow, stages, annotation
 
@@ -244,8 +244,9 @@ def test_the_page_needs_no_network(html):
 
 
 def test_names_are_escaped(html, page):
-    assert "&lt;b&gt;&amp;&quot;x$title</h1>" in html
-    assert "<title>&lt;b&gt;&amp;&quot;x$title - IKE</title>" in html
+    escaped = "&lt;b&gt;&amp;&#34;x{{title}}"
+    assert f"{escaped}</h1>" in html
+    assert f"<title>{escaped} - IKE</title>" in html
     assert "<b>" not in html
 
 
@@ -294,7 +295,7 @@ def test_without_annotations_flow_settings_or_logs(run, tmp_path):
     assert [image["alt"] for image in page.images] == ["frame", "frame with the mask of masks"]
     assert page.tables == {}
     assert page.charts == {}
-    threshold = re.search(r"at least Otsu&#x27;s threshold: (0\.\d{3}) for masks\.", html)
+    threshold = re.search(r"at least Otsu&#39;s threshold: (0\.\d{3}) for masks\.", html)
     assert threshold is not None
     assert 0.1 < float(threshold[1]) < 0.9  # of the two values of the masks
 

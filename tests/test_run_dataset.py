@@ -16,12 +16,13 @@ from test_run_video import ROOT, gone
 
 from ike_tools.runs.workers import environment, gpus
 
-SCRIPT = ROOT / "tools" / "run_dataset.py"
+
+def command(project: Path, *arguments: object) -> list[str]:
+    return [sys.executable, str(project / "tools" / "run_dataset.py"), *map(str, arguments)]
 
 
-def run(*arguments: object, script: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def run(*arguments: object, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(project, *arguments), capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +43,8 @@ def stub(tmp_path) -> StubProject:
 
 
 def start(stub: StubProject, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, str(stub.folder / "tools" / "run_dataset.py"), *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(stub.folder, *arguments), stdout=pipe, stderr=pipe, text=True)
 
 
 def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set, stub, tmp_path):
@@ -70,13 +67,13 @@ def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set,
         assert (out / name / "final" / "report.html").exists()
     assert not (out / "broken" / "final").exists()
 
-    again = run(root, out, *flags, "--only=2", script=stub.folder / "tools" / "run_dataset.py")
+    again = run(root, out, *flags, "--only=2", project=stub.folder)
     assert again.returncode == 0, again.stderr
     assert "1 of 1 done, 0 failed" in again.stdout
     assert stub.calls() == []
 
     more = ("--max_side=100", "--small", "--only=2")
-    other = run(root, out, *flags, *more, script=stub.folder / "tools" / "run_dataset.py")
+    other = run(root, out, *flags, *more, project=stub.folder)
     assert other.returncode == 0, other.stderr
     assert {"--max_side=100", "--small", "--method=dis"} <= set(stub.calls()[0])
 
@@ -86,14 +83,13 @@ def test_a_video_in_other_hands_is_passed_over(data_set, stub, tmp_path):
     out = tmp_path / "out"
     stub.hold(GRAPH)
     first = start(stub, root, out, *flags, "--only=0")
-    command = stub.held()
+    held = stub.held()
     log = (out / "-second" / "run.log").read_text()
-    script = stub.folder / "tools" / "run_dataset.py"
-    second = run(root, out, *flags, "--only=0", script=script)
+    second = run(root, out, *flags, "--only=0", project=stub.folder)
     assert second.returncode == 0, second.stderr
     assert "left to another run that works on them: -second" in second.stdout
     assert (out / "-second" / "run.log").read_text() == log
-    os.kill(command, signal.SIGKILL)
+    os.kill(held, signal.SIGKILL)
     assert first.wait() == 1
     first.communicate()
 
@@ -103,13 +99,13 @@ def test_a_signal_ends_all_that_was_started(data_set, stub, tmp_path, number):
     root, flags = data_set
     stub.hold(GRAPH)
     process = start(stub, root, tmp_path / "out", *flags)
-    command = stub.held()
+    held = stub.held()
     process.send_signal(number)
     _, stderr = process.communicate()
     assert process.returncode == 128 + number
     assert "error: stopped; run the same command again to go on" in stderr
     assert "Traceback" not in stderr
-    assert gone(command)
+    assert gone(held)
     assert "first one" not in [path.name for path in (tmp_path / "out").iterdir()]
 
 
@@ -118,7 +114,7 @@ def test_what_stands_in_a_videos_place_stops_no_other(data_set, stub, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "-second").write_text("a file")
-    failed = run(root, out, *flags, script=stub.folder / "tools" / "run_dataset.py")
+    failed = run(root, out, *flags, project=stub.folder)
     assert failed.returncode == 1
     assert f"failed: -second: {out / '-second'}: File exists" in failed.stderr
     assert "failed: broken: " in failed.stderr
@@ -134,8 +130,7 @@ def test_a_data_set_with_annotations_is_scored_at_the_end(data_set, stub, tmp_pa
     out = tmp_path / "out"
 
     def run_again(*more: object) -> tuple[str, list[list[str]]]:
-        script = stub.folder / "tools" / "run_dataset.py"
-        done = run(tmp_path / "set", out, *flags, *more, script=script)
+        done = run(tmp_path / "set", out, *flags, *more, project=stub.folder)
         assert "Traceback" not in done.stderr
         of_data_set = [call for call in stub.calls() if "--stage=final/masks" in call]
         return done.stdout + done.stderr, of_data_set
@@ -193,7 +188,7 @@ def test_list(data_set):
     ("flags", "message"),
     [
         (["--only=3"], "has 3 sequences, numbered 0 to 2"),
-        (["--workers=0"], "--workers: 0: expected a whole number of at least 1"),
+        (["--workers=0"], "--workers: '0': expected a whole number of at least 1"),
     ],
 )
 def test_bad_flags(flags, message, data_set, tmp_path):

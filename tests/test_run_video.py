@@ -402,9 +402,9 @@ def test_a_graph_that_cannot_see_the_network_does_not_end_the_exchange(stub, tmp
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--cycles=-1"], "--cycles: -1: expected a whole number from 0 to 1000"),
+        (["--cycles=-1"], "--cycles: '-1': expected a whole number from 0 to 1000"),
         (["--cycles=0", "--result=network"], "--cycles 0 makes no network; leave one of the two"),
-        (["--threshold=2"], "--threshold: 2: expected a number from 0 to 1"),
+        (["--threshold=2"], "--threshold: '2': expected a number from 0 to 1"),
         (["--config=nowhere.ini"], "nowhere.ini: no such file"),
     ],
 )

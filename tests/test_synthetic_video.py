@@ -177,7 +177,7 @@ def test_bad_numbers(monkeypatch, tmp_path, capsys, flag: str, value: str):
     with pytest.raises(SystemExit) as caught:
         run(monkeypatch, tmp_path / "video", flag, value)
     assert caught.value.code == 2
-    assert f"{flag}: {value}: expected a whole number of at least" in capsys.readouterr().err
+    assert f"{flag}: {value!r}: expected a whole number of at least" in capsys.readouterr().err
     assert not (tmp_path / "video").exists()
 
 

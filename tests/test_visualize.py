@@ -488,7 +488,13 @@ def refused(show, match: str, *flags: object) -> None:
 def test_a_runs_own_flow_is_never_replaced(show, run):
     before = files(run)
     flags = "--frames", run / "frames", "--results", run
-    refused(show, "flow would be replaced, but holds other things", *flags, "--out", run)
+    refused(
+        show,
+        r"flow: holds bwd_of/00000_00001\.flo, and is replaced as a whole",
+        *flags,
+        "--out",
+        run,
+    )
     refused(show, "is a folder of the input", *flags, "--out", run / "frames")
     assert files(run) == before
 
@@ -536,4 +542,4 @@ def test_one_line_and_status_2(run, tmp_path):
     command += [str(run), "--threshold", "best"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
-    assert "--threshold: best: expected otsu or a number from 0 to 1" in result.stderr
+    assert "--threshold: 'best': expected otsu or a number from 0 to 1" in result.stderr

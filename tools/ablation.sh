@@ -51,7 +51,7 @@ for frames in "$davis"/JPEGImages/480p/*/; do
 done
 
 "$PYTHON" tools/evaluate.py --annotations="$davis/Annotations/480p" --stage iter_19 \
-  --out="$out/scores.csv" --results "${names[@]/#/$out/}"
+  --out_path="$out/scores.csv" --results "${names[@]/#/$out/}"
 for name in "${names[@]}"; do
   # The last line of a log ends with the seconds of the whole iteration.
   printf '%s: %s s of the graph module for all sequences\n' "$name" \

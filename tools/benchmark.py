@@ -351,7 +351,7 @@ def _evaluate(annotations: Path, results: Sequence[Path]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
             [sys.executable, PROJECT / "tools/evaluate.py", "--annotations", annotations,
-             "--out", Path(folder) / "scores.csv", "--results", *results],
+             "--out_path", Path(folder) / "scores.csv", "--results", *results],
             check=True,
         )  # fmt: skip
 

@@ -84,7 +84,7 @@ def main() -> None:
         write_annotated_video(
             args.out_path / FRAMES / name,
             args.out_path / ANNOTATIONS / name,
-            zip(frames, masks.astype(np.uint8) * 255, strict=True),
+            zip(frames, masks, strict=True),
         )
         n_videos += 1
     print(f"{n_videos} videos written to {args.out_path}")

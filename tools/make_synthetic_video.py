@@ -80,7 +80,7 @@ def main() -> None:
     check_new(frames, annotations)
     video = synthetic_video(args.n_frames, args.height, args.width, args.seed)
     bar = tqdm(video, total=args.n_frames, unit="frame", delay=2)
-    write_annotated_video(frames, annotations, ((frame.image, frame.mask) for frame in bar))
+    write_annotated_video(frames, annotations, ((frame.image, frame.mask > 0) for frame in bar))
     print(
         f"{args.n_frames} frames of {args.width} x {args.height} pixels in {frames}, "
         f"their annotations in {annotations}"

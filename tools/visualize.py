@@ -8,12 +8,13 @@ if __name__ == "__main__":  # before the other imports, which take a while
     begin()
 
 import argparse
+import re
 import shlex
 import sys
 from pathlib import Path
 
 from ike_data.frames import Frames, describe_frames
-from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.atomic import atomic_file, check_replaceable
 from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.layouts import holds_images
@@ -187,17 +188,11 @@ def check_out(video: Video, out: Path, *, pictures: bool) -> None:
 
     inputs = [video.frames.path, *(stage.masks for stage in video.stages)]
     inputs += {path.parent for path in video.annotations.values()}
-    inputs = [path.resolve() for path in inputs]
-    if out.resolve() in inputs:
-        raise InputError(f"--out {out}: is a folder of the input; choose another folder")
-    for folder in (out / OVERLAYS, out / FLOW) if pictures else ():
-        inside = (path for path in folder.rglob("*") if path.is_file())
-        foreign = any(path.suffix != ".png" for path in inside)
-        if foreign or any(path.is_relative_to(folder.resolve()) for path in inputs):
-            raise InputError(
-                f"--out: {folder} would be replaced, but holds other things than an "
-                "earlier run's pictures; choose another folder"
-            )
+    if out.resolve() in (path.resolve() for path in inputs):
+        raise InputError(f"--out_path {out}: is a folder of the input; choose another folder")
+    if pictures:
+        check_replaceable("--out_path", out / OVERLAYS, re.compile(r"[^/]+/\d{5,}\.png"), inputs)
+        check_replaceable("--out_path", out / FLOW, re.compile(r"\d{5,}\.png"), inputs)
 
 
 def value_notes(video: Video) -> list[str]:

@@ -87,20 +87,21 @@ def check_replaceable(
 
     Args:
         flag: that gave ``path``.
-        names: what each file of such a result is called.
+        names: what each file of such a result is called, from ``path`` on.
         inputs: folders that are read.
     """
     if not path.exists():
         return
     if not path.is_dir():
         raise InputError(f"{flag} {path}: is a file; give a folder")
-    if any(source.exists() and source.samefile(path) for source in inputs):
+    if any(source.resolve().is_relative_to(path.resolve()) for source in inputs):
         raise InputError(f"{flag} {path}: is a folder of the input; give a new folder")
-    others = sorted(file.name for file in path.iterdir() if not names.fullmatch(file.name))
+    files = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+    others = [name for name in files if not names.fullmatch(name)]
     if others:
         raise InputError(
-            f"{flag} {path}: holds {others[0]}, and is replaced as a whole; give a new folder, or "
-            "one that holds an earlier result only"
+            f"{flag} {path}: holds {min(others)}, and is replaced as a whole; give a new folder, "
+            "or one that holds an earlier result only"
         )
 
 

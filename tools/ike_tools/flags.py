@@ -50,7 +50,7 @@ def number_argument(
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
         return value
 
     return parse

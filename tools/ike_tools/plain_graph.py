@@ -1,9 +1,9 @@
-"""The graph module written plainly, the yardstick of `benchmark.py graph`.
+"""The graph module written plainly: what `benchmark.py graph` compares the graph module with.
 
-docs/method.md section 3 as it is written: each pivot's chains are followed on their own, each link
-is stored as four node indices and four weights, and the regression is solved anew in each
-iteration. Shares nothing with graph_module but the seed; random seed and direction features only.
-Not for use: it takes 0.14 GB a frame.
+It is the article's description line by line: each pivot's chains are followed on their own, each
+link is stored as four node indices and four weights, and the regression is solved anew in each
+iteration. It shares only the seed and the reading of flow with graph_module, and knows only the
+random seed and direction features. Not for use: it takes 0.14 GB a frame.
 """
 
 from __future__ import annotations
@@ -17,20 +17,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from graph_module.seeds import seed_mask
+from graph_module.working_flow import read_working_flow
+from ike_data.flow_files import BACKWARD, FORWARD
 
 HALF_WINDOW, SIGMA, H_CHAIN, RIDGE, N_ITERATIONS = 15, 4.0, 5, 100.0, 20
-
-
-def read_flows(folder: Path, height: int, width: int) -> tuple[torch.Tensor, tuple[int, int]]:
-    """[n - 1, 2, H, W] at the working size, and the frames' own height and width."""
-    flows = []
-    for path in tqdm(sorted(folder.iterdir()), folder.name):
-        flow = torch.from_numpy(cv2.readOpticalFlow(str(path))).permute(2, 0, 1)[None]
-        frame_size = flow.shape[2], flow.shape[3]
-        flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)[0]
-        scale = torch.tensor([width / frame_size[1], height / frame_size[0]])
-        flows.append(flow * scale[:, None, None])
-    return torch.stack(flows), frame_size
 
 
 def chain(pivot, flows, direction):
@@ -124,10 +114,14 @@ def write(folder: Path, x: torch.Tensor, frame_size: tuple[int, int]) -> None:
 
 def write_plain_masks(of_path: Path, out_path: Path, height: int, width: int) -> None:
     """Write the masks that flow gives at a working size, as run_graph_module.py does."""
-    fwd, frame_size = read_flows(of_path / "fwd_of", height, width)
-    bwd, _ = read_flows(of_path / "bwd_of", height, width)
-    links, features = build((fwd, bwd))
-    n_frames = len(links)
+    files = sorted((of_path / FORWARD).iterdir())
+    n_frames, frame_size = len(files) + 1, cv2.readOpticalFlow(str(files[0])).shape[:2]
+    links, features = build(
+        [
+            read_working_flow(of_path / way, n_frames, frame_size, (height, width))
+            for way in (FORWARD, BACKWARD)
+        ]
+    )
     x = seed_mask(0, 0.5, height, width).expand(n_frames, height, width)
     write(out_path / "iter_-1", x, frame_size)
     x = x.reshape(n_frames, -1)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.errors import InputError
+from ike_tools.masks.mask_file import write_hard_mask
 
 JPEG_QUALITY = 95
 
@@ -27,11 +28,10 @@ def write_annotated_video(
     """Write both folders, each whole or not at all.
 
     Args:
-        video: for each frame its uint8 RGB [height, width, 3] and its mask, uint8 [height, width]
-            with 255 for the object.
+        video: for each frame its uint8 RGB [height, width, 3] and its mask, bool [height, width].
     """
     # The frames get their name last: without annotations they would be run, and not scored.
     with atomic_folder(frames) as frames_folder, atomic_folder(annotations) as annotations_folder:
         for idx, (image, mask) in enumerate(video):
             Image.fromarray(image).save(frames_folder / f"{idx:05d}.jpg", quality=JPEG_QUALITY)
-            Image.fromarray(mask).save(annotations_folder / f"{idx:05d}.png")
+            write_hard_mask(annotations_folder / f"{idx:05d}.png", mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import io
 from collections.abc import Iterable, Sequence
@@ -153,11 +154,11 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def webp(image: np.ndarray) -> bytes:
-    """An image as the bytes of a WebP file."""
+def webp(image: np.ndarray) -> str:
+    """An image as the bytes of a WebP file, in base64."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, "WEBP", quality=75)
-    return file.getvalue()
+    return base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def _canvas(height: int, width: int) -> np.ndarray:

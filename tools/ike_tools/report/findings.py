@@ -18,13 +18,13 @@ SHOWN_SIZE = 480, 960  # largest width and height of an embedded picture, pixels
 
 @dataclass
 class Panel:
-    """The pictures of one kind, WebP files, one for each shown frame."""
+    """The pictures of one kind, WebP files in base64, one for each shown frame."""
 
     name: str
     alt: str  # what the pictures show
     colour: drawing.Colour = drawing.NEUTRAL
-    pictures: list[bytes] = field(default_factory=list)
-    soft: list[bytes] = field(default_factory=list)  # of a stage: its soft masks
+    pictures: list[str] = field(default_factory=list)
+    soft: list[str] = field(default_factory=list)  # of a stage: its soft masks
     scores: list[float | None] = field(default_factory=list)  # of a stage: J where it is scored
 
 

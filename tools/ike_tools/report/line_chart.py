@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
+
+from markupsafe import Markup
 
 from ike_tools.report.drawing import Colour
+from ike_tools.report.html import fill
 
 # Units of the picture; the page scales it to its column, a little more or less than a pixel each.
 WIDTH, HEIGHT = 400, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 390, 8, 184  # of the plot
+_PLACES = dict(width=WIDTH, height=HEIGHT, left=LEFT, right=RIGHT, top=TOP, bottom=BOTTOM)
 MOST_DOTS = 30  # a curve of more points is drawn without dots
 
 
@@ -50,7 +53,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     log: bool = False,
     x_names: Sequence[str] = (),
-) -> str:
+) -> Markup:
     """A <figure> with heading, curves and legend; empty where no line has a point to show.
 
     Args:
@@ -66,29 +69,26 @@ def line_chart(
     ]
     kept = [line for line in kept if line.points]
     if not kept:
-        return ""
+        return Markup("")
     x = _x_axis([x for line in kept for x, _ in line.points])
     values = [y for line in kept for _, y in line.points]
     y = _decades(values) if log else _y_axis(y_range or (0.0, max(values)))
-    ends = "; ".join(
+    ends = (
         f"{line.name} from {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}" for line in kept
     )
-    says = f"{title}: {ends}"
-    parts = [
-        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>',
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(says)}">',
-        *(_y_tick(y, value) for value in y.ticks),
-        *(_x_tick(x, value, x_names) for value in x.ticks),
-        f'<text class="axis" x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 4}">{escape(x_name)}</text>',
-        # The page's script moves it along the frames.
-        f'<line class="cursor" y1="{TOP}" y2="{BOTTOM}" data-origin="{x.place(0)}" '
-        f'data-step="{x.place(1) - x.place(0):.4f}"/>',
-        *(_curve(line, x, y) for line in kept),
-        "</svg>",
-        _legend(kept) if len(kept) > 1 else "",
-        "</figure>",
-    ]
-    return "\n".join(parts)
+    return fill(
+        "chart.html",
+        title=title,
+        ends="; ".join(ends),
+        x_name=x_name,
+        x_ticks=[(x.place(v), x_names[round(v)] if x_names else f"{v:.4g}") for v in x.ticks],
+        y_ticks=[(y.place(v), f"{v:.4g}") for v in y.ticks],
+        origin=x.place(0),
+        step=f"{x.place(1) - x.place(0):.4f}",
+        curves=[(line, [(x.place(px), y.place(py)) for px, py in line.points]) for line in kept],
+        most_dots=MOST_DOTS,
+        **_PLACES,
+    )
 
 
 def _x_axis(values: Sequence[float]) -> Axis:
@@ -123,41 +123,3 @@ def nice_ticks(low: float, high: float, most: int, smallest: float = 0.0) -> lis
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
     return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def _y_tick(y: Axis, value: float) -> str:
-    at = y.place(value)
-    return (
-        f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{at}" y2="{at}"/>'
-        f'<text class="y" x="{LEFT - 7}" y="{at + 4}">{value:.4g}</text>'
-    )
-
-
-def _x_tick(x: Axis, value: float, names: Sequence[str]) -> str:
-    name = names[round(value)] if names else f"{value:.4g}"
-    return f'<text class="x" x="{x.place(value)}" y="{BOTTOM + 16}">{escape(name)}</text>'
-
-
-def _curve(line: Line, x: Axis, y: Axis) -> str:
-    places = [(x.place(px), y.place(py)) for px, py in line.points]
-    points = " ".join(f"{px},{py}" for px, py in places)
-    dashed = " dashed" if line.dashed else ""
-    dots = [f'<circle cx="{px}" cy="{py}" r="2.6"/>' for px, py in places]
-    return (
-        f'<g class="line{dashed}" style="{css_colour(line.colour)}">'
-        f'<polyline points="{points}"/>{"".join(dots) if len(dots) <= MOST_DOTS else ""}</g>'
-    )
-
-
-def _legend(lines: Sequence[Line]) -> str:
-    items = [
-        f'<li class="line{" dashed" if line.dashed else ""}" style="{css_colour(line.colour)}">'
-        f"{escape(line.name)}</li>"
-        for line in lines
-    ]
-    return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def css_colour(colour: Colour) -> str:
-    """A style that sets the page's variable for the colour of a stage."""
-    return "--stage: rgb({}, {}, {})".format(*colour)

@@ -89,9 +89,10 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
         InputError: a mask, an annotation or a flow cannot be read or has another size.
     """
     frames = video.frames
-    scale = 0.0 if video.flow is None else drawing.flow_scale(_flows(video, video.flow))
+    flows = range(0 if video.flow is None else frames.count - 1)
+    bar = tqdm(flows, "length of the flow", leave=False, delay=2)
+    scale = drawing.flow_scale(_flow(video, idx) for idx in bar)
     for idx, frame in enumerate(tqdm(frames, video.name, frames.count, unit="frame")):
-        size = frame.shape[:2]
         soft = [
             read_soft_mask(files[idx], frames.height, frames.width, values)
             for files, values in zip(video.masks, video.mask_values, strict=True)
@@ -100,9 +101,8 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
         if idx in video.annotations:
             annotation, void = read_annotation(video.annotations[idx], video.annotation_values)
         flow = None
-        if video.flow is not None and idx < frames.count - 1:
-            flow_file = video.flow / FORWARD / flow_name(idx)
-            flow = drawing.flow_picture(read_flow(flow_file, *size), scale)
+        if idx in flows:
+            flow = drawing.flow_picture(_flow(video, idx), scale)
         hard = [harden(mask, threshold) for mask, threshold in zip(soft, thresholds, strict=True)]
         yield View(
             *(idx, video.stages, frame, soft, hard, annotation, flow, void),
@@ -110,10 +110,9 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
         )
 
 
-def _flows(video: Video, flow: Path) -> Iterator[np.ndarray]:
-    frames = video.frames
-    for idx in tqdm(range(frames.count - 1), "length of the flow", leave=False, delay=2):
-        yield read_flow(flow / FORWARD / flow_name(idx), frames.height, frames.width)
+def _flow(video: Video, idx: int) -> np.ndarray:
+    assert video.flow is not None
+    return read_flow(video.flow / FORWARD / flow_name(idx), video.frames.height, video.frames.width)
 
 
 def choose_thresholds(video: Video, threshold: float | str) -> list[float]:

@@ -168,7 +168,7 @@ def _pair(
         # Masks of other methods: a name that is more than a number is certain.
         names = None if all(stem.isdecimal() for stem in own) else [*own.values()]
     by_frame = annotated_frames(
-        annotation_files, names, len(mask_files), "give --frames, the frames, whose names tell"
+        annotation_files, names, len(mask_files), "give --frames_path, the frames, whose names tell"
     )
     return AnnotatedSequence(name, results, tuple(mask_files), by_frame)
 

@@ -81,7 +81,7 @@ def format_table(rows: Sequence[Row], oracle: bool) -> str:
     ]
     for row in rows:
         threshold = "" if row.threshold is None else f"{row.threshold:.3f}"
-        numbers = [_three_digits(value) for value in (*row.region, *row.boundary)]
+        numbers = [three_digits(value) for value in (*row.region, *row.boundary)]
         mark = " (oracle)" if oracle and threshold else ""
         lines.append([row.name, str(row.n_frames), threshold + mark, *numbers])
     return _aligned(lines)
@@ -94,11 +94,12 @@ def format_comparison(groups: Sequence[Sequence[Row]]) -> str:
     lines = [header]
     for same_name in zip(*groups, strict=True):
         means = [value for row in same_name for value in (row.region.mean, row.boundary.mean)]
-        lines.append([same_name[0].name, *map(_three_digits, means)])
+        lines.append([same_name[0].name, *map(three_digits, means)])
     return _aligned(lines)
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """A measure as tables show it; "-" where it has no meaning."""
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
