@@ -43,12 +43,10 @@ def checkouts(tmp_path, monkeypatch) -> list[Path]:
     """This one and another; the other gives a mask and a network of its own."""
     folders = [tmp_path / "this", tmp_path / "other"]
     for folder in folders:
-        for place in ("configs", "network_module", "tools"):
-            (folder / place).mkdir(parents=True)
-        for name in ("config.ini", "configs/paper.ini", "tools/make_synthetic_video.py"):
-            (folder / name).write_bytes((PROJECT / name).read_bytes())
-        (folder / "tools" / "ike_tools").symlink_to(PROJECT / "tools" / "ike_tools")
+        (folder / "network_module").mkdir(parents=True)
         (folder / "network_module/run.py").touch()
+        for name in ("config.ini", "configs", "tools"):
+            (folder / name).symlink_to(PROJECT / name)
         different = ["paper", "paper_network_resumed"] if folder.name == "other" else []
         for name in (GRAPH, NETWORK, "extract_optical_flow.py"):
             (folder / name).write_text(f"DIFFERENT = {different}\n{PROGRAM}")

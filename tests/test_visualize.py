@@ -543,3 +543,5 @@ def test_one_line_and_status_2(run, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
     assert "--threshold: 'best': expected otsu or a number from 0 to 1" in result.stderr
+    # Of --frames and --out, the older names, nothing is said.
+    assert "--frames_path FRAMES_PATH" in result.stderr and "--out " not in result.stderr

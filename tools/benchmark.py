@@ -72,7 +72,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
 
-    plain = commands.add_parser("plain", help="METHOD written plainly, what graph compares with")
+    plain = commands.add_parser("plain", help="docs/method.md section 3 as written, for graph")
     plain.add_argument("--of_path", type=path_argument, required=True)
     plain.add_argument("--out_path", type=path_argument, required=True)
     plain.add_argument("--working_size", type=int, nargs=2, default=(224, 416), metavar=("H", "W"))

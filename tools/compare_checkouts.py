@@ -36,13 +36,8 @@ SECTIONS = {GRAPH: "Graph Module", NETWORK: "Network Module"}
 OURS, PAPER = "config.ini", "configs/paper.ini"
 # config.ini learns at half the size where that is at least 96 pixels.
 SIZES = {OURS: (192, 208), PAPER: (64, 96)}  # of the networks
-SMALL = {
-    "base_channels": "4",
-    "n_epochs": "4",
-    "passes_per_epoch": "2",
-    "to_save_epochs": "2, 4",
-    "mixed_precision": "no",
-}
+SMALL = {"base_channels": "4", "n_epochs": "4", "passes_per_epoch": "2", "to_save_epochs": "2, 4",
+         "mixed_precision": "no"}  # fmt: skip
 # Saves the state of the training after every epoch, not once a minute, so that it can be resumed.
 STATE_AFTER_EVERY_EPOCH = """
 import runpy, sys
@@ -97,13 +92,8 @@ class Inputs(NamedTuple):
 def get_args_parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("other", type=path_argument, help="another checkout of the project")
-    parser.add_argument(
-        "--frames_path",
-        type=path_argument,
-        nargs="*",
-        default=[],
-        help="folders of frames, or videos",
-    )
+    frames = dict(type=path_argument, nargs="*", default=[], help="folders of frames, or videos")
+    parser.add_argument("--frames_path", **frames)
     parser.add_argument(
         "--working_size",
         type=int,

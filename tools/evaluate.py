@@ -20,14 +20,8 @@ from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.sequences import Result, add_sequences_flag, warn
 from ike_tools.flags import Parser, number_argument
 from ike_tools.masks.mask_file import write_hard_mask
-from ike_tools.masks.mask_values import LABEL_THRESHOLD, Annotation, notes
-from ike_tools.masks.thresholds import (
-    BEST,
-    OTSU,
-    best_threshold,
-    harden,
-    otsu_threshold,
-)
+from ike_tools.masks.mask_values import Annotation, notes
+from ike_tools.masks.thresholds import BEST, OTSU, best_threshold, choose_threshold, harden
 from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
 from ike_tools.scores.result_masks import AnnotatedSequence, pair_with_annotations
 from ike_tools.scores.score_table import (
@@ -124,7 +118,7 @@ def main() -> None:
         only = len(sequences) == 1
         for sequence in tqdm(sequences, unit="sequence", delay=2, leave=False, disable=only):
             frames = scored_frames(sequence, args.all_frames)
-            threshold = choose_threshold(sequence, frames, rule)
+            threshold = threshold_of(sequence, frames, rule)
             scores.append(score_sequence(sequence, frames, threshold))
             if args.export is not None:
                 export_masks(sequence, threshold, args.export / sequence.name)
@@ -210,28 +204,14 @@ def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSeq
     prepare_out_path(out.parent)
 
 
-def choose_threshold(sequence: AnnotatedSequence, frames: list[int], rule: str | float) -> float:
-    """The threshold that ``rule`` gives for this sequence.
-
-    Otsu's comes from all soft masks of the video; the oracle's from the scored ``frames``. Labels
-    have `LABEL_THRESHOLD` by any rule.
-    """
-    if sequence.mask_values.hard:
-        return LABEL_THRESHOLD
-    if rule == OTSU:
-        soft_masks = tqdm(
-            sequence.soft_masks(),
-            f"{sequence.name}: Otsu's threshold",
-            sequence.n_frames,
-            unit="frame",
-            delay=2,
-            leave=False,
-        )
-        return otsu_threshold(soft_masks)
-    if rule == BEST:
+def threshold_of(sequence: AnnotatedSequence, frames: list[int], rule: str | float) -> float:
+    """The threshold of a sequence: as `choose_threshold`, or by `BEST` of the scored ``frames``."""
+    if rule == BEST and not sequence.mask_values.hard:
         scored = _frames_bar(sequence, frames, "best threshold")
         return best_threshold(_counted(*sequence.read(idx)) for idx in scored)
-    return float(rule)
+    soft_masks = sequence.soft_masks()
+    name, n_frames = sequence.name, sequence.n_frames
+    return choose_threshold(rule, sequence.mask_values, soft_masks, n_frames, name)
 
 
 def _counted(soft: np.ndarray, annotation: Annotation) -> tuple[np.ndarray, np.ndarray]:

@@ -20,8 +20,8 @@ from ike_data.runtime.command import path_argument, prepare_out_path, run_comman
 from ike_tools.flags import Parser, number_argument
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_folder import masks_of_video
-from ike_tools.masks.mask_values import LABEL_THRESHOLD, mask_values, notes, read_soft_mask
-from ike_tools.masks.thresholds import OTSU, harden, otsu_threshold
+from ike_tools.masks.mask_values import mask_values, notes, read_soft_mask
+from ike_tools.masks.thresholds import OTSU, choose_threshold, harden
 
 _MASK_NAME = re.compile(r"\d{5,}\.png")
 
@@ -64,9 +64,8 @@ def main() -> None:
 
     check_replaceable("--out_path", args.out_path, _MASK_NAME, [args.frames_path, args.results])
     prepare_out_path(args.out_path.parent)
-    threshold = LABEL_THRESHOLD if values.hard else args.threshold
-    if threshold == OTSU:
-        threshold = otsu_threshold(map(soft_mask, files))
+    soft_masks, name = map(soft_mask, files), args.results.name
+    threshold = choose_threshold(args.threshold, values, soft_masks, len(files), name)
     with atomic_folder(args.out_path) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
             mask = harden(soft_mask(path), threshold)

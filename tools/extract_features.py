@@ -106,35 +106,27 @@ def main() -> None:
 
     from ike_data.soft_masks import write_feature_maps
     from ike_data.working_frames import read_working_frames
-    from ike_tools.feature_networks import (
-        LAYER_STRIDES,
-        RESNETS,
-        SEGMENTATION,
-        cells_to_pixels,
-        layer_features,
-        load_network,
-        normalised,
-        object_probability,
-        principal_components,
-        scaled,
-    )
+    from ike_tools import feature_networks as networks
 
-    check_model(args, SEGMENTATION, RESNETS, tuple(LAYER_STRIDES))
+    check_model(args)
     device = choose_device(args.device or config.general.device)
     prepare_out_path(out_path.parent)
-    network = load_network(args.model, args.weights).to(device)
+    network = networks.load_network(args.model, args.weights).to(device)
     video = read_working_frames(frames, *size)
     # `with`: an error message must not stand in the line of the bar.
     with tqdm(video.split(args.batch_size), args.model, unit="batch") as bar:
-        batches = (normalised(batch, device) for batch in bar)
-        if args.model in SEGMENTATION:
-            found = [object_probability(network, batch, args.classes).cpu() for batch in batches]
+        batches = (networks.normalised(batch, device) for batch in bar)
+        if args.model in networks.SEGMENTATION:
+            found = [
+                networks.object_probability(network, batch, args.classes).cpu() for batch in batches
+            ]
             maps = torch.cat(found).unsqueeze(1)  # [n, 1, H, W]
         else:
             layer = args.layer or "layer3"
-            features = layer_features(network, layer, batches)
-            components = principal_components(features, args.components or 3)
-            maps = scaled(cells_to_pixels(components, LAYER_STRIDES[layer], *size))  # [n, k, H, W]
+            features = networks.layer_features(network, layer, batches)
+            components = networks.principal_components(features, args.components or 3)
+            pixels = networks.cells_to_pixels(components, networks.LAYER_STRIDES[layer], *size)
+            maps = networks.scaled(pixels)  # [n, k, H, W]
     if not torch.isfinite(maps).all():
         raise InputError(
             f"{args.weights or args.model}: gives maps that are not finite; use other weights"
@@ -152,27 +144,24 @@ def main() -> None:
     )
 
 
-def check_model(
-    args: argparse.Namespace,
-    segmentation: tuple[str, ...],
-    resnets: tuple[str, ...],
-    layers: tuple[str, ...],
-) -> None:
+def check_model(args: argparse.Namespace) -> None:
     """Raises InputError where --model, or a flag for another kind of network, cannot be used."""
-    known = (*segmentation, *resnets)
+    from ike_tools.feature_networks import LAYER_STRIDES, RESNETS, SEGMENTATION
+
+    known = (*SEGMENTATION, *RESNETS)
     if args.model not in known:
         near = difflib.get_close_matches(args.model, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise InputError(f"--model {args.model}: is not known; {hint}")
     for flag, kind, users in (
-        ("classes", "segmentation networks", segmentation),
-        ("layer", "ResNets", resnets),
-        ("components", "ResNets", resnets),
+        ("classes", "segmentation networks", SEGMENTATION),
+        ("layer", "ResNets", RESNETS),
+        ("components", "ResNets", RESNETS),
     ):
         if getattr(args, flag) is not None and args.model not in users:
             raise InputError(f"--{flag}: is for {kind} only, not {args.model}; leave it out")
-    if args.layer is not None and args.layer not in layers:
-        raise InputError(f"--layer {args.layer}: expected one of {', '.join(layers)}")
+    if args.layer is not None and args.layer not in LAYER_STRIDES:
+        raise InputError(f"--layer {args.layer}: expected one of {', '.join(LAYER_STRIDES)}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """tools/run_video.py for every sequence of a data set, by several workers.
 
-Behind tools/run_dataset.sh. Several of these may work on one OUT, on several machines too: the lock
-of its run claims a video, and what is done is passed over.
+Behind tools/run_dataset.sh. Several of these may share one OUT, on several machines too: each takes
+the videos that no other works on, which a lock in OUT/SEQUENCE tells, and skips what is done.
 """
 
 from __future__ import annotations

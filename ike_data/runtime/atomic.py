@@ -94,14 +94,16 @@ def check_replaceable(
         return
     if not path.is_dir():
         raise InputError(f"{flag} {path}: is a file; give a folder")
-    if any(source.resolve().is_relative_to(path.resolve()) for source in inputs):
+    sources = [source.resolve() for source in inputs]
+    if path.resolve() in sources:
         raise InputError(f"{flag} {path}: is a folder of the input; give a new folder")
     files = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
-    others = [name for name in files if not names.fullmatch(name)]
+    others = [name for name in sorted(files) if not names.fullmatch(name)]
+    others += [f"{source}, which is read" for source in sources if path.resolve() in source.parents]
     if others:
         raise InputError(
-            f"{flag} {path}: holds {min(others)}, and is replaced as a whole; give a new folder, "
-            "or one that holds an earlier result only"
+            f"{flag} {path}: holds {others[0]}, and is replaced as a whole; give a new folder, or "
+            "one that holds an earlier result only"
         )
 
 

@@ -1,4 +1,4 @@
-"""Pretrained torchvision networks as givers of feature maps: the paper's supervised scenario.
+"""Feature maps from pretrained torchvision networks: the paper's supervised scenario.
 
 A segmentation network gives the probability that a pixel is not background; a ResNet gives the
 principal components of a layer's features over the video.

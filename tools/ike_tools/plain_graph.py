@@ -1,9 +1,9 @@
 """The graph module written plainly: what `benchmark.py graph` compares the graph module with.
 
-It is the article's description line by line: each pivot's chains are followed on their own, each
-link is stored as four node indices and four weights, and the regression is solved anew in each
-iteration. It shares only the seed and the reading of flow with graph_module, and knows only the
-random seed and direction features. Not for use: it takes 0.14 GB a frame.
+docs/method.md section 3 as it is written: each pivot's chains are followed on their own, each link
+is stored as four node indices and four weights, and the regression is solved anew in each
+iteration. Shares only the seed and the reading of flow with graph_module; random seed and direction
+features only. Not for use: it takes 0.14 GB a frame.
 """
 
 from __future__ import annotations

@@ -42,8 +42,9 @@ def annotated_frames(
 ) -> dict[int, Path]:
     """The annotations by the index of their frame, in the order of the frames.
 
-    As many annotations as frames are one for each. Fewer are matched by the names of the frames,
-    or by the numbers in these; without names by number, which counts the frames from 0 or from 1.
+    Where there are as many annotations as frames, each frame has one. Fewer are matched by name: an
+    annotation is called as its frame, or has the same numbers in its name. Where the names of the
+    frames are not known, the number in its name is the index of its frame, from 0 or from 1.
 
     Args:
         annotations: of one video, in their order; at least one.
@@ -79,9 +80,10 @@ def annotated_frames(
 
 
 def _named_readings(annotations: Sequence[Path], names: Sequence[str]) -> list[list[int]]:
-    """The frames of the annotations by name, by all numbers, and by the one that counts.
+    """Each way to read the names of the annotations that gives all of them a frame.
 
-    Only those readings that have a frame for each annotation.
+    Tried are: the whole name, all numbers in it, and the one number that counts the frames. Each is
+    a list with the index of the frame for each annotation.
     """
     stems = [path.stem for path in annotations]
     frame_stems = [Path(name).stem for name in names]
@@ -94,14 +96,14 @@ def _named_readings(annotations: Sequence[Path], names: Sequence[str]) -> list[l
 
 
 def _counted_readings(annotations: Sequence[Path], n_frames: int) -> list[list[int]]:
-    """The frames of the annotations by number, counted from 0 and from 1, as `_named_readings`."""
+    """As `_named_readings`, where the number in a name counts the frames from 0, or from 1."""
     index = _index([path.stem for path in annotations])
     readings = [_places(index, range(first, first + n_frames)) for first in (0, 1)]
     return [found for found in readings if found is not None]
 
 
 def _index(stems: Sequence[str]) -> list[int] | None:
-    """The number that counts, see `plain_index`; of a single name its last one."""
+    """In each name the number that counts, see `plain_index`; in a single name the last number."""
     if len(stems) > 1:
         return plain_index(stems)
     return list(numbers_of(stems[0])[-1:]) or None

@@ -181,7 +181,7 @@ def _folder(root: Path) -> Path:
 
 
 def _part(root: Path) -> Path:
-    """``root``, or that one of its folders which is a data set."""
+    """The folder of frames and annotations: ``root``, or the one part of it, such as train/."""
     if (root / FRAMES).is_dir():
         return root
     parts = [

@@ -1,4 +1,4 @@
-"""The sequences of a data set that a tool takes: those asked for, and those that results have."""
+"""Which sequences of a data set a command takes: of those asked for, the ones with results."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def find_lack(
 
 
 def sequences_of_all(names: Sequence[str], lacks: Sequence[Lack]) -> list[str]:
-    """Those of ``names`` that no result lacks: means over them may stand side by side.
+    """Those of ``names`` that every result has, so that means over them can be compared.
 
     Raises:
         InputError: there is none.
@@ -115,7 +115,10 @@ def sequences_of_all(names: Sequence[str], lacks: Sequence[Lack]) -> list[str]:
 
 
 def describe_lacks(names: Sequence[str], lacks: Sequence[Lack], done: str) -> list[str]:
-    """What is missing, and what is ``done`` ("scored", "shown") therefore; empty: nothing is."""
+    """Which masks are missing, a line for each result, and what is ``done`` without them.
+
+    ``done`` is "scored" or "shown". The list is empty where nothing is missing.
+    """
     lines = [
         f"{lack.result}: has no masks of {len(lack.names)} of {len(names)} sequences: "
         f"{listed(lack.names, 100)}"

@@ -10,9 +10,9 @@ from ike_data.runtime.errors import InputError
 
 
 def files_of(folder: Path, *suffixes: str) -> list[Path]:
-    """The files of ``folder`` with one of ``suffixes``, by name; hidden ones are left out.
+    """The files of ``folder`` with one of ``suffixes``, by name, without hidden ones.
 
-    None where there is no such folder.
+    The list is empty where there is no such folder.
     """
     return sorted(
         path
@@ -22,7 +22,7 @@ def files_of(folder: Path, *suffixes: str) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders in ``folder``, as `files_of` its files."""
+    """The folders in ``folder`` by name, as `files_of` lists files."""
     return sorted(
         path
         for path in (folder.iterdir() if folder.is_dir() else ())
@@ -31,10 +31,13 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def numbered_masks(folder: Path, how: str = "give one of these") -> list[Path]:
-    """The masks of ``folder``, .pt or .png, by number; ``how`` to name one of its folders instead.
+    """The masks of ``folder``, .pt or .png, by number.
+
+    Args:
+        how: for the error message, how the user can name one of the folders in ``folder`` instead.
 
     Raises:
-        InputError: there is none, .pt and .png stand side by side, or a number is missing.
+        InputError: there is no mask, .pt and .png stand side by side, or a number is missing.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")

@@ -8,10 +8,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from tqdm import tqdm
+
+from ike_tools.masks.mask_values import LABEL_THRESHOLD, MaskValues
 
 OTSU, BEST = "otsu", "best"  # rules that choose a threshold
 N_LEVELS = 256
 GRID = tuple(step / 100 for step in range(101))  # the candidates of the oracle
+
+
+def choose_threshold(
+    rule: float | str, values: MaskValues, soft_masks: Iterable[np.ndarray], n: int, of: str
+) -> float:
+    """The threshold of a video: ``rule`` itself, or by `OTSU` that of its ``n`` soft masks.
+
+    Labels have `LABEL_THRESHOLD` by any rule. ``of`` is the video's name, for the progress bar.
+    """
+    if values.hard:
+        return LABEL_THRESHOLD
+    if rule != OTSU:
+        return float(rule)
+    bar = tqdm(soft_masks, f"{of}: Otsu's threshold", n, unit="frame", delay=2, leave=False)
+    return otsu_threshold(bar)
 
 
 def harden(soft: np.ndarray, threshold: float) -> np.ndarray:

@@ -59,9 +59,9 @@ def open_data_set(
 
     Args:
         frames: as annotations, see `data_set_layouts`.
-        inside: as of `open_video`.
+        inside: see `open_video`.
         asked: what --sequences asks for.
-        out: may lie among the sequences, and is none.
+        out: a folder among the sequences that is not one of them.
 
     Raises:
         InputError: there is none, or as `open_video`.

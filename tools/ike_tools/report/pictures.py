@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from ike_data.flow_files import FORWARD, flow_name, read_flow
 from ike_data.runtime.atomic import atomic_file, atomic_folder
-from ike_tools.masks.mask_values import LABEL_THRESHOLD, MaskValues, read_annotation, read_soft_mask
-from ike_tools.masks.thresholds import harden, otsu_threshold
+from ike_tools.masks.mask_values import read_annotation, read_soft_mask
+from ike_tools.masks.thresholds import choose_threshold, harden
 from ike_tools.report import drawing
 from ike_tools.report.inputs import Video
 from ike_tools.report.mp4 import mp4_writer
@@ -115,24 +115,19 @@ def _flow(video: Video, idx: int) -> np.ndarray:
     return read_flow(video.flow / FORWARD / flow_name(idx), video.frames.height, video.frames.width)
 
 
-def choose_thresholds(video: Video, threshold: float | str) -> list[float]:
-    """The threshold of each stage: the one given, or for `OTSU` that of all its soft masks.
-
-    Labels have `LABEL_THRESHOLD`.
-    """
+def choose_thresholds(video: Video, rule: float | str) -> list[float]:
+    """The threshold of each stage, see `choose_threshold`."""
     height, width = video.frames.height, video.frames.width
-
-    def choose(stage: Stage, files: list[Path], values: MaskValues) -> float:
-        if values.hard:
-            return LABEL_THRESHOLD
-        if not isinstance(threshold, str):
-            return threshold
-        return otsu_threshold(
-            read_soft_mask(file, height, width, values)
-            for file in tqdm(files, f"Otsu's threshold of {stage.name}", leave=False, delay=2)
+    return [
+        choose_threshold(
+            rule,
+            values,
+            (read_soft_mask(file, height, width, values) for file in files),
+            len(files),
+            stage.name,
         )
-
-    return [*map(choose, video.stages, video.masks, video.mask_values)]
+        for stage, files, values in zip(video.stages, video.masks, video.mask_values, strict=True)
+    ]
 
 
 def draw_pictures(

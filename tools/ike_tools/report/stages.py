@@ -53,8 +53,9 @@ class Stage:
 def find_stages(path: Path, name: str | None = None) -> list[Stage]:
     """The stages that ``path`` holds, in the order of the exchange; see `EXPECTED`.
 
-    Of an out_path it is the last iteration or epoch that was saved. A module of a whole run that
-    has saved none yet is left out. ``name`` is for the rest, instead of the name of its folder.
+    In the out_path of a module it is the last iteration or epoch that was saved. A module of a
+    whole run that has saved none yet is left out. A single stage is called ``name``, if given, and
+    otherwise as its folder.
 
     Raises:
         InputError: nothing is found.
@@ -83,9 +84,9 @@ def _stages_in(path: Path, name: str | None) -> list[Stage]:
 def find_all_stages(
     results: Sequence[Path], sequence: str | None, inside: Sequence[str] = ("",)
 ) -> list[Stage]:
-    """The stages of several results, no two of one name; or of one ``sequence`` in each of them.
+    """The stages of several results, or of one ``sequence`` in each; no two have the same name.
 
-    Where two would have the same name, the folders that tell the results apart lead it.
+    Where two would have, each name begins with the folders in which the results differ.
 
     Args:
         inside: the folders of the stages inside each result, or inside each sequence's folder.
@@ -113,7 +114,7 @@ def find_all_stages(
 
 
 def _led_by(folders: Path, stage: Stage) -> str:
-    """The name of a stage after those folders to it that the name does not say itself."""
+    """The name of a stage, with the folders that lead to it in front where it does not say them."""
     parts = list(folders.parts)
     while parts and f" {_spoken(parts[-1])} " in f" {stage.name} ":
         parts.pop()
@@ -131,7 +132,7 @@ def stages_without_masks(path: Path) -> list[str]:
 
 
 def cycle_before(stages: Sequence[Stage], number: int) -> int | None:
-    """The number of the last stage before ``number`` of its module and run; None without one."""
+    """The last stage before stage ``number`` that is of the same module and run; None: none is."""
     stage = stages[number]
     if stage.out_path is None:
         return None
@@ -206,7 +207,7 @@ def _run_folders(path: Path) -> list[Path]:
 def _last_saved(out_path: Path, name: str | None = None) -> Stage | None:
     """The last iteration or epoch in the out_path of a module; None where it has none.
 
-    Of those that the run which saved its config.ini wrote, should there be others of an older run.
+    An older run may have left others: those that the config.ini in it names come first.
     """
     for module, folder, step_of, section, key in (
         (GRAPH, out_path, iteration_of, "Graph Module", "to_save_iterations"),

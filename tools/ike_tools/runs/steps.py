@@ -1,7 +1,7 @@
-"""The steps of a run, one command each, that are done once and again only where they have to be.
+"""The steps of a run, each a command. A step that is done is not run again until its input changes.
 
-A finished step leaves OUT/steps/NAME, which holds a digest of its command, of the settings and
-files that it reads and of the steps before it.
+A finished step leaves the file OUT/steps/NAME. It holds a digest of the step's command, of the
+settings and files that it reads, and of the steps before it.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class Steps:
 
         Args:
             command: a script of the project and its flags.
-            makes: what is there when it is done, in a folder of OUT; None: it is done each time,
-                for what it prints.
+            makes: a result, in a folder of OUT, without which it is not done; None: it has none,
+                and is run each time for what it prints.
             config: its settings, saved as OUT/``saved_as``, by default OUT/``name``.ini.
-            sections: of ``config``; it is done again where one of them has changed.
+            sections: those of ``config`` that it reads; it is run again where one has changed.
             reads: what it reads besides the frames and the steps before it.
             when_changed: more flags where an earlier run has begun it with other settings.
             when_again: more flags where an earlier run with these settings has not finished it.
@@ -124,7 +124,7 @@ class Steps:
             raise SystemExit(status if status > 0 else 128 - status)
 
     def value(self, name: str, compute: Callable[[], str]) -> str:
-        """What ``compute`` makes of the steps so far, kept in OUT/steps/``name``."""
+        """What ``compute`` returns, kept in OUT/steps/``name`` until a step before it changes."""
         path = self._out / "steps" / name
         digest, _, value = (_read(path) or "").partition(" ")
         if digest != self._digest:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from tqdm import tqdm
 
@@ -22,18 +22,13 @@ from ike_tools.runs.exchange_flags import exchange_flags
 from ike_tools.runs.steps import end_in_order, end_stopped
 
 
-class Failure(NamedTuple):
-    name: str
-    reason: str
-
-
 @dataclass
 class Ended:
     """How the runs of the videos ended."""
 
     done: list[str] = field(default_factory=list)
     elsewhere: list[str] = field(default_factory=list)  # in the hands of another run
-    failures: list[Failure] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # why, by name
 
     def tell(self, out: Path) -> None:
         n_videos = len(self.done) + len(self.elsewhere) + len(self.failures)
@@ -45,8 +40,8 @@ class Ended:
         if self.elsewhere:
             names = ", ".join(sorted(self.elsewhere))
             print(f"left to another run that works on them: {names}", flush=True)
-        for failure in sorted(self.failures):
-            print(f"failed: {failure.name}: {failure.reason}", file=sys.stderr)
+        for name, reason in sorted(self.failures.items()):
+            print(f"failed: {name}: {reason}", file=sys.stderr)
 
 
 def run_all(
@@ -56,27 +51,24 @@ def run_all(
     flags = exchange_flags(args)
     free_gpus, n_workers = gpus(), min(args.workers, len(videos))
     environments = [environment(worker, n_workers, free_gpus) for worker in range(n_workers)]
-    own = threading.local()
-    runs = Runs()
-    lock = threading.Lock()
-    ended = Ended()
+    runs, ended, lock = Runs(), Ended(), threading.Lock()
 
     def run(name: str) -> None:
-        if not hasattr(own, "environment"):
-            with lock:
-                own.environment = environments.pop()
-        more = (
-            [f"--annotations={os.path.abspath(annotations[name])}"] if name in annotations else []
-        )
+        more = []
+        if name in annotations:
+            more = [f"--annotations={os.path.abspath(annotations[name])}"]
+        with lock:
+            variables = environments.pop()
         try:
-            reason = run_one(videos[name], out / name, [*flags, *more], own.environment, runs)
+            reason = run_one(videos[name], out / name, [*flags, *more], variables, runs)
         except OSError as error:  # of this video's own folder
             reason = f"{error.filename}: {error.strerror}"
         with lock:
+            environments.append(variables)
             if reason is None:
                 ended.elsewhere.append(name)
             elif reason:
-                ended.failures.append(Failure(name, reason))
+                ended.failures[name] = reason
             else:
                 ended.done.append(name)
             bar.set_postfix_str(f"{len(ended.failures)} failed")

@@ -23,12 +23,7 @@ from ike_tools.data_sets.sequences import (
     find_lack,
     sequences_of_all,
 )
-from ike_tools.masks.mask_folder import (
-    files_of,
-    folders_in,
-    numbered_masks,
-    png_files,
-)
+from ike_tools.masks.mask_folder import files_of, folders_in, numbered_masks, png_files
 from ike_tools.masks.mask_values import (
     Annotation,
     MaskValues,
