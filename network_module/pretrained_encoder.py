@@ -28,16 +28,6 @@ _LAYERS = {
 _IGNORED = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def check_base_channels(path: Path, base_channels: int) -> None:
-    """Raises InputError unless ``base_channels`` is ResNet-18's 64; ``path`` is its checkpoint."""
-    if base_channels != _BASE_CHANNELS:
-        raise InputError(
-            f"[Network Module] pretrained_encoder = {path}: fits base_channels = "
-            f"{_BASE_CHANNELS} only, got {base_channels}; set base_channels = {_BASE_CHANNELS}, "
-            "or leave pretrained_encoder empty"
-        )
-
-
 def load_pretrained_encoder(model: UNet, path: Path) -> None:
     """Initialise encoder stages 1-4 of ``model`` from a ResNet-18 checkpoint.
 
@@ -45,19 +35,26 @@ def load_pretrained_encoder(model: UNet, path: Path) -> None:
     instance norms. Everything else of the model stays as it is.
 
     Args:
-        model: with ``base_channels`` 64.
         path: of torchvision's ResNet-18; see `read_state_dict`.
 
     Raises:
-        InputError: the file is missing, cannot be loaded safely, or is not a ResNet-18 checkpoint.
+        InputError: ``model`` has other ``base_channels`` than 64; or the file is missing, cannot be
+            loaded safely, or is not a ResNet-18 checkpoint.
     """
+    base_channels = model.last.in_channels
+    if base_channels != _BASE_CHANNELS:
+        raise InputError(
+            f"[Network Module] pretrained_encoder = {path}: fits base_channels = "
+            f"{_BASE_CHANNELS} only, got {base_channels}; set base_channels = {_BASE_CHANNELS}, "
+            "or leave pretrained_encoder empty"
+        )
     encoder = model.encoder.state_dict()
     checkpoint = _load_stages(path)
     translated = {_resnet_name(name): name for name in encoder}
-    strangers = sorted(translated.keys() ^ checkpoint.keys())
-    if strangers:
-        what = "unknown" if strangers[0] in checkpoint else "missing"
-        raise _not_resnet18(path, f"{strangers[0]} is {what}")
+    unmatched = sorted(translated.keys() ^ checkpoint.keys())
+    if unmatched:
+        what = "unknown" if unmatched[0] in checkpoint else "missing"
+        raise _not_resnet18(path, f"{unmatched[0]} is {what}")
     for resnet_name, name in translated.items():
         value = checkpoint[resnet_name]
         if value.shape != encoder[name].shape:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from ike_data.frames import Frames
-from ike_data.layout import checkpoint_path, epoch_images, epoch_masks
+from ike_data.layout import checkpoint_path, epoch_images, epoch_masks, epoch_name
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.prefetch import write_behind
-from ike_data.soft_masks import encode_mask, mask_name, save_map
+from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
 
 
 def is_complete(out_path: Path, to_save: Sequence[int]) -> bool:
@@ -30,18 +31,21 @@ def write_masks(
     batches: Iterable[tuple[int, torch.Tensor]],
     frames: Frames,
     not_finite: Exception,
-) -> float:
+) -> Path:
     """Write the masks of an epoch and their pictures, while the next ones are computed.
+
+    A warning on stderr says where they show no object.
 
     Args:
         batches: see `predict_batches`.
         not_finite: raised, and nothing is left, where a mask has a value that is not finite.
 
     Returns:
-        The highest value of the masks.
+        The folder of the masks.
     """
+    folder = epoch_masks(out_path, epoch)
     with (
-        atomic_folder(epoch_masks(out_path, epoch)) as maps,
+        atomic_folder(folder) as maps,
         atomic_folder(epoch_images(out_path, epoch)) as images,
         write_behind() as write,
     ):
@@ -58,4 +62,11 @@ def write_masks(
                     (images / mask_name(idx, ".png")).write_bytes(data)
 
             write(write_batch)
-    return highest
+    if highest < HARD_THRESHOLD:
+        print(
+            f"warning: the network of {epoch_name(epoch)} finds no object, its masks are below "
+            f"{HARD_THRESHOLD} everywhere; do the pseudo-labels hold one? If so, train for longer "
+            "(n_epochs, passes_per_epoch) or with more base_channels",
+            file=sys.stderr,
+        )
+    return folder

@@ -7,25 +7,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from ike_data.config import NetworkModule
 from ike_data.frames import Frames
-from ike_data.layout import (
-    MAPS,
-    checkpoint_path,
-    epoch_masks,
-    epoch_name,
-    saved_checkpoints,
-    saved_epochs,
-    state_path,
-)
+from ike_data.layout import MAPS, checkpoint_path, saved_checkpoints, saved_epochs, state_path
 from ike_data.runtime.errors import InputError
 from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import NETWORK_REMEDY
 from ike_data.saved_config import warn_of_other_frames
-from ike_data.soft_masks import HARD_THRESHOLD, mask_name, read_soft_masks
+from ike_data.soft_masks import mask_name, read_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
@@ -45,9 +38,8 @@ from network_module.learning import start_training
 from network_module.memory_need import NetworkSize, prediction_bytes, training_bytes
 from network_module.precision import use_bf16
 from network_module.prediction import predict_batches
-from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
+from network_module.pretrained_encoder import load_pretrained_encoder
 from network_module.results import is_complete, write_masks
-from network_module.resuming import Decision, Resume, Saved, State, asks_for_saved, decide
 from network_module.settings import Settings
 from network_module.training import DivergedError, Training, train
 from network_module.unet import UNet, seeded_unet
@@ -55,6 +47,7 @@ from network_module.unet import UNet, seeded_unet
 # The state of a training, three times the size of a checkpoint, is saved this often at most.
 SECONDS_BETWEEN_STATES = 60.0
 Record = Callable[[Iterable[Path]], None]
+Resume = Literal["no", "yes", "if_same"]
 
 
 @dataclass(frozen=True)
@@ -87,16 +80,19 @@ def learn_video(
     Args:
         pseudo_gt_path: folder of soft masks, one a frame, of the working size.
         working_size: (height, width), pixels.
-        resume: see `resuming`.
+        resume: whether to go on with the training that an earlier run has left: "no"; "yes", and
+            refuse if that is another training; "if_same", and else train from the start.
         record: called when all input has been read, with what an earlier run has left.
 
     Raises:
-        InputError: a frame, pseudo-label or pretrained encoder cannot be used; `resuming` refuses;
-            or training diverged, and nothing is saved from an epoch with an output that is not
-            finite.
+        InputError: a frame, pseudo-label or pretrained encoder cannot be used; another training
+            would be lost (see ``resume``); or training diverged, and nothing is saved from an epoch
+            with an output that is not finite.
     """
     settings = settings_of(config)
-    network = _new_network(config)
+    network = seeded_unet(config.base_channels, config.seed)
+    if config.pretrained_encoder is not None:
+        load_pretrained_encoder(network, config.pretrained_encoder)
     size = _network_size(network, frames.count, working_size, settings, device)
     state_memory(device, training_bytes(size), NETWORK_REMEDY)
     network.to(device)
@@ -143,7 +139,7 @@ def _save_epoch(job: _Job, epoch: int) -> Path:
     """Save masks and checkpoint; the folder of the masks."""
     masks = predict_batches(job.network, job.video, job.settings, progress=True)
     not_finite = DivergedError(epoch, job.settings.learning_rate)
-    folder = _write_masks(job.out_path, epoch, masks, job.frames, not_finite)
+    folder = write_masks(job.out_path, epoch, masks, job.frames, not_finite)
     height, width = job.video.shape[-2:]
     path = checkpoint_path(job.out_path, epoch)
     save_checkpoint(path, job.network, epoch, (height, width), job.identity.mark)
@@ -183,25 +179,7 @@ def apply_checkpoint(
     record(saved_epochs(out_path))
     masks = predict_batches(network.to(device), video, settings, progress=True)
     not_finite = InputError(f"{checkpoint}: gives masks that are not finite; train it again")
-    print(f"masks written to {_write_masks(out_path, epoch, masks, frames, not_finite)}")
-
-
-def _write_masks(
-    out_path: Path,
-    epoch: int,
-    batches: Iterable[tuple[int, torch.Tensor]],
-    frames: Frames,
-    not_finite: Exception,
-) -> Path:
-    """`write_masks`, and a warning where they show no object; the folder of the masks."""
-    if write_masks(out_path, epoch, batches, frames, not_finite) < HARD_THRESHOLD:
-        print(
-            f"warning: the network of {epoch_name(epoch)} finds no object, its masks are below "
-            f"{HARD_THRESHOLD} everywhere; do the pseudo-labels hold one? If so, train for longer "
-            "(n_epochs, passes_per_epoch) or with more base_channels",
-            file=sys.stderr,
-        )
-    return epoch_masks(out_path, epoch)
+    print(f"masks written to {write_masks(out_path, epoch, masks, frames, not_finite)}")
 
 
 def settings_of(config: NetworkModule) -> Settings:
@@ -229,16 +207,6 @@ def read_pseudo_labels(folder: Path, n_frames: int, height: int, width: int) -> 
             f"should be {mask_name(n_frames - 1)}; give the masks of this video"
         )
     return masks
-
-
-def _new_network(config: NetworkModule) -> UNet:
-    """On the CPU, with the weights that its training starts from."""
-    if config.pretrained_encoder is not None:
-        check_base_channels(config.pretrained_encoder, config.base_channels)
-    network = seeded_unet(config.base_channels, config.seed)
-    if config.pretrained_encoder is not None:
-        load_pretrained_encoder(network, config.pretrained_encoder)
-    return network
 
 
 def _network_size(
@@ -282,30 +250,26 @@ def _begin(job: _Job, training: Training, resume: Resume, record: Record) -> lis
     """Bring ``training`` to where it goes on; the lines of its log. None where it is complete."""
     path = state_path(job.out_path)
     kept = _read_state(path, job.identity)
-    if isinstance(kept, TrainingState):
-        state = State.SAME
-    else:
-        state = State.NONE if kept is None else State.OTHER
-    decision = decide(resume, state, _saved(job) if asks_for_saved(resume, state) else None)
-    if decision is Decision.REFUSE_STATE and isinstance(kept, InputError):
-        raise kept
-    if decision is Decision.REFUSE_SAVED:
-        raise InputError(
-            f"{job.out_path}: holds a training of other settings, frames or pseudo-labels, which "
-            "would be replaced; leave out --resume to train from the start"
-        )
-    if decision is Decision.COMPLETE:
-        print(f"this training is complete: its masks are in {job.out_path / MAPS}")
-        return None
-    if decision is Decision.GO_ON and isinstance(kept, TrainingState):
-        go_on(path, training, kept, job.settings.n_epochs)
-        print(f"going on after epoch {training.epoch}")
-        record([])  # what is there is this training's
-        return kept.log
     if resume != "no":
+        if isinstance(kept, TrainingState):
+            go_on(path, training, kept, job.settings.n_epochs)
+            print(f"going on after epoch {training.epoch}")
+            record([])  # what is there is this training's
+            return kept.log
+        if resume == "yes" and kept is not None:
+            raise kept
+        if _is_of_this_training(job):
+            if is_complete(job.out_path, job.to_save):
+                print(f"this training is complete: its masks are in {job.out_path / MAPS}")
+                return None
+        elif resume == "yes":
+            raise InputError(
+                f"{job.out_path}: holds a training of other settings, frames or pseudo-labels, "
+                "which would be replaced; leave out --resume to train from the start"
+            )
         print("nothing to go on with: training from the start")
     record([*saved_epochs(job.out_path), path])
-    if state is not State.SAME:
+    if not isinstance(kept, TrainingState):
         path.unlink(missing_ok=True)
     elif path.exists():  # stays until there is another state
         print("training from the start; --resume would go on with the one interrupted here")
@@ -325,7 +289,6 @@ def _read_state(path: Path, identity: Identity) -> TrainingState | InputError | 
     return kept
 
 
-def _saved(job: _Job) -> Saved:
-    if not all(is_of_training(path, job.identity.mark) for path in saved_checkpoints(job.out_path)):
-        return Saved.OTHER
-    return Saved.ALL if is_complete(job.out_path, job.to_save) else Saved.SOME
+def _is_of_this_training(job: _Job) -> bool:
+    """Whether all checkpoints that are there, if any, are of the training that is asked for."""
+    return all(is_of_training(path, job.identity.mark) for path in saved_checkpoints(job.out_path))

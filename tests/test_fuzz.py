@@ -510,6 +510,7 @@ def test_a_tensor_that_is_not_plain(tmp_path, odd, raft_files):
 def read_encoder(path: Path) -> None:
     class Small(torch.nn.Module):  # what of the U-Net it looks at, but a small part of the weights
         encoder = torch.nn.ModuleList([ResidualBlock(2, 2)])
+        last = torch.nn.Conv2d(64, 2, 1)
 
     load_pretrained_encoder(Small(), path)  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet18, resnet34
 
 from ike_data.runtime.errors import InputError
-from network_module.pretrained_encoder import check_base_channels, load_pretrained_encoder
+from network_module.pretrained_encoder import load_pretrained_encoder
 from network_module.unet import ResidualBlock, UNet, seeded_unet
 
 
@@ -233,10 +233,7 @@ def test_pretrained_encoder_copies_layers_1_to_4(tmp_path, big_unet, checkpoint,
             (block.norm4, "1.bn2"),
         ]
         if layer > 1:
-            pairs += [
-                (block.shortcut[0], "0.downsample.0"),
-                (block.shortcut[1], "0.downsample.1"),
-            ]
+            pairs += [(block.shortcut[0], "0.downsample.0"), (block.shortcut[1], "0.downsample.1")]
         for module, name in pairs:
             assert torch.equal(module.weight, basic[f"{name}.weight"]), name
             if "conv" not in name and not name.endswith("downsample.0"):
@@ -273,9 +270,3 @@ def test_what_is_not_a_resnet18_is_refused_and_changes_nothing(tmp_path, big_une
         load_pretrained_encoder(big_unet, path)
     with pytest.raises(InputError, match=r"missing\.pth: is missing"):
         load_pretrained_encoder(big_unet, tmp_path / "missing.pth")
-
-
-def test_pretrained_encoder_needs_64_channels(tmp_path):
-    check_base_channels(tmp_path / "resnet18.pth", 64)
-    with pytest.raises(InputError, match=r"base_channels = 64 only, got 8"):
-        check_base_channels(tmp_path / "resnet18.pth", 8)
