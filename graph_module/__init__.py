@@ -45,7 +45,6 @@ How it is run:
     offload.py          room for features outside of the device's memory
     compiled.py         loops compiled by numba
     progress.py         progress bars, passed in
-    parameters.py       numbers with a range, in the dataclasses of settings
 """
 
 from graph_module.segmentation import (

@@ -12,7 +12,7 @@ from graph_module.extensions.motion_saliency import MotionSaliency
 from graph_module.extensions.polarity import Polarity
 from graph_module.extensions.refinement import Refinement
 from graph_module.link_weights import link_weights
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

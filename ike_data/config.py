@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ike_data.parameters import Range
 from ike_data.runtime.errors import InputError
 
 _REQUIRED = object()
@@ -42,8 +43,8 @@ def _key(
     below ``low``. ``aliases`` are older names of the key, under which it is read as well.
     """
     metadata = dict(
-        **dict(kind=kind, low=low, high=high, low_excluded=low_excluded, choices=choices),
-        **dict(or_zero=or_zero, name=name, aliases=aliases),
+        **dict(kind=kind, range=Range(low, high, low_excluded), or_zero=or_zero),
+        **dict(choices=choices, name=name, aliases=aliases),
     )
     if default is _REQUIRED:
         return field(metadata=metadata, kw_only=True)
@@ -140,7 +141,7 @@ SECTIONS: dict[str, type] = {
     "Graph Module": GraphModule,
     "Network Module": NetworkModule,
 }
-# Keys of earlier versions; their defaults say that they are off.
+# Keys that only earlier versions had. A file may still have them with these values, which mean off.
 _GONE: dict[str, dict[str, dataclasses.Field[Any]]] = {
     "Network Module": {"soft_labels": _key("bool", False), "weight_average": _key("float", 0.0)},
 }
@@ -335,27 +336,15 @@ def _parse_value(text: str, spec: Mapping[str, Any], folder: Path) -> Any:
 
 def _parse_number(text: str, spec: Mapping[str, Any]) -> Any:
     whole = spec["kind"] in ("int", "ints")
-    low, high, low_excluded = spec["low"], spec["high"], spec["low_excluded"]
     expected = "a whole number" if whole else "a number"
     if spec["kind"] == "ints":
         expected = "whole numbers with commas between them, each"
-    if low_excluded:
-        expected += f" above {low}"
-    elif low > -math.inf:
-        expected += f" of at least {low}"
-    if high < math.inf:
-        expected += f" and at most {high}"
-    if spec["or_zero"]:
-        expected += ", or 0"
+    expected += f"{spec['range']}{', or 0' if spec['or_zero'] else ''}"
     try:
         number = int(text) if whole else float(text)
     except ValueError:
         raise ValueError(f"expected {expected}") from None
-    if number == 0 and spec["or_zero"]:
-        return number
-    # NaN is in no range. A whole number may be too large for math.isfinite.
-    inside = low <= number <= high and abs(number) != math.inf
-    if not inside or (low_excluded and number == low):
+    if number not in spec["range"] and not (number == 0 and spec["or_zero"]):
         raise ValueError(f"out of range; expected {expected}")
     return number
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
+from ike_data.parameters import check_ranges, parameter
 from network_module.extensions.confidence_weights import ConfidenceWeights
 from network_module.extensions.half_size import HalfSize
 from network_module.extensions.prior_bias import PriorBias
@@ -21,23 +22,25 @@ class Settings:
         ValueError: a value is out of range; the message names it.
     """
 
-    n_epochs: int = 5
-    batch_size: int = 3  # frames
-    learning_rate: float = 0.002  # of AdamW
-    base_channels: int = 16  # of the U-Net's first stage
-    seed: int = 0  # of the weights, the order of the frames, and their augmentation
+    n_epochs: int = parameter(5, low=1, high=MAX_EPOCHS)
+    batch_size: int = parameter(3, low=1, high=100_000)  # frames
+    learning_rate: float = parameter(0.002, low_excluded=True, high=1e30)  # of AdamW
+    # Of the U-Net's first stage.
+    base_channels: int = parameter(16, low=1, high=MAX_BASE_CHANNELS)
+    # Of the weights, the order of the frames, and their augmentation.
+    seed: int = parameter(0, high=2**63 - 1)
     mixed_precision: str = "auto"  # convolutions in bf16: auto (where that is fast), yes, no
     deterministic: bool = True  # the same weights each time on a GPU, too
 
     # Not the paper's; see `extensions`.
-    passes_per_epoch: int = 8  # over the video
+    passes_per_epoch: int = parameter(8, low=1, high=1_000_000)  # over the video
     cosine_decay: bool = True
     confidence_weights: ConfidenceWeights | None = ConfidenceWeights()
     flips: bool = True
     prior_bias: PriorBias | None = PriorBias()
     half_size: HalfSize | None = HalfSize()
     along_edges: bool = True  # see `ike_data.guided_filter`
-    colour_jitter: float = 0.0  # share, below 1
+    colour_jitter: float = parameter(0.0, high=0.99)  # a share
 
     @classmethod
     def paper(cls, **changes: Any) -> Settings:
@@ -61,23 +64,10 @@ class Settings:
         return self.n_epochs * self.passes_per_epoch
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("n_epochs", 1, MAX_EPOCHS),
-            ("batch_size", 1, 100_000),
-            ("base_channels", 1, MAX_BASE_CHANNELS),
-            ("seed", 0, 2**63 - 1),
-            ("passes_per_epoch", 1, 1_000_000),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"{name} should be an int from {low} to {high}, got {value!r}")
-        if not 0 < self.learning_rate <= 1e30:
-            raise ValueError(f"learning_rate should be above 0, got {self.learning_rate!r}")
-        if not 0 <= self.colour_jitter < 1:
-            raise ValueError(f"colour_jitter should be in [0, 1), got {self.colour_jitter!r}")
+        check_ranges(self)
         if self.mixed_precision not in _PRECISIONS:
             raise ValueError(
-                f"mixed_precision should be one of {', '.join(_PRECISIONS)}, "
+                f"Settings.mixed_precision should be one of {', '.join(_PRECISIONS)}, "
                 f"got {self.mixed_precision!r}"
             )
         for name, extension in (
@@ -87,7 +77,9 @@ class Settings:
         ):
             value = getattr(self, name)
             if not (value is None or isinstance(value, extension)):
-                raise ValueError(f"{name} should be None or {extension.__name__}(), got {value!r}")
+                raise ValueError(
+                    f"Settings.{name} should be None or {extension.__name__}(), got {value!r}"
+                )
 
 
 DEFAULTS = Settings()

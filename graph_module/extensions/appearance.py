@@ -27,8 +27,8 @@ import torch
 import torch.nn.functional as F
 
 from graph_module.link_weights import temporal_gaussian
-from graph_module.parameters import check_ranges, parameter
 from graph_module.progress import Progress, silent
+from ike_data.parameters import check_ranges, parameter
 from ike_data.soft_masks import HARD_THRESHOLD
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import torch
 
 from graph_module.extensions.appearance import Appearance, appearance_masks
-from graph_module.parameters import check_ranges, parameter
 from graph_module.progress import Progress, silent
 from ike_data.guided_filter import follow_edges
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 
 from graph_module.motion_matrix import MotionMatrix
-from graph_module.parameters import check_ranges, parameter
 from graph_module.propagation import propagate
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

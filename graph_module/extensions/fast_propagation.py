@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 from graph_module.link_weights import link_weights
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

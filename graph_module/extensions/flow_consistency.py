@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from graph_module.extensions.motion_saliency import saturating
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 from ike_data.soft_masks import HARD_THRESHOLD
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
 from graph_module.extensions.flow_consistency import FlowConsistency, flow_consistency
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from graph_module.extensions.frame_reliability import (
     something_moves,
     split_by_mask,
 )
-from graph_module.parameters import check_ranges, parameter
+from ike_data.parameters import check_ranges, parameter
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ike_data.parameters import check_ranges, parameter
 from network_module.losses import cross_entropy, dice, hard_labels
 
 
@@ -17,11 +18,10 @@ class ConfidenceWeights:
     to 1.
     """
 
-    slope: float = 3.0
+    slope: float = parameter(3.0, low_excluded=True)
 
     def __post_init__(self) -> None:
-        if not 0 < self.slope < float("inf"):
-            raise ValueError(f"slope should be above 0, got {self.slope!r}")
+        check_ranges(self)
 
 
 def confidence(soft_masks: torch.Tensor, slope: float) -> torch.Tensor:

@@ -8,24 +8,21 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ike_data.parameters import check_ranges, parameter
+
 
 @dataclass(frozen=True)
 class HalfSize:
     """Which passes are at half the size, and how the others go on; docs/extensions.md says why."""
 
-    share: float = 0.9  # of the passes, the first ones
+    share: float = parameter(0.9, low_excluded=True, high=1)  # of the passes, the first ones
     # Networks that learnt from fewer pixels had worse masks: then all passes are at full size.
-    least_side: int = 96  # pixels, of the shorter side at half the size
+    least_side: int = parameter(96, low=1)  # pixels, of the shorter side at half the size
     # Of the learning rate, where that decays: more undoes what was learnt at half the size.
-    full_size_rate: float = 0.25
+    full_size_rate: float = parameter(0.25)
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share should be above 0 and at most 1, got {self.share!r}")
-        if self.least_side < 1:
-            raise ValueError(f"least_side should be at least 1, got {self.least_side!r}")
-        if not 0 <= self.full_size_rate < float("inf"):
-            raise ValueError(f"full_size_rate should be at least 0, got {self.full_size_rate!r}")
+        check_ranges(self)
 
 
 def is_large_enough(height: int, width: int, least_side: int) -> bool:

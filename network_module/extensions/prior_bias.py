@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ike_data.parameters import check_ranges, parameter
 from network_module.unet import UNet
 
 
@@ -13,11 +14,10 @@ from network_module.unet import UNet
 class PriorBias:
     """``least_share`` keeps the share off 0 and 1, where the bias would be infinite."""
 
-    least_share: float = 0.001
+    least_share: float = parameter(0.001, low_excluded=True, high=0.5)
 
     def __post_init__(self) -> None:
-        if not 0 < self.least_share < 0.5:
-            raise ValueError(f"least_share should be between 0 and 0.5, got {self.least_share!r}")
+        check_ranges(self)
 
 
 def start_from_prior(network: UNet, share: float, least_share: float) -> None:
