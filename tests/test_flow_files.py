@@ -9,13 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ike_data.flow_files import (
-    check_flow,
-    check_flow_folders,
-    flow_name,
-    read_flow,
-    write_flow,
-)
+from ike_data.flow_files import check_flow, check_flow_folders, flow_name, read_flow, write_flow
 from ike_data.runtime.errors import InputError
 
 
