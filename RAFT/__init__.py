@@ -36,6 +36,7 @@ extract_optical_flow.py does the same with files.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from RAFT.dis_flow import DisFlow
@@ -56,19 +57,14 @@ __all__ = [
     "load_raft",
     "video_flow",
 ]
+# When they are used: they need torchvision, which takes seconds to import.
+_IMPORTED_LATER = {"RaftFlow": "RAFT.raft_flow", "load_raft": "RAFT.checkpoint"}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when they are used: they need torchvision, which takes seconds to import.
-    if name == "load_raft":
-        from RAFT.checkpoint import load_raft
-
-        return load_raft
-    if name == "RaftFlow":
-        from RAFT.raft_flow import RaftFlow
-
-        return RaftFlow
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _IMPORTED_LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_IMPORTED_LATER[name]), name)
 
 
 def __dir__() -> list[str]:

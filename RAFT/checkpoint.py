@@ -59,8 +59,7 @@ def load_raft(path: Path | str | None = None, small: bool = False) -> RAFT:
     if path is None:
         url = (Raft_Small_Weights if small else Raft_Large_Weights).C_T_V1.value.url
         path = published_weights(
-            url,
-            "give a RAFT checkpoint with --models, or use --method dis, which needs none",
+            url, "give a RAFT checkpoint with --models, or use --method dis, which needs none"
         )
     path = Path(path)
     weights = translate_names(

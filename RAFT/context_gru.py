@@ -65,7 +65,7 @@ class ContextGRU:
         Args:
             hidden: [B, C_hidden, H/8, W/8], as is the result.
             motion: [B, C_motion, H/8, W/8].
-            of_context: what the function of this name has returned.
+            of_context: what `of_context` has returned.
         """
         for (zr_gate, q_gate), (zr_context, q_context) in zip(self._gates, of_context, strict=True):
             z, r = torch.sigmoid(zr_gate(hidden, motion, zr_context)).chunk(2, dim=1)

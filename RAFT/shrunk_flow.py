@@ -60,7 +60,7 @@ def shrunk_size(height: int, width: int, max_side: int) -> tuple[int, int]:
 
 
 def _enlarged(flow: np.ndarray, height: int, width: int) -> np.ndarray:
-    # Not resize_flow, whose last bits differ: flow that an older release began would be mixed.
+    # Not resize_flow, whose last bits differ: a run that an older release began would mix both.
     flow_height, flow_width = flow.shape[:2]
     if (flow_height, flow_width) == (height, width):
         return flow

@@ -70,11 +70,10 @@ def announce(
     """Print what was found, the frames and ``found``, and the resolved settings.
 
     Returns:
-        What saves these as out_path/config.ini, and the frames' names beside it. To be called when
-        all input has been read, so
-        that a command which fails leaves the record of an older result; and with the results that
-        are there: those made with other settings are removed, as they must not stand beside the
-        record of this run.
+        A function that saves these as out_path/config.ini, and the frames' names beside it. Call it
+        when all input has been read, so that a command which fails leaves the record of an older
+        result. It takes the results that are there, and removes them where the saved settings are
+        other ones: they must not stand beside the record of this run.
 
     Raises:
         InputError: see `check_saved_config`.

@@ -87,7 +87,7 @@ def check_flow(path: Path, height: int, width: int) -> None:
             f"{path}: is a flow of {file_width} x {file_height} pixels, the frames are "
             f"{width} x {height}; extract the flow from these frames"
         )
-    expected = _n_bytes(height, width)
+    expected = _HEADER_BYTES + 8 * width * height
     if n_bytes != expected:
         what = "truncated" if n_bytes < expected else "too long"
         raise InputError(f"{path}: is {what} ({n_bytes} bytes, expected {expected}); {again}")
@@ -96,10 +96,6 @@ def check_flow(path: Path, height: int, width: int) -> None:
 def is_known(flow: np.ndarray) -> bool:
     """Whether all values are finite and below Middlebury's mark of an unknown flow."""
     return bool((np.abs(flow) < _UNKNOWN).all())  # false for NaN as well
-
-
-def _n_bytes(height: int, width: int) -> int:
-    return _HEADER_BYTES + 8 * width * height
 
 
 def check_flow_folders(

@@ -10,13 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ike_data.frame_order import order_frames
-from ike_data.images import (
-    IMAGE_SUFFIXES,
-    ImageHeader,
-    read_deep_values,
-    read_header,
-    read_image,
-)
+from ike_data.images import IMAGE_SUFFIXES, ImageHeader, read_deep_values, read_header, read_image
 from ike_data.runtime.errors import InputError
 from ike_data.value_range import FULL_RANGE, ValueRange, find_value_range
 

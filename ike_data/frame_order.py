@@ -31,9 +31,9 @@ class OrderedFiles(NamedTuple):
 def order_frames(files: Iterable[Path]) -> OrderedFiles:
     """The frames of a folder in their natural order.
 
-    Where the names have one number that counts (`plain_index`), in steps of k but for a few larger
-    ones, these are frames that are missing: at most a tenth of the steps, or one, all of them
-    multiples of k.
+    Where one number in the names counts the frames (`plain_index`), most of its steps are k, and
+    the others are multiples of k and few, at most one or a tenth of the steps, frames are missing.
+    Numbers that are more uneven are taken as they are.
 
     Raises:
         InputError: a frame is missing, or as `natural_order`.

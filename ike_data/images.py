@@ -16,7 +16,7 @@ from ike_data.runtime.errors import InputError
 from ike_data.value_range import FULL_RANGE, ValueRange
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm")
-# Of others Pillow goes by the content, too, and would start Ghostscript for a .png that is an .eps.
+# Pillow goes by the content of a file, and would start Ghostscript for a .png that is an .eps.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "PPM")
 # What is raised for broken files: SyntaxError and ValueError come from PNG chunks, TypeError from a
 # TIFF's tags.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -42,13 +43,7 @@ def write_feature_maps(folder: Path, maps: torch.Tensor) -> None:
     """
     if not torch.isfinite(maps).all():
         raise ValueError(f"maps for {folder} have values that are not finite")
-    with atomic_folder(folder) as partial:
-
-        def write(idx: int) -> None:
-            save_map(partial / mask_name(idx), maps[idx])
-
-        for _ in map_on_cores(write, range(len(maps)), torch.device("cpu")):
-            pass
+    _write_folder(folder, ".pt", len(maps), lambda path, idx: save_map(path, maps[idx]))
 
 
 def save_map(path: Path, frame_map: torch.Tensor) -> None:
@@ -63,15 +58,25 @@ def write_mask_images(folder: Path, masks: torch.Tensor, height: int, width: int
 
     Resized bilinearly (align_corners=False). The folder appears when all files are written.
     """
+    # The seed is one mask for all frames.
+    same = encode_mask(masks[0], height, width) if masks.stride(0) == 0 else None
+
+    def write(path: Path, idx: int) -> None:
+        path.write_bytes(same or encode_mask(masks[idx], height, width))
+
+    _write_folder(folder, ".png", len(masks), write)
+
+
+def _write_folder(
+    folder: Path, suffix: str, n_frames: int, write: Callable[[Path, int], object]
+) -> None:
+    """Have ``write`` make the file of each frame, given its path and the frame's index."""
     with atomic_folder(folder) as partial:
-        # The seed is one mask for all frames.
-        same = encode_mask(masks[0], height, width) if masks.stride(0) == 0 else None
 
-        def write(idx: int) -> None:
-            data = encode_mask(masks[idx], height, width) if same is None else same
-            (partial / mask_name(idx, ".png")).write_bytes(data)
+        def write_frame(idx: int) -> None:
+            write(partial / mask_name(idx, suffix), idx)
 
-        for _ in map_on_cores(write, range(len(masks)), torch.device("cpu")):
+        for _ in map_on_cores(write_frame, range(n_frames), torch.device("cpu")):
             pass
 
 
@@ -108,10 +113,9 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
         raise InputError(f"{folder}: no such folder; give a folder of .pt maps, one a frame{hint}")
     if not (folder / mask_name(0)).exists() and (inside := _folders_with_maps(folder)):
         raise InputError(f"{folder}: holds no map; give one of its folders: {', '.join(inside)}")
-    maps: torch.Tensor | None = None
     for idx in range(n_frames):
         frame_map = _read_map(folder / mask_name(idx), n_frames, height, width)  # [H, W, C]
-        if maps is None:
+        if idx == 0:
             maps = torch.empty((n_frames, *frame_map.shape), dtype=torch.float32)
         if frame_map.shape != maps.shape[1:]:
             raise InputError(
@@ -119,8 +123,6 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
                 f"the folder has {list(maps.shape[1:])}; make all maps of a folder alike"
             )
         maps[idx] = frame_map
-    if maps is None:
-        raise ValueError("n_frames should be at least 1")
     return maps
 
 

@@ -13,7 +13,7 @@ import torch
 from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import is_plain, load_tensors
 
-# Keys of a training's checkpoint that hold the network, those that are taken first in front. A
+# Keys of a training's checkpoint that may hold the network, in the order in which they are tried. A
 # running mean of the weights (EMA) goes before the last weights: it is evaluated and published.
 _KEYS = (
     *("state_dict_ema", "model_state_dict_ema", "model_ema", "ema_state_dict", "params_ema", "ema"),

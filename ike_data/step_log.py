@@ -14,10 +14,7 @@ from ike_data.runtime.atomic import naming
 
 @contextmanager
 def step_log(
-    out_path: Path,
-    *columns: str,
-    start: float | None = None,
-    kept: Sequence[Sequence[str]] = (),
+    out_path: Path, *columns: str, start: float | None = None, kept: Sequence[Sequence[str]] = ()
 ) -> Iterator[Callable[..., list[str]]]:
     """Yield a function that appends a line: the values of ``columns``, then the seconds so far.
 

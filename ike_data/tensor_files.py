@@ -81,10 +81,10 @@ def load_tensor(path: Path, remedy: str) -> torch.Tensor:
 
 
 def is_plain(value: object) -> bool:
-    """Whether ``value`` is a dense tensor of real numbers, and the file held each of them.
+    """Whether ``value`` is a dense tensor of real numbers, all of which its file holds.
 
-    Of others even the shape may not be readable; and a few bytes can describe a tensor of any size,
-    all of whose values are one.
+    Of other tensors even the shape may not be readable. And a few bytes can describe a tensor of
+    any size by one value, which it repeats.
     """
     return (
         isinstance(value, torch.Tensor)

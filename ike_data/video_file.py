@@ -46,7 +46,7 @@ class VideoFile:
         self.count, self.height, self.width = 0, 0, 0
         survey = self._survey()
         if self.count == 0:
-            self._refuse_nothing(survey)
+            raise self._nothing(survey.why_nothing())
         self.fps = survey.frame_rate()
         self._warn(survey)
 
@@ -63,7 +63,10 @@ class VideoFile:
                 yield np.ascontiguousarray(np.rot90(image, k=_quarter_turns(frame)))
                 count += 1
         if count != self.count:
-            raise self._has_changed()
+            raise InputError(
+                f"{self.path}: other frames are read than were counted at first; if the file is "
+                "still being written, run the command again when it is complete"
+            )
 
     def _survey(self) -> VideoSurvey:
         """Decode all frames, and set count, height and width."""
@@ -159,11 +162,10 @@ class VideoFile:
             line = "; ".join([*found, remedy])
             print(f"warning: {self.path}: {line}", file=sys.stderr)
 
-    def _refuse_nothing(self, survey: VideoSurvey) -> None:
-        why = survey.why_nothing()
+    def _nothing(self, why: str | None) -> InputError:
         if why is None:
-            raise InputError(f"{self.path}: holds no video frame; is it a video file, and whole?")
-        raise InputError(f"{self.path}: none of its frames can be decoded ({why}); {_REMEDY}")
+            return InputError(f"{self.path}: holds no video frame; is it a video file, and whole?")
+        return InputError(f"{self.path}: none of its frames can be decoded ({why}); {_REMEDY}")
 
     def _without_index(self) -> InputError | None:
         if not lacks_index(self.path):
@@ -176,12 +178,6 @@ class VideoFile:
     def _unreadable(self, error: Exception | str) -> InputError:
         why = _reason(error)
         return InputError(f"{self.path}: cannot be decoded as a video ({why}); {_REMEDY}")
-
-    def _has_changed(self) -> InputError:
-        return InputError(
-            f"{self.path}: other frames are read than were counted at first; if the file is still "
-            "being written, run the command again when it is complete"
-        )
 
 
 def _reason(error: Exception | str) -> str:

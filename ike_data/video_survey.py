@@ -15,11 +15,12 @@ from ike_data.frame_times import frame_rate
 _A_FRAME_EACH = ("h264", "hevc", "av1", "vp9", "mjpeg", "png", "ffv1", "prores", "dnxhd")
 # As FFmpeg names them: their header tells a duration. For others FFmpeg guesses it.
 _TELL_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf")
-# By what a duration must be missed: the last packets do not always tell how long they last.
+# A video is cut off where it lacks more of its duration than both of these, in usual steps between
+# frames and in seconds: the last packets do not always tell how long they last.
 _CUT_STEPS, _CUT_SECONDS = 1.5, 0.06
 _PLACES = 5  # named in a warning, at most
-# A pause between frames is worth a word where it is this long, in seconds and in usual steps, and
-# there are no more of them: a screen recording is full of them.
+# A pause between frames is told where it is longer than both of these, in seconds and in usual
+# steps. Of more than so many none is told: screen recordings are full of them.
 _PAUSE_SECONDS, _PAUSE_STEPS, _MOST_PAUSES = 0.3, 8, 3
 
 
@@ -35,8 +36,9 @@ class VideoSurvey:
     """Notes on the packets and the frames of a video, taken in one pass over it.
 
     Packets are numbered in the order of the file, frames in the order in which they are shown.
-    Which packet a frame is from is known by a note that travels through the decoder. It must have
-    one thread: another might free a note while the decoder is closed, and wait for Python for ever.
+    A note that travels through the decoder tells which packet a frame is from. The decoder must
+    have one thread: another might free a note while the decoder is closed, and wait for Python for
+    ever.
     """
 
     def __init__(self, container: Any) -> None:

@@ -81,7 +81,7 @@ class TrainingState(NamedTuple):
     """What an interrupted training has left, and what it is the state of."""
 
     state: dict[str, Any]  # see `Training.state`
-    data_mark: int  # it and the next: see `Identity`
+    data_mark: int  # this and settings: see `Identity`
     settings: dict[str, str]
     log: list[list[str]]  # the lines of its log.csv
 

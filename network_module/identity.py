@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-# Settings have the names of earlier versions here, and those that are gone stand with the values of
-# all trainings since: so what earlier versions have saved is known again.
+# Settings have the names here that earlier versions gave them, and settings that are gone have the
+# values that mean off. So what earlier versions have saved is known again.
 _EARLIER_NAMES = {"colour_jitter": "light"}
 _GONE_AFTER = {
     "confidence_weights": {"soft_labels": "False"},

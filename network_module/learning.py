@@ -37,8 +37,8 @@ def learn(
         The trained network, for `predict`. ``network.state_dict()`` can be saved.
 
     Raises:
-        ValueError: ``video`` or ``masks`` is of another type, shape or range, ``device`` is none;
-            or training diverged (`DivergedError`).
+        ValueError: ``video`` or ``masks`` is of another type, shape or range; ``device`` is
+            unknown; or training diverged (`DivergedError`).
     """
     check_video(video)
     check_masks(masks, video)

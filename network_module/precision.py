@@ -46,5 +46,5 @@ def convolution_settings(*, deterministic: bool) -> AbstractContextManager[None]
 
 
 def autocast(bf16: bool, device: torch.device) -> torch.autocast:
-    """Convolutions in bf16, or, where not ``bf16``, all as it is."""
+    """Convolutions in bf16; without ``bf16`` nothing changes."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)

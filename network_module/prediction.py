@@ -54,10 +54,7 @@ def predict_batches(
     bar = tqdm(starts, "predicting", unit="batch", leave=False, disable=not progress)
     for start in bar:
         batch = video[start : start + settings.batch_size].to(device)
-        with (
-            torch.inference_mode(),
-            convolution_settings(deterministic=settings.deterministic),
-        ):
+        with torch.inference_mode(), convolution_settings(deterministic=settings.deterministic):
             with autocast(bf16, device):
                 logits = network(to_unit_range(batch, device))
             masks = logits.float().softmax(dim=1)[:, 1]  # [b, H, W]; channel 1 is the object

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -11,63 +13,15 @@ _STRIDE = 16  # four 2x2 poolings
 _MIN_SIZE = 32  # leaves 2x2 values at the bottom: instance norm cannot take the variance of one
 
 
-def _norm(channels: int) -> nn.InstanceNorm2d:
-    return nn.InstanceNorm2d(channels, affine=True)
+def seeded_unet(base_channels: int, seed: int) -> UNet:
+    """A U-Net on the CPU with PyTorch's random weights; the same ``seed`` gives the same weights.
 
-
-def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-
-
-class ResidualBlock(nn.Module):
-    """Two pairs of 3x3 convs, each pair with its own shortcut: two basic blocks of ResNet-18.
-
-    Unlike ResNet-18 there is no ReLU between the convs of the second pair.
+    PyTorch's global random state is neither used nor changed.
     """
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv1 = _conv3x3(in_channels, out_channels)
-        self.norm1 = _norm(out_channels)
-        self.conv2 = _conv3x3(out_channels, out_channels)
-        self.norm2 = _norm(out_channels)
-        self.conv3 = _conv3x3(out_channels, out_channels)
-        self.norm3 = _norm(out_channels)
-        self.conv4 = _conv3x3(out_channels, out_channels)
-        self.norm4 = _norm(out_channels)
-        self.shortcut = (
-            nn.Identity()
-            if in_channels == out_channels
-            else nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False),
-                _norm(out_channels),
-            )
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[n, in_channels, h, w] -> [n, out_channels, h, w]"""
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
-        first = F.relu(y + self.shortcut(x))
-        y = self.norm3(self.conv3(first))
-        y = self.norm4(self.conv4(y))
-        return F.relu(y + first)
-
-
-def _upsampling(in_channels: int, out_channels: int) -> nn.Sequential:
-    """A 3x3 stride-2 transposed conv + norm: twice the size."""
-    return nn.Sequential(
-        nn.ConvTranspose2d(
-            in_channels,
-            out_channels,
-            kernel_size=3,
-            stride=2,
-            padding=1,
-            output_padding=1,
-            bias=False,
-        ),
-        _norm(out_channels),
-    )
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed: it would reseed the GPUs as well, which are not forked here.
+        torch.default_generator.manual_seed(seed)
+        return UNet(base_channels)
 
 
 class UNet(nn.Module):
@@ -88,31 +42,13 @@ class UNet(nn.Module):
             nn.Conv2d(3, c, kernel_size=7, padding=3, bias=False), _norm(c), nn.ReLU()
         )
         self.encoder = nn.ModuleList(
-            [
-                ResidualBlock(c, c),
-                ResidualBlock(c, 2 * c),
-                ResidualBlock(2 * c, 4 * c),
-                ResidualBlock(4 * c, 8 * c),
-            ]
+            ResidualBlock(*widths) for widths in pairwise((c, c, 2 * c, 4 * c, 8 * c))
         )
         self.bottom = ResidualBlock(8 * c, 16 * c)
         # From the deepest level to the first, as they are run.
-        self.upsampling = nn.ModuleList(
-            [
-                _upsampling(16 * c, 8 * c),
-                _upsampling(8 * c, 4 * c),
-                _upsampling(4 * c, 2 * c),
-                _upsampling(2 * c, c),
-            ]
-        )
-        self.decoder = nn.ModuleList(
-            [
-                ResidualBlock(16 * c, 8 * c),
-                ResidualBlock(8 * c, 4 * c),
-                ResidualBlock(4 * c, 2 * c),
-                ResidualBlock(2 * c, c),
-            ]
-        )
+        widths = 8 * c, 4 * c, 2 * c, c
+        self.upsampling = nn.ModuleList(_upsampling(2 * width, width) for width in widths)
+        self.decoder = nn.ModuleList(ResidualBlock(2 * width, width) for width in widths)
         self.last = nn.Conv2d(c, N_CLASSES, kernel_size=3, padding=1)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
@@ -156,12 +92,53 @@ def _padding(size: int) -> tuple[int, int]:
     return before, padding - before
 
 
-def seeded_unet(base_channels: int, seed: int) -> UNet:
-    """A U-Net on the CPU with PyTorch's random weights; the same ``seed`` gives the same weights.
+class ResidualBlock(nn.Module):
+    """Two pairs of 3x3 convs, each pair with its own shortcut: two basic blocks of ResNet-18.
 
-    PyTorch's global random state is neither used nor changed.
+    Unlike ResNet-18 there is no ReLU between the convs of the second pair.
     """
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: it would reseed the GPUs as well, which are not forked here.
-        torch.default_generator.manual_seed(seed)
-        return UNet(base_channels)
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(in_channels, out_channels)
+        self.norm1 = _norm(out_channels)
+        self.conv2 = _conv3x3(out_channels, out_channels)
+        self.norm2 = _norm(out_channels)
+        self.conv3 = _conv3x3(out_channels, out_channels)
+        self.norm3 = _norm(out_channels)
+        self.conv4 = _conv3x3(out_channels, out_channels)
+        self.norm4 = _norm(out_channels)
+        self.shortcut = (
+            nn.Identity()
+            if in_channels == out_channels
+            else nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False), _norm(out_channels)
+            )
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[n, in_channels, h, w] -> [n, out_channels, h, w]"""
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        first = F.relu(y + self.shortcut(x))
+        y = self.norm3(self.conv3(first))
+        y = self.norm4(self.conv4(y))
+        return F.relu(y + first)
+
+
+def _upsampling(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A 3x3 stride-2 transposed conv + norm: twice the size."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(
+            in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=False
+        ),
+        _norm(out_channels),
+    )
+
+
+def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+
+
+def _norm(channels: int) -> nn.InstanceNorm2d:
+    return nn.InstanceNorm2d(channels, affine=True)

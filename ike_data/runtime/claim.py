@@ -47,7 +47,7 @@ def claim(folder: Path) -> int | None:
 
 
 def inherited(lock: int) -> list[int]:
-    """What ``pass_fds`` of a command is that is to hold what `claim` gave, too."""
+    """``pass_fds`` of a command that is to hold the ``lock`` of `claim` as well."""
     return [] if lock == NO_LOCKS else [lock]
 
 

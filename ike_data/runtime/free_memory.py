@@ -30,16 +30,6 @@ def held_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _file_cache(group: Path) -> int:
-    """Bytes of files that are kept in memory until it is needed, which the group counts as used."""
-    try:
-        lines = (group / "memory.stat").read_text().splitlines()
-    except OSError:
-        return 0
-    counts = dict(line.split() for line in lines if len(line.split()) == 2)
-    return int(counts.get("inactive_file", 0))
-
-
 def _left_in_control_groups() -> list[int]:
     try:
         lines = _CGROUP.read_text().splitlines()
@@ -61,3 +51,13 @@ def _left_in_control_groups() -> list[int]:
                 left.append(max(int(limit) - used, 0))
             group = group.parent
     return left
+
+
+def _file_cache(group: Path) -> int:
+    """Bytes of files that are kept in memory until it is needed, which the group counts as used."""
+    try:
+        lines = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return 0
+    counts = dict(line.split() for line in lines if len(line.split()) == 2)
+    return int(counts.get("inactive_file", 0))
