@@ -23,13 +23,7 @@ def mask_name(idx: int, suffix: str = ".pt") -> str:
 
 
 def write_soft_masks(folder: Path, masks: torch.Tensor) -> None:
-    """Write ``masks``, [n, H, W] in [0, 1], as ``%05d.pt``: float32 [H, W, 1] each.
-
-    The folder appears when all of its files are written.
-
-    Raises:
-        ValueError: a mask has a value that is not finite.
-    """
+    """Write ``masks``, [n, H, W] in [0, 1], as maps of one channel; see `write_feature_maps`."""
     write_feature_maps(folder, masks.unsqueeze(-1))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ike_data.runtime.atomic import remove_leftovers
@@ -27,23 +27,20 @@ def claim(folder: Path) -> int | None:
 
     path = folder / LOCK_NAME
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Not where the run before has removed the file in the meantime.
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(lock), path.stat()):
-                    return lock
-        except BlockingIOError:
-            os.close(lock)
-            return None
-        except OSError:
-            os.close(lock)
-            return NO_LOCKS
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
+        with ExitStack() as closing:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            closing.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Not where the run before has removed the file in the meantime.
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(lock), path.stat()):
+                        closing.pop_all()
+                        return lock
+            except BlockingIOError:
+                return None
+            except OSError:
+                return NO_LOCKS
 
 
 def inherited(lock: int) -> list[int]:
