@@ -170,7 +170,8 @@ def _is_whole(path: Path, height: int, width: int) -> bool:
 def _check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
     """Check that the flow in ``out_path`` may be kept beside the flow of this run.
 
-    Where there is no saved config.ini it may: nothing is known of how it was made.
+    Where there is no saved config.ini it may, if its files are whole and of the frames' size:
+    nothing is known of how it was made.
 
     Raises:
         InputError: it was made from other frames or with other settings, or is of pairs that the
@@ -185,7 +186,15 @@ def _check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
             f"{'s' if n_pairs else ''}; {instead}"
         )
     saved = out_path / CONFIG
-    if not there or not saved.exists():
+    if not there:
+        return
+    if not saved.exists():
+        for path in there:
+            if not _is_whole(path, frames.height, frames.width):
+                raise InputError(
+                    f"{path}: is no flow of {frames.width} x {frames.height} pixels, and not of a "
+                    f"run of this command; {instead}"
+                )
         return
     now, before = _flow_settings(config), _flow_settings(read_config(saved))
     for name in now | before:

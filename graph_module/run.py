@@ -31,7 +31,7 @@ from graph_module.segmentation import Execution, Iteration, finish, iterations
 from graph_module.settings import GraphSettings
 from graph_module.working_flow import read_working_flow
 from ike_data.config import GraphModule
-from ike_data.flow_files import check_flow_folders
+from ike_data.flow_files import check_flow_folders, flow_name
 from ike_data.frames import Frames
 from ike_data.layout import (
     SEED_ITERATION,
@@ -105,6 +105,8 @@ def segment_video(
         _warn(f"numba cannot be used ({compiled.PROBLEM}); PyTorch does its work")
     frame_size = frames.height, frames.width
     check_flow_folders(fwd_folder, bwd_folder, frames.count, *frame_size)
+    if (fwd_folder / flow_name(frames.count - 1)).exists():
+        _warn(f"{fwd_folder}: holds flow of a longer video; does it begin with these frames?")
     for folder in (fwd_folder, *config.ike_features_paths):
         warn_of_other_frames(folder, frames)
     settings, maps = _read_maps(config, frames.count, working_size)

@@ -10,6 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +47,7 @@ def order_frames(files: Iterable[Path]) -> OrderedFiles:
     if index is None:
         return OrderedFiles(ordered, note)
     gap = _first_of_few_gaps(index)
-    if gap is not None:
+    if gap is not None and not _is_time(index):
         raise _missing(ordered, index, gap, "add it, or number the frames without a gap")
     return OrderedFiles(ordered, f"{note}, numbered unevenly")
 
@@ -156,6 +157,47 @@ def _first_of_few_gaps(index: Sequence[int]) -> int | None:
     gaps = [place for place, other in enumerate(steps) if other != step]
     few = len(gaps) <= max(_SHARE_OF_GAPS * len(steps), 1)
     return gaps[0] if few and all(steps[place] % step == 0 for place in gaps) else None
+
+
+def _is_time(index: Sequence[int]) -> bool:
+    """Whether numbers that leave gaps are times or dates, which leave fewer of them.
+
+    From 110459 to 110500 is one second, from 20240131 to 20240201 one day.
+    """
+    n_gaps = _n_gaps(index)
+    for read in (_clock, _date, _date_and_clock):
+        for unit in (1, 1000):  # with milliseconds behind it
+            times = [read(number // unit) for number in index]
+            known = [time for time in times if time is not None]
+            if len(known) == len(index) and len(set(known)) > 1 and _n_gaps(known) < n_gaps:
+                return True
+    return False
+
+
+def _n_gaps(index: Sequence[int]) -> int:
+    steps = Counter(_steps(index))
+    return steps.total() - max(steps.values())
+
+
+def _clock(number: int) -> int | None:
+    """Seconds of HHMMSS; None where it is no time of day."""
+    hours, minutes, seconds = number // 10_000, number // 100 % 100, number % 100
+    inside = hours < 24 and minutes < 60 and seconds < 60
+    return 3600 * hours + 60 * minutes + seconds if inside else None
+
+
+def _date(number: int) -> int | None:
+    """Days of YYYYMMDD; None where it is no date."""
+    try:
+        return date(number // 10_000, number // 100 % 100, number % 100).toordinal()
+    except ValueError:
+        return None
+
+
+def _date_and_clock(number: int) -> int | None:
+    """Seconds of YYYYMMDDHHMMSS."""
+    days, seconds = _date(number // 1_000_000), _clock(number % 1_000_000)
+    return None if days is None or seconds is None else 86_400 * days + seconds
 
 
 def _missing(files: Sequence[Path], index: Sequence[int], gap: int, remedy: str) -> InputError:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ike_data.frame_folder import FrameFolder
+from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
 from ike_data.video_file import VideoFile
 
@@ -36,11 +37,18 @@ def open_frames(path: Path) -> Frames:
     """Open a folder of frames (`IMAGE_SUFFIXES`) or a video file.
 
     Raises:
-        InputError: ``path`` does not exist, holds no frame, lacks one (see `order_frames`), has two
-            files of one number, frames of different sizes or scales, or cannot be decoded.
+        InputError: ``path`` does not exist, is an image, holds no frame, lacks one (see
+            `order_frames`), has two files of one number, frames of different sizes or scales, or
+            cannot be decoded.
     """
     if path.is_dir():
         return FrameFolder(path)
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.exists():
+        # FFmpeg would take it for a video of one frame, also where it holds several images.
+        raise InputError(
+            f"frames_path {path}: is an image; give the folder of the frames, one image a file, or "
+            "a video"
+        )
     if path.is_file():
         return VideoFile(path)
     raise InputError(

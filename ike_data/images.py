@@ -81,9 +81,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
             image.filename = ""
             yield image
     except _IMAGE_ERRORS as error:
-        raise InputError(
-            f"{path}: cannot be read as an image ({error}); replace or remove it"
-        ) from error
+        raise InputError(f"{path}: cannot be read as an image ({error}); replace it") from error
 
 
 def _is_turned(image: ImageFile.ImageFile) -> bool:

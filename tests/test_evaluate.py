@@ -523,6 +523,30 @@ def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
     refused(run, "iter_19: holds 10 masks for the 2 frames, 1.png to 2.png; make all", *flags)
 
 
+def test_masks_of_the_annotated_frames_alone(run, tmp_path):
+    (tmp_path / "video").mkdir()
+    for number in range(0, 50, 5):
+        Image.fromarray(columns(0)).save(tmp_path / f"video/{number:05d}.jpg")
+    names = ["00005.png", "00010.png", "00045.png"]
+    truth = some_annotations(tmp_path / "a", names, [10, 10, 10])
+    masks = some_annotations(tmp_path / "net", names, [5, 10, 1])
+    flags = ("--results", masks, "--annotations", truth, "--frames_path", tmp_path / "video")
+    (row,) = run(*flags)  # 00045 is the last
+    assert (row["frames"], row["J_mean"]) == ("2", "0.750000")
+    (masks / "00010.png").rename(masks / "00015.png")
+    (tmp_path / "results.csv").unlink()
+    refused(run, "no mask for 1 of the 3 annotated frames, as 00010.png; make them", *flags)
+
+
+def test_masks_that_never_reach_the_object_are_told(run, tmp_path, annotations, capsys):
+    grey = write_images(tmp_path / "net", [columns(10, value=40)] * 4)
+    (row,) = run("--results", grey, "--annotations", annotations)
+    assert row["J_mean"] == "0.000000"
+    assert f"{grey}: J is 0 in all frames, no pixel of the object reaches 0.5" in (
+        capsys.readouterr().err
+    )
+
+
 def test_some_annotations_of_a_data_set(run, tmp_path):
     for name, count in (("cat", 6), ("dog", 9)):
         write_images(tmp_path / "out" / name, [columns(10)] * count)

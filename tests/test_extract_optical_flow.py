@@ -428,6 +428,20 @@ def test_flow_of_another_video_under_the_same_name_is_not_kept(run, video, tmp_p
     assert contents(tmp_path / "out") != before
 
 
+def test_flow_of_another_origin_and_size_is_not_overwritten(run, video, tmp_path):
+    flow = np.ones((HEIGHT // 2, WIDTH // 2, 2), np.float32)
+    mine = tmp_path / "out/fwd_of" / flow_name(0)
+    mine.parent.mkdir(parents=True)
+    write_flow(mine, flow)
+    before = mine.read_bytes()
+    flags = ["--frames_path", video, "--out_path", tmp_path / "out", "--method", "dis"]
+    with pytest.raises(InputError, match=rf"{mine.name}: is no flow of {WIDTH} x {HEIGHT} pixels"):
+        run(*flags)
+    assert mine.read_bytes() == before
+    run(*flags, "--overwrite")
+    assert mine.read_bytes() != before
+
+
 def test_flow_of_a_longer_video_is_not_left_lying(run, video, tmp_path):
     out = tmp_path / "flow"
     flags = ("--frames_path", video, "--out_path", out, "--method", "dis")

@@ -75,7 +75,7 @@ def test_two_readings_that_differ_are_refused():
             ["5.jpg", "6.jpg", "7.jpg"],
             "a: its annotations, 7.png to 9.png, are",
         ),
-        (["7.png", "9.png"], None, r"are not those of the 3 frames numbered 0 to 2; name each"),
+        (["7.png", "9.png"], None, r"are not those of the 3 frames numbered 0 to 2; give --frames"),
         (["cat.png"], None, r"a: its annotations, cat.png to cat.png, are not those of"),
         (named("{}.png", range(4)), None, "a: holds 4 annotations, the video has 3 frames; is it"),
     ],

@@ -75,7 +75,8 @@ def test_an_index_in_even_steps_says_its_order_itself(numbers, unevenly):
         ([*range(20), *range(22, 32), *range(35, 45)], 20, 19, 22),
     ],
 )
-@pytest.mark.parametrize("name", ["{:05d}.jpg", "cam 2, {} (640x480).jpg"])
+# Six digits are no time of day only because they could be.
+@pytest.mark.parametrize("name", ["{:05d}.jpg", "{:06d}.jpg", "cam 2, {} (640x480).jpg"])
 def test_a_missing_frame_is_named(numbers, missing, before, after, name):
     with pytest.raises(InputError) as caught:
         order_frames(numbered(numbers, name))
@@ -83,6 +84,23 @@ def test_a_missing_frame_is_named(numbers, missing, before, after, name):
         f"folder 9: frame {missing} is missing (after {name.format(before)} comes "
         f"{name.format(after)}); add it, or number the frames without a gap"
     )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"IMG_20240101_{11_04_15 + s + 40 * (s >= 45)}.jpg" for s in range(60)],
+        ["Shot 105959.png", "Shot 110000.png", "Shot 110001.png", "Shot 110002.png"],
+        ["20240130.tif", "20240131.tif", "20240201.tif", "20240202.tif"],
+        ["20231231235958.jpg", "20231231235959.jpg", "20240101000000.jpg"],
+        ["110459500.jpg", "110500500.jpg", "110501500.jpg"],
+    ],
+    ids=lambda names: names[0],
+)
+def test_times_and_dates_without_marks_between_are_no_index(names):
+    ordered = order_frames(shuffled(names))
+    assert [path.name for path in ordered.files] == names
+    assert ordered.note == f"ordered by name, {names[0]} to {names[-1]}, numbered unevenly"
 
 
 def test_an_order_that_several_numbers_give_is_said():

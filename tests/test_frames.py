@@ -85,6 +85,13 @@ def test_folders_that_are_refused(tmp_path):
     assert "holds no frame (jpg, png, tif, ...)" in refusal(tmp_path)
 
 
+def test_an_image_is_no_video(tmp_path):
+    pages = [Image.new("I;16", (7, 4), value) for value in (0, 500, 1000)]
+    pages[0].save(tmp_path / "stack.TIF", save_all=True, append_images=pages[1:])
+    line = refusal(tmp_path / "stack.TIF")
+    assert "stack.TIF: is an image; give the folder of the frames, one image a file" in line
+
+
 def test_frames_of_another_size(tmp_path):
     grey_image(tmp_path / "0.png", 0, (7, 4))
     grey_image(tmp_path / "1.png", 0, (4, 7))
@@ -107,7 +114,7 @@ def test_truncated_images(tmp_path, suffix, keep):
     (tmp_path / f"00000.{suffix}").write_bytes(data[:size])
     line = refusal(tmp_path)
     assert f"00000.{suffix}: cannot be read as an image (" in line
-    assert line.endswith("; replace or remove it")
+    assert line.endswith("; replace it")
 
 
 def test_files_that_only_look_like_images(tmp_path):

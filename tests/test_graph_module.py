@@ -599,6 +599,15 @@ def test_flow_or_maps_of_other_frames_are_told(
         assert f"warning: {video / folder}: was made from frames of {right + 1} bytes" in warning
 
 
+def test_flow_of_a_longer_video_is_told(monkeypatch, video, flags, capsys):
+    (video / "of" / "fwd_of" / flow_name(4)).touch()
+    command(monkeypatch, *as_list(flags))
+    warning = capsys.readouterr().err.splitlines()[0]
+    assert warning.endswith(
+        "fwd_of: holds flow of a longer video; does it begin with these frames?"
+    )
+
+
 @pytest.mark.parametrize("folder", ["fwd_of", "bwd_of"])
 def test_a_missing_flow_file_is_named_before_any_work(monkeypatch, video, flags, folder):
     (video / "of" / folder / flow_name(2)).unlink()

@@ -23,6 +23,7 @@ from stub_project import ALL, FLOW, GRAPH, MASKS, NETWORK, PICTURES, StubProject
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
+from ike_data.frame_names import frame_names_of
 from ike_data.soft_masks import read_soft_masks
 from ike_tools.runs.steps import describe_inputs
 
@@ -93,6 +94,7 @@ def test_final_has_masks_video_and_report(whole):
     assert set(np.unique(mask)) <= {0, 255}
     assert ((mask == 255) == (np.asarray(expected) >= 0.5)).mean() > 0.97
     assert (out / "final" / "overlay.mp4").stat().st_size > 0
+    assert frame_names_of(out / "final" / "masks") == [f"{idx:05d}.png" for idx in range(N_FRAMES)]
     report = (out / "final" / "report.html").read_text()
     assert all(name in report for name in ("graph 1", "net 1", "graph 2", "net 2", "graph 3"))
 

@@ -195,7 +195,7 @@ def run_case(case: Case, checkout: Path, inputs: Inputs, folder: Path) -> dict[s
 def write_config(case: Case, checkout: Path, folder: Path, size: tuple[int, int]) -> Path:
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
-    parser.read(checkout / case.config, encoding="utf-8")
+    parser.read_string((checkout / case.config).read_text(encoding="utf-8"))
     parser["General"].update(working_h=str(size[0]), working_w=str(size[1]))
     parser[SECTIONS[case.program]].update(case.changes)
     path = folder / f"{case.name}.ini"

@@ -120,6 +120,11 @@ def main() -> None:
             frames = scored_frames(sequence, args.all_frames)
             threshold = threshold_of(sequence, frames, rule)
             scores.append(score_sequence(sequence, frames, threshold))
+            if not any(scores[-1].region):
+                warnings.append(
+                    f"{_folder(sequence.mask_files)}: J is 0 in all frames, no pixel of the object "
+                    f"reaches {threshold:g} (--threshold); are these 0 to 255, and of this video?"
+                )
             if args.export is not None:
                 export_masks(sequence, threshold, args.export / sequence.name)
         rows.append(table_rows(scores))
@@ -149,8 +154,8 @@ def main() -> None:
 
 def value_notes(sequences: list[AnnotatedSequence]) -> list[str]:
     """How masks and annotations are read, where it is not the plain case; looks into them all."""
-    masks = ((s.mask_files[0].parent, s.mask_values) for s in sequences)
-    annotations = ((_annotation_folder(s), s.annotation_values) for s in sequences)
+    masks = ((_folder(s.mask_files), s.mask_values) for s in sequences)
+    annotations = ((_folder(s.annotation_files), s.annotation_values) for s in sequences)
     return [*notes("masks", masks), *notes("annotations", annotations)]
 
 
@@ -163,8 +168,8 @@ def partly_annotated(sequences: list[AnnotatedSequence]) -> str:
     return f"        {n_annotated} of {n_frames} frames are annotated; the others are not scored"
 
 
-def _annotation_folder(sequence: AnnotatedSequence) -> Path:
-    return next(iter(sequence.annotation_files.values())).parent
+def _folder(files: dict[int, Path]) -> Path:
+    return next(iter(files.values())).parent
 
 
 def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
@@ -178,7 +183,7 @@ def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
     if not frames:
         n_annotated = len(sequence.annotation_files)
         raise InputError(
-            f"{_annotation_folder(sequence)}: no frame is left of {n_annotated} annotated "
+            f"{_folder(sequence.annotation_files)}: no frame is left of {n_annotated} annotated "
             "without the video's first and last, which DAVIS-2016 does not score; give --all_frames"
         )
     return frames

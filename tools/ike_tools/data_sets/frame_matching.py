@@ -49,7 +49,7 @@ def annotated_frames(
     Args:
         annotations: of one video, in their order; at least one.
         names: file names of the frames in their order; None where they are not known.
-        remedy: the end of the message where both ways to count fit.
+        remedy: the end of the message where the numbers do not tell the frames.
 
     Raises:
         InputError: an annotation is of no frame, or the frame that it is of is not certain.
@@ -69,7 +69,8 @@ def annotated_frames(
     if not readings:
         raise InputError(
             f"{folder}: its annotations, {annotations[0].name} to {annotations[-1].name}, are not "
-            f"those of the {n_frames} frames {frames}; name each as its frame"
+            f"those of the {n_frames} frames {frames}; "
+            + (remedy if names is None else "name each as its frame")
         )
     if names is None and len(readings) > 1:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ike_data.frame_order import natural_order, order_masks
@@ -30,7 +31,9 @@ def folders_in(folder: Path) -> list[Path]:
     )
 
 
-def numbered_masks(folder: Path, how: str = "give one of these") -> list[Path]:
+def numbered_masks(
+    folder: Path, how: str = "give one of these", frame_stems: Collection[str] = ()
+) -> list[Path]:
     """The masks of ``folder``, .pt or .png, by number.
 
     Args:
@@ -45,7 +48,9 @@ def numbered_masks(folder: Path, how: str = "give one of these") -> list[Path]:
     if maps and images:
         raise InputError(f"{folder}: holds both .pt and .png masks; keep one kind")
     if maps or images:
-        return order_masks(maps or images)
+        files = maps or images
+        named = all(path.stem in frame_stems for path in files)
+        return natural_order(files) if named else order_masks(files)
     inside = [path.name for path in folders_in(folder)]
     hint = " in it"
     if inside:

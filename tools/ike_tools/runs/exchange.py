@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ike_data.config import Config
 from ike_data.flow_files import FORWARD
+from ike_data.frame_folder import names_in
+from ike_data.frame_names import write_frame_names
 from ike_data.layout import FINAL, FLOW, GRAPH, NETWORK, epoch_masks, iteration_masks, run_folder
 from ike_data.runtime.atomic import atomic_file
 from ike_tools.runs.exchange_flags import flow_flags
@@ -91,6 +93,8 @@ class Exchange:
             ["tools/export_masks.py", video, f"--results={masks}", f"--out_path={final / 'masks'}"],
             final / "masks",
         )
+        # Of the masks: these are named by the index of their frame.
+        write_frame_names(final, names_in(self._frames))
         self._steps.run(
             "final_pictures",
             [

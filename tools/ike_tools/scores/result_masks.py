@@ -36,21 +36,18 @@ from ike_tools.masks.mask_values import (
 
 @dataclass(frozen=True)
 class AnnotatedSequence:
-    """One sequence: a result's masks, one for each frame, and the annotations of some or all."""
+    """One sequence: a result's masks and the annotations, of some frames or all."""
 
     name: str
     results: Path  # the result folder as the user gave it, with its stage
-    mask_files: tuple[Path, ...]
-    annotation_files: dict[int, Path]  # by the index of their frame, in order
-
-    @property
-    def n_frames(self) -> int:
-        return len(self.mask_files)
+    n_frames: int  # of the video
+    mask_files: dict[int, Path]  # by the index of their frame, in order; of each annotated frame
+    annotation_files: dict[int, Path]  # the same
 
     @cached_property
     def mask_values(self) -> MaskValues:
         """How the masks are read, see `mask_values.mask_values`."""
-        return mask_values(self.mask_files)
+        return mask_values([*self.mask_files.values()])
 
     @cached_property
     def annotation_values(self) -> MaskValues:
@@ -58,14 +55,14 @@ class AnnotatedSequence:
         return annotation_values([*self.annotation_files.values()])
 
     def soft_masks(self) -> Iterator[np.ndarray]:
-        """Of all frames, annotated or not: float32 [height, width] in [0, 1].
+        """Of all frames that have one, annotated or not: float32 [height, width] in [0, 1].
 
         Raises:
             InputError: see `read_annotation` and `read_soft_mask`.
         """
         first = next(iter(self.annotation_files.values()))
         height, width = read_annotation(first, self.annotation_values).object.shape
-        for path in self.mask_files:
+        for path in self.mask_files.values():
             yield read_soft_mask(path, height, width, self.mask_values)
 
     def read(self, idx: int) -> tuple[np.ndarray, Annotation]:
@@ -155,17 +152,28 @@ def _pair(
     name: str, results: Path, masks: Path, annotations: Path, frames: Path | None
 ) -> AnnotatedSequence:
     annotation_files = png_files(annotations)
-    mask_files = numbered_masks(masks, "--stage names one")
     names = frame_names_of(masks) if frames is None else names_in(frames)
-    _check_number(masks, mask_files, annotation_files, names)
+    place_of = {} if frames is None else {Path(n).stem: idx for idx, n in enumerate(names or ())}
+    mask_files = numbered_masks(masks, "--stage names one", place_of)
+    masks_of, n_frames = dict(enumerate(mask_files)), len(mask_files)
+    if n_frames < len(place_of) and all(path.stem in place_of for path in mask_files):
+        # Other methods may give masks of the annotated frames alone, named as these.
+        masks_of, n_frames = {place_of[path.stem]: path for path in mask_files}, len(place_of)
+    else:
+        _check_number(masks, mask_files, annotation_files, names)
     own = {path.stem: path.name for path in mask_files}
     if names is None and all(path.stem in own for path in annotation_files):
         # Masks of other methods: a name that is more than a number is certain.
         names = None if all(stem.isdecimal() for stem in own) else [*own.values()]
     by_frame = annotated_frames(
-        annotation_files, names, len(mask_files), "give --frames_path, the frames, whose names tell"
+        annotation_files, names, n_frames, "give --frames_path, the frames, whose names tell"
     )
-    return AnnotatedSequence(name, results, tuple(mask_files), by_frame)
+    if without := [path.name for idx, path in by_frame.items() if idx not in masks_of]:
+        raise InputError(
+            f"{masks}: holds no mask for {len(without)} of the {len(by_frame)} annotated frames, "
+            f"as {without[0]}; make them"
+        )
+    return AnnotatedSequence(name, results, n_frames, masks_of, by_frame)
 
 
 def _check_number(
