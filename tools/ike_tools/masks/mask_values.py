@@ -8,8 +8,9 @@ frame without the object is 0 everywhere, and says nothing.
   not 0 is object. 255 beside other labels is void, as in DAVIS-2017; alone it is the object of a
   binary mask. Only grey images that were saved with a palette are not labels. They have more values
   than there are labels, and the colour of each is the grey of that value.
-- Grey images are soft masks of 0 to 255 (16 bits: 65535) where any value is above 32. The others
-  are labels, unless they fall to 0 as soft masks do, see `_Falls`.
+- Grey images are soft masks of 0 to 255 (16 bits: 65535) where any value is above 32, else labels.
+  Soft masks that are weaker everywhere hold no object at any usual threshold; those of our own
+  modules stay soft masks, by the names of their folders.
 - Colour images that hold nothing but grey are read as grey ones. Others are labels, as palettes
   turned into RGB are, if they have few colours and black, the background, is one of them. Pictures
   and heat maps are refused, and so is transparency: it may stand for the mask or mean nothing.
@@ -235,58 +236,16 @@ def _are_coloured(files: list[Path]) -> bool:
 
 def _look_at_greys(files: list[Path]) -> tuple[bool, int, str]:
     """Whether these are labels, the value of 16 bits that is surely object, and a note."""
-    top, wide, falls = 0, False, _Falls()
+    top = 0
     for path in _bar(files):
         png = _read_mask(path)
-        values = _as_grey(png)
-        highest = int(values.max())
+        highest = int(_as_grey(png).max())
         if highest > (255 if png.highest == 65535 else MOST_LABELS):
             return False, 65535, ""
-        top, wide = max(top, highest), wide or png.highest == 65535
-        if highest <= MOST_LABELS:
-            falls.add(values)
+        top = max(top, highest)
     if top > MOST_LABELS:
         return False, 255, "are soft masks of 0 to 255 in 16 bits"
-    if top == 0:
-        return False, 65535, ""
-    if falls.are_of_labels:
-        return True, 65535, _labels(GREY)
-    note = (
-        f"are soft masks of 0 to {65535 if wide else 255} (grey), never above {top}; if they are "
-        "labels, save them with a palette"
-    )
-    return False, 65535, note
-
-
-class _Falls:
-    """Where small values meet lower ones: it tells labels from soft masks that are all weak.
-
-    A label meets the background directly along much of its outline. A soft mask falls to 0 by way
-    of the values in between, and may never get there. So of all neighbouring pixels with two
-    values, the higher of them 2 or more, the share whose lower one is 0 is large for labels: 0.4 to
-    1 for objects of DAVIS-2016 cut into 2 to 6 labels that touch. It is 0 to 0.1 for masks of graph
-    and network scaled to a maximum of 2 to 32. With 1 as the only value nothing can be told: these
-    are labels, as a mask in which no pixel passes 1/255 is hardly ever one.
-    """
-
-    LEAST_OF_LABELS = 0.25
-
-    def __init__(self) -> None:
-        self._n_falls = self._n_to_zero = 0
-        self._has_zero = False
-
-    def add(self, values: np.ndarray) -> None:
-        """Take in a mask, [height, width]."""
-        self._has_zero |= not values.all()
-        for one, other in ((values[:, 1:], values[:, :-1]), (values[1:], values[:-1])):
-            high, low = np.maximum(one, other), np.minimum(one, other)
-            falls = (high > 1) & (low < high)
-            self._n_falls += int(np.count_nonzero(falls))
-            self._n_to_zero += int(np.count_nonzero(falls & (low == 0)))
-
-    @property
-    def are_of_labels(self) -> bool:
-        return self._has_zero and self._n_to_zero >= self.LEAST_OF_LABELS * self._n_falls
+    return top > 0, 65535, _labels(GREY) if top else ""
 
 
 def _bar(files: list[Path]) -> tqdm[Path]:
