@@ -32,9 +32,9 @@ class OrderedFiles(NamedTuple):
 def order_frames(files: Iterable[Path]) -> OrderedFiles:
     """The frames of a folder in their natural order.
 
-    Where one number in the names counts the frames (`plain_index`), most of its steps are k, and
-    the others are multiples of k and few, at most one or a tenth of the steps, frames are missing.
-    Numbers that are more uneven are taken as they are.
+    Where one number in the names counts the frames (`plain_index`), most of its steps are k. Larger
+    steps are missing frames if they are multiples of k and at most a tenth of the steps, or one.
+    Other uneven numbers are taken as they are, and so are times and dates, such as 110459, 110500.
 
     Raises:
         InputError: a frame is missing, or as `natural_order`.
