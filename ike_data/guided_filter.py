@@ -1,8 +1,10 @@
 """Masks whose boundaries follow the edges of the frames; not in the paper.
 
 The guided filter of He, Sun and Tang, "Guided Image Filtering" (TPAMI 2013), with a colour guide:
-in each window the mask is a linear function of the colour. OpenCV has it in its contributed modules
-only, which cannot be installed beside opencv-python.
+in each window the mask is a linear function of the colour. Masks that are smaller than the frames
+are brought to their size as in the same authors' "Fast Guided Filter" (2015): the functions are
+found at the size of the masks, and applied to the frames. OpenCV has the filter in its contributed
+modules only, which cannot be installed beside opencv-python.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-RADIUS = 4  # of a window, pixels
+from ike_data.runtime.cores import map_on_cores
+
+RADIUS = 4  # of a window, pixels of the frames
 EPSILON = 1e-4  # colours, in [0, 1], that vary by less than this in a window are flat
 # Masks are steepened around 0.5 first: what varies slowly would be flattened to its mean.
 STEEPNESS = 3.0
@@ -21,16 +25,21 @@ def follow_edges(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
 
     Args:
         video: uint8 RGB [n, 3, H, W], on any device.
-        masks: [n, H, W] in [0, 1].
+        masks: [n, h, w] in [0, 1], of the size of the frames or smaller.
 
     Returns:
         [n, H, W] in [0, 1], on the device of ``masks``.
     """
-    filtered = torch.empty_like(masks)
-    for idx, mask in enumerate(masks):
-        steep = ((mask - 0.5) * STEEPNESS + 0.5).clamp_(0, 1)
+    filtered = masks.new_empty(len(masks), *video.shape[2:])
+    radius = max(round(RADIUS * masks.shape[1] / video.shape[2]), 1)
+
+    def follow(idx: int) -> None:
+        steep = ((masks[idx] - 0.5) * STEEPNESS + 0.5).clamp_(0, 1)
         guide = video[idx].to(masks) / 255
-        filtered[idx] = guided_filter(guide, steep, radius=RADIUS, epsilon=EPSILON).clamp_(0, 1)
+        filtered[idx] = guided_filter(guide, steep, radius=radius, epsilon=EPSILON).clamp_(0, 1)
+
+    for _done in map_on_cores(follow, range(len(masks)), masks.device):
+        pass
     return filtered
 
 
@@ -39,38 +48,70 @@ def guided_filter(
 ) -> torch.Tensor:
     """q = mean(a) . I + mean(b), with a = (Sigma + epsilon U)^-1 cov(I, p) in each window.
 
-    Equations 19 to 21 of the paper. Windows are cut off at the frame's border.
+    Equations 19 to 21 of the paper. Windows are cut off at the frame's border. Where the mask is
+    smaller than the guide, mean(a) and mean(b) are those of the guide at the mask's size (pixels
+    that fall together are averaged), interpolated bilinearly.
 
     Args:
         guide: I, [3, H, W] in [0, 1].
-        mask: p, [H, W].
-        radius: of the (2 radius + 1)^2 windows, pixels.
+        mask: p, [h, w].
+        radius: of the (2 radius + 1)^2 windows, pixels of the mask.
         epsilon: > 0, of the squared range of colours.
 
     Returns:
         [H, W]; it may leave the range of ``mask`` a little.
     """
+    small = guide
+    if mask.shape != guide.shape[1:]:
+        small = F.interpolate(guide[None], size=mask.shape, mode="area")[0]
+    rows, columns = torch.triu_indices(3, 3)
+    products = small[rows] * small[columns]  # [6, h, w], the upper triangle of I I^T
+    sums = torch.cat([small, mask[None], small * mask, products])
+    mean_i, mean_p, mean_ip, mean_ii = _window_means(sums, radius).split([3, 1, 3, 6])
+    covariance = mean_ip - mean_i * mean_p  # [3, h, w]
+    sigma = mean_ii - mean_i[rows] * mean_i[columns]  # [6, h, w]
+    sigma[rows == columns] += epsilon
+    a = _solve_symmetric(sigma, covariance)  # [3, h, w]
+    b = mean_p - (a * mean_i).sum(0, keepdim=True)  # [1, h, w]
+    means = _window_means(torch.cat([a, b]), radius)
+    if small is not guide:
+        means = F.interpolate(
+            means[None], size=guide.shape[1:], mode="bilinear", align_corners=False
+        )[0]
+    return (means[:3] * guide).sum(0) + means[3]
 
-    def mean(planes: torch.Tensor) -> torch.Tensor:
-        """Of each window: of its columns, then of their means. [C, H, W] -> [C, H, W]."""
-        # In this layout and in two steps a CPU takes a sixth of the time.
-        planes = planes[None].contiguous(memory_format=torch.channels_last)
-        for size, padding in (
-            ((2 * radius + 1, 1), (radius, 0)),
-            ((1, 2 * radius + 1), (0, radius)),
-        ):
-            planes = F.avg_pool2d(planes, size, 1, padding, count_include_pad=False)
-        return planes[0]
 
-    products = (guide[:, None] * guide).flatten(0, 1)  # [9, H, W]
-    means = mean(torch.cat([guide, mask[None], guide * mask, products]))
-    mean_i, mean_p, mean_ip, mean_ii = means.split([3, 1, 3, 9])
-    covariance = mean_ip - mean_i * mean_p  # [3, H, W]
-    sigma = mean_ii - (mean_i[:, None] * mean_i).flatten(0, 1)
-    sigma = sigma.permute(1, 2, 0).unflatten(-1, (3, 3))  # [H, W, 3, 3]
-    sigma.diagonal(dim1=-2, dim2=-1).add_(epsilon)
-    a = torch.linalg.solve(sigma, covariance.permute(1, 2, 0)[..., None])[..., 0]  # [H, W, 3]
-    a = a.permute(2, 0, 1)  # [3, H, W]
-    b = mean_p[0] - (a * mean_i).sum(0)  # [H, W]
-    mean_a, mean_b = mean(torch.cat([a, b[None]])).split([3, 1])
-    return (mean_a * guide).sum(0) + mean_b[0]
+def _window_means(planes: torch.Tensor, radius: int) -> torch.Tensor:
+    """Of each window: of its columns, then of their means. [C, H, W] -> [C, H, W]."""
+    # In this layout and in two steps a CPU takes a sixth of the time.
+    planes = planes[None].contiguous(memory_format=torch.channels_last)
+    for size, padding in (
+        ((2 * radius + 1, 1), (radius, 0)),
+        ((1, 2 * radius + 1), (0, radius)),
+    ):
+        planes = F.avg_pool2d(planes, size, 1, padding, count_include_pad=False)
+    return planes[0]
+
+
+def _solve_symmetric(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """x of A x = y for each pixel, A positive definite: L D L^T, written out.
+
+    Args:
+        matrix: the upper triangles of A, [6, H, W]: 00, 01, 02, 11, 12, 22.
+        right: y, [3, H, W].
+
+    Returns:
+        x, [3, H, W]
+    """
+    d0, a01, a02, a11, a12, a22 = matrix
+    l10, l20 = a01 / d0, a02 / d0
+    d1 = a11 - l10 * a01
+    e12 = a12 - l10 * a02
+    l21 = e12 / d1
+    d2 = a22 - l20 * a02 - l21 * e12
+    y0 = right[0]
+    y1 = right[1] - l10 * y0
+    y2 = right[2] - l20 * y0 - l21 * y1
+    x2 = y2 / d2
+    x1 = y1 / d1 - l21 * x2
+    return torch.stack([y0 / d0 - l10 * x1 - l20 * x2, x1, x2])

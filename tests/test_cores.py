@@ -103,3 +103,15 @@ def test_results_that_were_taken_are_let_go():
     gc.collect()
     assert gone() is None
     results.close()
+
+
+def test_calls_are_in_inference_mode_where_the_caller_is():
+    with torch.inference_mode():
+        totals = torch.zeros(3)
+
+        def add(idx: int) -> None:
+            totals[idx] += idx  # refused outside of it
+
+        list(map_on_cores(add, range(3), CPU))
+    assert totals.tolist() == [0, 1, 2]
+    assert list(map_on_cores(lambda _: torch.is_inference_mode_enabled(), [0], CPU)) == [False]

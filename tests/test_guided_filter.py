@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,9 +10,11 @@ import torch
 from ike_data.guided_filter import follow_edges, guided_filter
 
 
-def naive_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
-    """Fit a . I + b to the mask in each window by ridge regression; each pixel is then the mean of
-    what the windows around it predict. guide [H, W, 3], mask [H, W], float64."""
+def naive_coefficients(
+    guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: float
+) -> np.ndarray:
+    """Fit a . I + b to the mask in each window by ridge regression; the mean of a and b over the
+    windows around each pixel, [H, W, 4]. guide [H, W, 3], mask [H, W], float64."""
     height, width = mask.shape
     fits = {}
     for y in range(height):
@@ -23,7 +26,7 @@ def naive_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: floa
             rows = np.sqrt(len(values) * epsilon) * np.eye(3, 4)
             target = np.concatenate([values, np.zeros(3)])
             fits[y, x] = np.linalg.lstsq(np.vstack([design, rows]), target, rcond=None)[0]
-    result = np.empty_like(mask)
+    means = np.empty((height, width, 4))
     for y in range(height):
         for x in range(width):
             around = [
@@ -31,8 +34,12 @@ def naive_filter(guide: np.ndarray, mask: np.ndarray, radius: int, epsilon: floa
                 for i in range(max(y - radius, 0), min(y + radius + 1, height))
                 for j in range(max(x - radius, 0), min(x + radius + 1, width))
             ]
-            result[y, x] = np.mean(around, axis=0) @ [*guide[y, x], 1]
-    return result
+            means[y, x] = np.mean(around, axis=0)
+    return means
+
+
+def applied(coefficients: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    return (coefficients[..., :3] * guide).sum(-1) + coefficients[..., 3]
 
 
 @pytest.mark.parametrize(("height", "width", "radius"), [(9, 13, 2), (8, 6, 1), (3, 5, 4)])
@@ -41,10 +48,33 @@ def test_it_is_the_mean_of_ridge_regressions_in_windows(height, width, radius):
     guide = torch.rand(3, height, width, generator=generator)
     mask = torch.rand(height, width, generator=generator)
     found = guided_filter(guide, mask, radius=radius, epsilon=0.01)
-    expected = naive_filter(
-        guide.permute(1, 2, 0).double().numpy(), mask.double().numpy(), radius, 0.01
-    )
+    colours = guide.permute(1, 2, 0).double().numpy()
+    expected = applied(naive_coefficients(colours, mask.double().numpy(), radius, 0.01), colours)
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(("height", "width", "radius"), [(10, 14, 2), (12, 8, 1)])
+def test_coefficients_of_a_smaller_mask_are_interpolated(height, width, radius):
+    generator = torch.Generator().manual_seed(0)
+    guide = torch.rand(3, height, width, generator=generator)
+    mask = torch.rand(height // 2, width // 2, generator=generator)
+    found = guided_filter(guide, mask, radius=radius, epsilon=0.01)
+    colours = guide.permute(1, 2, 0).double().numpy()
+    small = cv2.resize(colours, mask.shape[::-1], interpolation=cv2.INTER_AREA)
+    coefficients = naive_coefficients(small, mask.double().numpy(), radius, 0.01)
+    coefficients = cv2.resize(coefficients, (width, height), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(found.numpy(), applied(coefficients, colours), atol=2e-4)
+
+
+def test_colours_that_vary_together_are_no_trouble():
+    """Grey frames: all three colours are equal, and only epsilon keeps the windows' fits apart."""
+    grey = torch.rand(10, 12, generator=torch.Generator().manual_seed(0))
+    guide = grey.expand(3, -1, -1)
+    mask = (grey > 0.5).float()
+    found = guided_filter(guide, mask, radius=2, epsilon=1e-4)
+    colours = guide.permute(1, 2, 0).double().numpy()
+    expected = applied(naive_coefficients(colours, mask.double().numpy(), 2, 1e-4), colours)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-3)
 
 
 def test_without_colour_it_is_a_mean_of_means():
@@ -55,12 +85,14 @@ def test_without_colour_it_is_a_mean_of_means():
     torch.testing.assert_close(found[3:8, 3:8], torch.outer(kernel, kernel), atol=1e-5, rtol=0)
 
 
-def test_a_mask_that_misses_an_edge_is_moved_to_it():
+@pytest.mark.parametrize("shrink", [1, 2])
+def test_a_mask_that_misses_an_edge_is_moved_to_it(shrink):
     video = torch.zeros(2, 3, 40, 60, dtype=torch.uint8)
     video[:, :, :, 30:] = 200
     masks = torch.zeros(2, 40, 60)
     masks[0, :, 31:] = 1  # too small
     masks[1, :, 29:] = 1  # too large
+    masks = masks[:, ::shrink, ::shrink]
     found = follow_edges(video, masks) >= 0.5
     assert torch.equal(found, video[:, 0] > 0)
 

@@ -51,6 +51,8 @@ def map_on_cores(
     anyway, and for the rest the cores would wait for each other after each operation. PyTorch
     and compiled loops release Python's lock while they compute.
 
+    The calls are made in inference mode if this one is.
+
     However this ends, by an error of a call, Ctrl-C or because its results are not wanted any more,
     no call runs on: those that have not begun are not made, and the others are waited for.
     """
@@ -59,15 +61,21 @@ def map_on_cores(
         return
     threads = _threads(n_workers(device))
     calls: deque[Future[Result]] = deque()
+    inference = torch.is_inference_mode_enabled()  # of this thread only
+
+    def call(item: Item) -> Result:
+        with torch.inference_mode(inference):
+            return function(item)
+
     try:
         for item in items:
-            calls.append(threads.submit(function, item))
+            calls.append(threads.submit(call, item))
         while calls:
             wait([calls[0]])  # not .result(): Ctrl-C here must leave it among the calls
             yield calls.popleft().result()
     finally:
         # Executor.map does not wait: a call could write into a folder that is being removed.
-        wait([call for call in calls if not call.cancel()])
+        wait([future for future in calls if not future.cancel()])
 
 
 @functools.cache
