@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ike_data.parameters import check_ranges, parameter
+from ike_data.runtime.cores import map_on_cores
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ def flow_consistency(
     rows = torch.arange(height, dtype=flow.dtype, device=flow.device)
     columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
     consistency = flow.new_empty(len(flow), height, width)
-    for idx, (there, field) in enumerate(zip(flow, back, strict=True)):
+
+    def compare(idx: int) -> None:
+        there, field = flow[idx], back[idx]
         x = _to_unit(columns + there[0], width)
         y = _to_unit(rows[:, None] + there[1], height)
         here = F.grid_sample(
@@ -58,6 +61,9 @@ def flow_consistency(
         lengths = (there**2).sum(0) + (here**2).sum(0)
         error = ((there + here) ** 2).sum(0)
         consistency[idx] = torch.exp(-error / (settings.relative * lengths + settings.absolute))
+
+    for _done in map_on_cores(compare, range(len(flow)), flow.device):
+        pass
     return consistency
 
 

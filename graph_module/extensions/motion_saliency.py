@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
 from graph_module.extensions.flow_consistency import FlowConsistency, flow_consistency
 from ike_data.parameters import check_ranges, parameter
+from ike_data.runtime.cores import map_on_cores
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def motion_saliency(
     if n_pairs == 0:
         return fwd_flow.new_zeros(1, height, width)
     fwd, bwd = (
-        torch.stack([_saliency_of(flow, settings) for flow in flows])
+        torch.stack(
+            list(map_on_cores(lambda flow: _saliency_of(flow, settings), flows, flows.device))
+        )
         for flows in (fwd_flow, bwd_flow)
     )
     least = settings.least_weight
@@ -92,7 +95,7 @@ def _saliency_of(flow: torch.Tensor, settings: MotionSaliency) -> torch.Tensor:
     dominant = dominant_motion(flow, settings.dominant)
     residual = flow - dominant
     step = settings.sample_step
-    median = residual.norm(dim=0).flatten()[::step].median()
+    median = torch.hypot(*residual).flatten()[::step].median()
     noise = settings.noise_medians * median + settings.noise_height * flow.shape[1]
     own = without_parallax(residual, dominant, settings.parallax, settings.parallax_share)
     scale = salient_scale(
@@ -108,8 +111,8 @@ def without_parallax(
 
     Residuals against the dominant motion count in full.
     """
-    length = residual.norm(dim=0)  # [H, W]
-    dominant_length = torch.hypot(dominant.norm(dim=0), parallax_share * length)
+    length = torch.hypot(*residual)  # [H, W]
+    dominant_length = torch.hypot(torch.hypot(*dominant), parallax_share * length)
     along = (residual * dominant).sum(dim=0).clamp_(min=0)
     cosine = along / (length * dominant_length).clamp_(min=1e-6)
     return length * (1 - parallax * cosine**2)
