@@ -36,9 +36,11 @@ import numpy as np
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.frames import open_frames
 from ike_data.runtime.command import path_argument, run_command
+from ike_data.runtime.errors import InputError
 from ike_tools.flags import Parser
 
 PROJECT = PROJECT_CONFIG.parent
+PAPER = PROJECT / "configs" / "paper.ini"
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
 STAGES = ("reading", "chains", "features", "propagation", "regression", "writing")
 N_ITERATIONS = 20
@@ -71,6 +73,12 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--repeats", type=int, default=3, help="of ours (default: 3); plain runs once"
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
+    graph.add_argument(
+        "--config",
+        type=path_argument,
+        default=PROJECT_CONFIG,
+        help="of exact and fast, but for propagation (default: config.ini)",
+    )
 
     plain = commands.add_parser("plain", help="docs/method.md section 3 as written, for graph")
     plain.add_argument("--of_path", type=path_argument, required=True)
@@ -145,7 +153,9 @@ def compare_graph(args: argparse.Namespace) -> None:
                 )  # fmt: skip
             for _ in range(args.repeats):
                 for way in (EXACT, FAST):
-                    config = _config(out / f"{way}.ini", "Graph Module", propagation=way)
+                    config = _config(
+                        args.config, out / f"{way}.ini", "Graph Module", propagation=way
+                    )
                     runs[way].append(
                         _run(PROJECT / "run_graph_module.py", f"--frames_path={frames}",
                              f"--of_path={flow}", f"--out_path={out / way}", f"--config={config}",
@@ -205,10 +215,12 @@ def _run(program: Path, *flags: str) -> Measured:
     return Measured(seconds, usage.ru_maxrss * kilo)
 
 
-def _config(path: Path, section: str, **values: object) -> Path:
-    """The paper's settings with some keys of a section replaced."""
+def _config(base: Path, path: Path, section: str, **values: object) -> Path:
+    """The settings of ``base`` with some keys of a section replaced, written to ``path``."""
+    if not base.is_file():
+        raise InputError(f"--config: {base}: no such file")
     parser = configparser.ConfigParser(interpolation=None)
-    parser.read(PROJECT / "configs" / "paper.ini")
+    parser.read(base)
     for key, value in values.items():
         parser[section][key] = str(value)
     with path.open("w") as file:
@@ -315,6 +327,7 @@ def compare_network(args: argparse.Namespace) -> None:
         for way, mixed_precision in (("float32", "no"), ("bfloat16", "yes")):
             out = Path(folder) / way
             config = _config(
+                PAPER,
                 Path(folder) / f"{way}.ini",
                 "Network Module",
                 mixed_precision=mixed_precision,
