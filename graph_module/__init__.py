@@ -26,6 +26,7 @@ The paper (docs/method.md section 3), in the order of the algorithm:
 
 What is ours, off in the paper's setting (docs/extensions.md has what each of them gives):
 
+    extensions/coarse_graph.py           all but refinement is done at half the size
     extensions/motion_saliency.py        a feature map: where motion departs from the dominant one
     extensions/dominant_motion.py            the camera's motion, as a robust quadratic fit
     extensions/flow_consistency.py           the forward-backward check

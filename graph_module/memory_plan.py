@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from graph_module.extensions.appearance import Appearance
+from graph_module.extensions.appearance import FRAMES_AT_ONCE, PIXELS_AT_ONCE, Appearance
 from graph_module.features import count_features
 from graph_module.projection import CHUNK_BYTES
 from graph_module.propagation import FRAMES_PER_BLOCK
@@ -33,10 +34,21 @@ class GraphSize:
     """What the memory of a graph depends on."""
 
     n_frames: int
-    n_nodes: int  # of a frame
+    height: int  # of a frame, pixels
+    width: int
     settings: GraphSettings
     n_channels: int = 0  # of the feature maps that are read; on a CPU they are there already
     on_gpu: bool = False
+
+    @property
+    def n_pixels(self) -> int:
+        """Of a frame."""
+        return self.height * self.width
+
+    @property
+    def n_nodes(self) -> int:
+        """Of a frame's graph."""
+        return math.prod(self.settings.graph_size(self.height, self.width))
 
 
 def plan_memory(size: GraphSize, links_limit: float, n_free: int, n_cores: int) -> MemoryPlan:
@@ -71,13 +83,13 @@ def choose_plan(
 
 
 def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> int:
-    """All that a pass holds, and the larger of what propagation and appearance work with."""
+    """The larger of both flows as they are read, and of all that a pass holds and works with."""
     nodes, settings = size.n_frames * size.n_nodes, size.settings
     n_made = (settings.motion_saliency is not None) + (settings.bootstrap is not None)
     n_maps = n_made + (size.n_channels if size.on_gpu else 0)
     # x, M x and x before it, the mean change, the degree and its divisor, and what appearance makes
-    # of x, before and after the guided filter.
-    n_masks = 4 + 2 * (settings.degree_normalisation is not None) + 2 * settings.uses_video
+    # of x.
+    n_masks = 4 + 2 * (settings.degree_normalisation is not None) + settings.uses_video
     n_features = 1 + sum(
         count_features(
             size.n_channels + n_made,
@@ -89,8 +101,12 @@ def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> in
     held += _link_bytes(size) if store_links else 0
     held += 0 if offload else _INT16 * nodes * n_features
     held += 3 * _DOUBLE * size.n_frames * n_features**2  # Gram matrices, with lambda, and factors
+    if settings.uses_video:
+        held += size.n_frames * (_FLOAT * size.n_pixels + 3 * size.n_nodes)  # result, small frames
     working = _propagation_bytes(size, store_links, n_features, n_cores)
-    return held + max(working, _appearance_bytes(size))
+    working = max(working, _appearance_bytes(size, n_cores))
+    read = 4 * _FLOAT * size.n_frames * (size.n_pixels + size.n_nodes)
+    return max(read, held + working)
 
 
 def _link_bytes(size: GraphSize) -> int:
@@ -114,14 +130,15 @@ def _propagation_bytes(size: GraphSize, store_links: bool, n_features: int, n_co
     return n_bytes
 
 
-def _appearance_bytes(size: GraphSize) -> int:
-    """A frame's descriptors or planes of its guided filter, and a window's random features."""
+def _appearance_bytes(size: GraphSize, n_cores: int) -> int:
+    """Moments of windows; of each core descriptors or planes of a filter, and features."""
     bootstrap, refinement = size.settings.bootstrap, size.settings.refinement
     used: list[Appearance] = [s.appearance for s in (bootstrap, refinement) if s is not None]
+    planes = 60 * size.n_pixels + 300 * size.n_nodes
     return max(
         (
-            400 * size.n_nodes
-            + _FLOAT * a.n_fourier * (a.pixels_at_once + a.n_fourier * (2 * a.reach + 8))
+            _FLOAT * min(FRAMES_AT_ONCE + 2 * a.reach, size.n_frames) * a.n_fourier**2
+            + n_cores * (planes + a.n_fourier * (_FLOAT * PIXELS_AT_ONCE + 16 * a.n_fourier))
             for a in used
         ),
         default=0,

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from graph_module import compiled
 from graph_module.extensions.bootstrap import Bootstrap
+from graph_module.extensions.coarse_graph import CoarseGraph
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.extensions.fast_propagation import FastPropagation
 from graph_module.extensions.frame_reliability import FrameReliability
@@ -70,6 +71,7 @@ def settings_of(config: GraphModule) -> GraphSettings:
         degree_normalisation=DegreeNormalisation() if config.degree_normalisation else None,
         bootstrap=Bootstrap(n_passes) if n_passes else None,
         refinement=Refinement() if config.refinement else None,
+        coarse_graph=CoarseGraph() if config.coarse_graph and config.refinement else None,
         fast_propagation=FastPropagation() if config.propagation == "fast" else None,
     )
 
@@ -112,9 +114,7 @@ def segment_video(
     settings, maps = _read_maps(config, frames.count, working_size)
     video = read_working_frames(frames, *working_size) if settings.uses_video else None
     n_read = 0 if maps is None else maps.shape[1]
-    size = GraphSize(
-        frames.count, working_size[0] * working_size[1], settings, n_read, device.type == "cuda"
-    )
+    size = GraphSize(frames.count, *working_size, settings, n_read, device.type == "cuda")
     execution = Execution(compiled=config.engine == "auto")
     plan_for = functools.partial(
         choose_plan, size, device=device, use_compiled=execution.compiled_on(device)
@@ -231,8 +231,9 @@ def _save_iterations(
     with step_log(out_path, "iteration", "mean_change", start=start) as log:
         for step in steps:
             if step.index == 0 and SEED_ITERATION in to_save:
-                seed = seed_mask(settings.seed_type, settings.seed_sigma, *step.masks.shape[1:])
-                save(SEED_ITERATION, seed.expand(step.masks.shape))
+                size = step.masks.shape[1:] if video is None else video.shape[2:]
+                seed = seed_mask(settings.seed_type, settings.seed_sigma, *size)
+                save(SEED_ITERATION, seed.expand(frames.count, *size))
             if step.index in to_save:
                 finished = _finished(step, video, settings)
                 save(step.index, finished)

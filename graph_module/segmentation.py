@@ -14,6 +14,12 @@ import torch
 
 from graph_module.compiled import AVAILABLE
 from graph_module.extensions.bootstrap import bootstrap_map
+from graph_module.extensions.coarse_graph import (
+    enlarge_masks,
+    resize_flow,
+    resize_maps,
+    resize_video,
+)
 from graph_module.extensions.degree_normalisation import degree_divisor
 from graph_module.extensions.frame_reliability import frame_reliability
 from graph_module.extensions.motion_saliency import motion_saliency
@@ -27,6 +33,7 @@ from graph_module.projection import project_, projection
 from graph_module.propagation import propagate
 from graph_module.seeds import seed_mask
 from graph_module.settings import GraphSettings
+from ike_data.soft_masks import HARD_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -50,8 +57,10 @@ class Iteration:
     n_passes_left: int  # 0 in the last pass, or where there are no bootstrap passes
     index: int  # from 0 in each pass
     mean_change: float  # of the masks, against those before this iteration
-    masks: torch.Tensor  # [n, H, W], min-max normalised in each frame; `finish` makes the result
-    saliency: torch.Tensor | None  # [n, H, W] in [0, 1), where motion_saliency is on
+    # [n, h, w], min-max normalised in each frame, of the size of the graph; `finish` makes the
+    # result.
+    masks: torch.Tensor
+    saliency: torch.Tensor | None  # [n, h, w] in [0, 1), where motion_saliency is on
     inverted: bool  # the masks of the pass before were of the background
 
 
@@ -147,13 +156,18 @@ def _iterations(
     settings: GraphSettings,
     execution: Execution,
 ) -> Iterator[Iteration]:
-    size, device, progress = fwd_flow.shape[2:], fwd_flow.device, execution.progress
+    frame_size, device, progress = fwd_flow.shape[2:], fwd_flow.device, execution.progress
     compiled, bootstrap = execution.compiled_on(device), settings.bootstrap
 
+    # All at the size of the graph.
+    size = settings.graph_size(*frame_size)
+    fwd_flow, bwd_flow = resize_flow(fwd_flow, size), resize_flow(bwd_flow, size)
+    video = None if video is None or bootstrap is None else resize_video(video, size)
+
     # The seed, the same in each frame.
-    seed = seed_mask(settings.seed_type, settings.seed_sigma, *size).to(device)
-    x = seed.expand(len(fwd_flow) + 1, *size).contiguous()
-    maps = [] if feature_maps is None else [feature_maps.to(x)]
+    seed = seed_mask(settings.seed_type, settings.seed_sigma, *frame_size).to(device)
+    x = resize_maps(seed[None, None], size)[0].expand(len(fwd_flow) + 1, *size).contiguous()
+    maps = [] if feature_maps is None else [resize_maps(feature_maps.to(x), size)]
     saliency = None
     if settings.motion_saliency is not None:
         saliency = motion_saliency(fwd_flow, bwd_flow, settings.motion_saliency)
@@ -219,11 +233,15 @@ def finish(
     masks, inverted = _of_object(iteration.masks, iteration.saliency, settings)
     if settings.refinement is None or video is None:
         return Result(masks, inverted, False)
-    reliability = _reliability(masks, iteration.saliency, settings)
-    refined = refine(
-        video.cpu(), masks, settings.refinement, reliability=reliability, progress=progress
-    )
-    return Result(masks if refined is None else refined, inverted, refined is None)
+    has_object = bool(masks.max() >= HARD_THRESHOLD)  # else there is nothing to learn
+    if has_object:
+        reliability = _reliability(masks, iteration.saliency, settings)
+        refined = refine(
+            video.cpu(), masks, settings.refinement, reliability=reliability, progress=progress
+        )
+        if refined.max() >= HARD_THRESHOLD:
+            return Result(refined, inverted, False)
+    return Result(enlarge_masks(masks, video.shape[2:]), inverted, has_object)
 
 
 def _of_object(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from graph_module.extensions.bootstrap import Bootstrap
+from graph_module.extensions.coarse_graph import CoarseGraph
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.extensions.fast_propagation import FastPropagation, fast_link_weights
 from graph_module.extensions.frame_reliability import FrameReliability
@@ -48,6 +49,7 @@ class GraphSettings:
     degree_normalisation: DegreeNormalisation | None = None
     bootstrap: Bootstrap | None = None  # looks at the frames
     refinement: Refinement | None = None  # looks at the frames
+    coarse_graph: CoarseGraph | None = None  # needs refinement
     fast_propagation: FastPropagation | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +58,7 @@ class GraphSettings:
         for name, needed, there in (
             ("motion_saliency", "features_half_chain_size of at least 0", uses_maps),
             ("bootstrap", "features_half_chain_size of at least 0", uses_maps),
+            ("coarse_graph", "refinement", self.refinement is not None),
             ("polarity", "motion_saliency", self.motion_saliency is not None),
             ("frame_reliability", "motion_saliency", self.motion_saliency is not None),
         ):
@@ -73,6 +76,7 @@ class GraphSettings:
             degree_normalisation=DegreeNormalisation(),
             bootstrap=Bootstrap(),
             refinement=Refinement(),
+            coarse_graph=CoarseGraph(),
         )
 
     def for_known_masks(self) -> GraphSettings:
@@ -87,6 +91,12 @@ class GraphSettings:
     def uses_video(self) -> bool:
         """Whether the frames are looked at, beside their flow."""
         return self.bootstrap is not None or self.refinement is not None
+
+    def graph_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the graph of frames of height x width pixels."""
+        if self.coarse_graph is None:
+            return height, width
+        return self.coarse_graph.size(height, width)
 
     @property
     def last_tolerance(self) -> float:

@@ -108,6 +108,7 @@ class GraphModule:
     degree_normalisation: bool = _key("bool", False, aliases=("even_links",))
     bootstrap_passes: int = _key("int", 0, low=0, high=100, aliases=("appearance_passes",))
     refinement: bool = _key("bool", False)
+    coarse_graph: bool = _key("bool", False)  # where refinement is on
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,15 @@ import math
 import pytest
 import torch
 
-from graph_module.extensions.appearance import Appearance, appearance_masks, descriptors
+from graph_module.extensions.appearance import (
+    Appearance,
+    appearance_masks,
+    descriptors,
+    fourier_features,
+)
 
 N_FRAMES, HEIGHT, WIDTH = 7, 48, 80
-N_FOURIER = Appearance.n_fourier
+N_FOURIER, RIDGE = Appearance.n_fourier, Appearance.ridge
 
 
 def red_square_on_green() -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,7 +63,7 @@ def test_frames_whose_masks_are_unreliable_learn_from_the_others():
     found = appearance_masks(video, given, reliability=reliability)
     assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
     without = appearance_masks(video, given)
-    assert overlap(without[6], masks[6]) < 0.5
+    assert overlap(without[6], masks[6]) < 0.7
 
 
 def test_reliability_counts_by_its_ratio_alone():
@@ -114,7 +119,8 @@ def test_only_frames_in_the_window_count():
     assert not torch.equal(before[4], after[4])
 
 
-def test_a_frame_is_judged_as_if_the_video_were_the_frames_around_it():
+def test_a_frame_is_judged_as_if_the_video_were_the_frames_around_it(monkeypatch):
+    monkeypatch.setattr("graph_module.extensions.appearance.FRAMES_AT_ONCE", 2)
     video, masks = red_square_on_green()
     found = appearance_masks(video, masks, Appearance(reach=1))
     for idx in range(N_FRAMES):
@@ -123,12 +129,32 @@ def test_a_frame_is_judged_as_if_the_video_were_the_frames_around_it():
         torch.testing.assert_close(found[idx], alone, atol=2e-3, rtol=0)
 
 
-@pytest.mark.parametrize("shrink", [1, 2, 3])
-def test_the_size_that_it_is_looked_at_matters_little(shrink):
+def test_few_of_the_pixels_are_enough_to_learn_from():
     video, masks = red_square_on_green()
-    found = appearance_masks(video, masks, shrink=shrink)
-    assert found.shape == masks.shape
+    found = appearance_masks(video, masks, Appearance(n_sampled=200))
+    assert not torch.equal(found, appearance_masks(video, masks))
     assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
+
+
+def test_the_kernel_is_gaussian_in_widths_of_lab_and_position():
+    """Of pairs of pixels up to 2 widths apart in each coordinate, within the error of D features.
+
+    z z' is a mean of D numbers of at most 2, whose variance is below 1.
+    """
+    rgb = torch.tensor([[255, 0, 0], [128, 128, 128]], dtype=torch.uint8)  # red, grey
+    frame = rgb.T[:, :, None].repeat(1, 1, 20)  # [3, 2, 20]
+    found = descriptors(frame, Appearance())
+    lab = torch.tensor([[53.24, 80.09, 67.20], [53.59, 0.0, 0.0]])  # of CIE, D65
+    expected = torch.cat([lab / torch.tensor([20.0, 10, 10]), torch.zeros(2, 2)], dim=1)
+    expected[1, 4] = 1 / (0.3 * 2)
+    torch.testing.assert_close(found[:, 0], expected, atol=0.03, rtol=0)
+    assert found[0, 13, 3].item() == pytest.approx(13 / (0.3 * 2))
+
+    pixels = 2 * torch.rand(200, 5, generator=torch.Generator().manual_seed(1))
+    z = _fourier(pixels)
+    error = z @ z.T - torch.exp(-(torch.cdist(pixels, pixels) ** 2) / 2)
+    assert error.std() < 1 / math.sqrt(N_FOURIER)
+    assert error.abs().max() < 5 / math.sqrt(N_FOURIER)
 
 
 def test_it_is_cut_half_way_to_fishers_discriminant():
@@ -137,11 +163,11 @@ def test_it_is_cut_half_way_to_fishers_discriminant():
     video, masks = video[:2], masks[:2].clone()
     masks[:, 20:] = 0  # half of the square is taken for background, so that nothing separates them
     found = appearance_masks(video, masks, Appearance(sigma=1e9))
-    z = torch.stack([_fourier(frame) for frame in video]).unflatten(1, (HEIGHT, WIDTH))
+    z = torch.stack([_fourier_of(frame) for frame in video]).unflatten(1, (HEIGHT, WIDTH))
     sampled, labels = (t.flatten(0, 2) for t in (z, masks))
     labels = labels.double()
     weights = torch.linalg.lstsq(
-        torch.cat([sampled, torch.eye(N_FOURIER).double()]),
+        torch.cat([sampled, math.sqrt(RIDGE) * torch.eye(N_FOURIER).double()]),
         torch.cat([labels - 0.5, torch.zeros(N_FOURIER)]),
     ).solution
     middle = sum((sampled @ weights + 0.5)[labels == label].mean() for label in (0, 1)) / 2
@@ -169,12 +195,12 @@ def test_near_frames_count_for_more(reliability, idx, distances):
     masks = torch.zeros(n_frames, HEIGHT, WIDTH)
     masks[: int(reliability.nonzero()[0]) + 1, 12:32, 15:39] = 1  # up to the first that counts
     found = appearance_masks(frame, masks, Appearance(sigma=1.0), reliability=reliability)[idx]
-    z = _fourier(frame[0])  # [H W, N_FOURIER]
+    z = _fourier_of(frame[0])  # [H W, N_FOURIER]
     gaussian = torch.tensor([math.exp(-k * k / 2) for k in distances]).double()
     weights = gaussian * reliability[reliability > 0]
     weights *= gaussian.sum() / weights.sum()
     label = masks[0].flatten().double()
-    gram = weights.sum() * z.T @ z + torch.eye(N_FOURIER)
+    gram = weights.sum() * z.T @ z + RIDGE * torch.eye(N_FOURIER)
     moments = weights[0] * z.T @ label - 0.5 * weights.sum() * z.sum(0)
     value = z @ torch.linalg.solve(gram, moments) + 0.5
     share = weights[0] / weights.sum()  # of the windows' labels that are object there
@@ -186,15 +212,14 @@ def test_near_frames_count_for_more(reliability, idx, distances):
     torch.testing.assert_close(found, expected.float(), atol=2e-3, rtol=0)
 
 
-def _fourier(frame: torch.Tensor) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
-    frequencies = torch.randn(5, N_FOURIER, generator=generator)
-    phases = 2 * math.pi * torch.rand(N_FOURIER, generator=generator)
-    return (
-        (descriptors(frame, (HEIGHT, WIDTH), Appearance()).flatten(0, 1) @ frequencies + phases)
-        .cos()
-        .double()
-    )
+def _fourier(pixels: torch.Tensor) -> torch.Tensor:
+    """z of descriptors, [K, 5] -> [K, N_FOURIER]."""
+    frequencies, phases = fourier_features(N_FOURIER, pixels)
+    return math.sqrt(2 / N_FOURIER) * (pixels @ frequencies + phases).cos().double()
+
+
+def _fourier_of(frame: torch.Tensor) -> torch.Tensor:
+    return _fourier(descriptors(frame, Appearance()).flatten(0, 1))
 
 
 def test_same_masks_in_two_runs():

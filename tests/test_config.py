@@ -89,7 +89,7 @@ def test_the_projects_file_departs_from_the_paper_where_that_was_measured():
     departures = dict(
         dir_features_half_chain_size=-1, motion_saliency=True, degree_normalisation=True
     )
-    departures |= dict(bootstrap_passes=2, refinement=True)
+    departures |= dict(bootstrap_passes=2, refinement=True, coarse_graph=True)
     graph = dataclasses.replace(paper.graph_module, **departures)
     departures = dict(base_channels=16, passes_per_epoch=8, learning_rate=0.002)
     departures |= dict(cosine_decay=True, confidence_weights=True, flips=True, prior_bias=True)

@@ -28,6 +28,7 @@ from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
 from graph_module.extensions.appearance import appearance_masks
 from graph_module.extensions.bootstrap import Bootstrap
+from graph_module.extensions.coarse_graph import CoarseGraph
 from graph_module.extensions.fast_propagation import FastPropagation, fast_link_weights
 from graph_module.extensions.frame_reliability import frame_reliability
 from graph_module.extensions.motion_saliency import MotionSaliency, motion_saliency
@@ -287,10 +288,11 @@ def command(monkeypatch, *flags):
 @pytest.fixture
 def video(tmp_path):
     """Frames of 40 x 56 pixels and their flow; worked on at 20 x 28."""
-    fwd, bwd, _ = moving_square(5)
+    fwd, bwd, truth = moving_square(5)
     (tmp_path / "frames").mkdir()
     for idx in range(5):
         grey = np.full((2 * HEIGHT, 2 * WIDTH), 10 * idx, dtype=np.uint8)
+        grey[truth[idx].numpy().repeat(2, axis=0).repeat(2, axis=1)] = 200
         Image.fromarray(grey).save(tmp_path / "frames" / f"{idx:05d}.png")
     for name, flows in (("fwd_of", fwd), ("bwd_of", bwd)):
         (tmp_path / "of" / name).mkdir(parents=True)
@@ -405,7 +407,7 @@ def test_a_pass_learns_from_the_pass_before(inverted):
         n_iterations=2,
         degree_normalisation=None,
         polarity=Polarity(agreement=1.0 if inverted else 0.0),  # always, never
-        bootstrap=Bootstrap(1, shrink=1),
+        bootstrap=Bootstrap(1),
     )
     steps = list(iterations(fwd, bwd, video=video, settings=settings, execution=Execution()))
     found = [(step.n_passes_left, step.index, step.inverted) for step in steps]
@@ -415,12 +417,77 @@ def test_a_pass_learns_from_the_pass_before(inverted):
     reliability = frame_reliability(saliency, masks)
     if not inverted:
         assert reliability[:3].min() > 0.9 and reliability[5:].max() < 1e-3
-    learnt = follow_edges(video, appearance_masks(video, masks, reliability=reliability))
+    learnt = appearance_masks(video, masks, reliability=reliability)
     sizes = dict(dir_features_half_chain_size=-1, features_half_chain_size=1)
     features = node_features(fwd, bwd, [saliency[:, None], learnt[:, None]], **sizes)
     x = min_max_each_(propagate(motion_matrix(fwd, bwd, link_weights(15, 4.0)), masks))
     x = min_max_each_(project_(projection(features, 100.0, x.device), x))
     torch.testing.assert_close(steps[2].masks, x, atol=1e-4, rtol=0)
+
+
+def test_the_graph_has_half_the_size_of_the_frames_and_the_result_has_their_size():
+    """As if flow, frames and maps were of half the size, up to the result."""
+    fwd, bwd, video = square_video()
+    maps = torch.rand(8, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    size = HEIGHT // 2, WIDTH // 2
+
+    def halved(planes):
+        """[n, C, H, W], by OpenCV."""
+        frames = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA)
+                  for frame in planes.permute(0, 2, 3, 1).numpy()]  # fmt: skip
+        return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+
+    small = halved(video.float()).round().to(torch.uint8)
+    coarse = dataclasses.replace(
+        GraphSettings.with_extensions(),
+        seed_type=1,
+        n_iterations=3,
+        coarse_graph=CoarseGraph(least_side=HEIGHT // 2),
+    )
+    as_it_is = dataclasses.replace(coarse, coarse_graph=None)
+    *_, found = iterations(
+        fwd, bwd, video=video, feature_maps=maps, settings=coarse, execution=Execution()
+    )
+    *_, expected = iterations(
+        halved(fwd) / 2, halved(bwd) / 2,
+        video=small, feature_maps=halved(maps), settings=as_it_is, execution=Execution(),
+    )  # fmt: skip
+    torch.testing.assert_close(found.masks, expected.masks, atol=2e-3, rtol=0)
+    reliability = frame_reliability(found.saliency, found.masks)
+    learnt = appearance_masks(small, found.masks, reliability=reliability)
+    torch.testing.assert_close(
+        finish(found, video, coarse).masks, follow_edges(video, learnt), atol=2e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((224, 416), (112, 208)), ((193, 333), (96, 166)), ((191, 333), (191, 333))],
+)
+def test_no_graph_is_made_coarser_than_96_pixels(size, expected):
+    assert GraphSettings.with_extensions().graph_size(*size) == expected
+    assert GraphSettings().graph_size(*size) == size
+
+
+@pytest.mark.parametrize("level", [0.2, 0.9])
+def test_coarse_masks_that_are_not_refined_are_brought_to_the_size_of_the_frames(
+    level, monkeypatch
+):
+    """Where there is no object, and where refinement leaves none."""
+    fwd, bwd, video = square_video()
+    monkeypatch.setattr(segmentation, "refine", lambda *_, **__: torch.zeros(8, HEIGHT, WIDTH))
+    settings = dataclasses.replace(
+        GraphSettings.with_extensions(),
+        n_iterations=1,
+        polarity=None,
+        coarse_graph=CoarseGraph(least_side=HEIGHT // 2),
+    )
+    *_, step = iterations(fwd, bwd, video=video, settings=settings, execution=Execution())
+    ramp = torch.linspace(0, level, WIDTH // 2).expand(8, HEIGHT // 2, -1).contiguous()
+    result = finish(dataclasses.replace(step, masks=ramp), video, settings)
+    assert result.refinement_failed == (level >= 0.5)
+    expected = cv2.resize(ramp[0].numpy(), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+    torch.testing.assert_close(result.masks, torch.from_numpy(expected).expand(8, -1, -1))
 
 
 def test_known_masks_need_no_motion_in_their_frames():
@@ -456,7 +523,11 @@ def test_refinement_that_leaves_no_object_is_left_out(
 def test_masks_of_the_background_are_inverted(refinement):
     fwd, bwd, video = square_video()
     settings = dataclasses.replace(
-        GraphSettings.with_extensions(), n_iterations=3, bootstrap=None, refinement=refinement
+        GraphSettings.with_extensions(),
+        n_iterations=3,
+        bootstrap=None,
+        refinement=refinement,
+        coarse_graph=None,
     )
     *_, step = iterations(fwd, bwd, video=video, settings=settings, execution=Execution())
     expected = finish(step, video, settings)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from graph_module import GraphSettings
+from graph_module.extensions.coarse_graph import CoarseGraph
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
+from graph_module.extensions.refinement import Refinement
 from graph_module.memory_plan import GraphSize, plan_memory
 from ike_data.runtime import free_memory as free_memory_module
 from ike_data.runtime.free_memory import free_memory, held_memory
@@ -18,7 +20,7 @@ PAPER, EXTENDED = GraphSettings(), GraphSettings.with_extensions()
 
 
 def size(n_frames, settings=PAPER, **more):
-    return GraphSize(n_frames, NODES, settings, **more)
+    return GraphSize(n_frames, 224, 416, settings, **more)
 
 
 def plan(n_frames, settings=PAPER, *, limit=4 * GB, n_free=99 * GB, n_cores=2, **more):
@@ -43,15 +45,30 @@ def test_bytes_of_a_frame_by_hand():
 
 
 def test_bytes_of_a_frame_with_extensions_by_hand():
-    """Maps that are made (saliency, appearance), with 3 features each, and 4 masks more."""
-    expected = NODES * (7 * 2 + (4 + 2 + 4 + 4) * 4) + 3 * 8 * 7**2
+    """Maps that are made (saliency, appearance), with 3 features each, and 3 masks more.
+
+    A quarter of the nodes; frames of that size, and the result.
+    """
+    coarse, beside = NODES // 4, 4 * NODES + 3 * 8 * 7**2
+    expected = coarse * (7 * 2 + (4 + 2 + 4 + 3) * 4 + 3) + beside
     assert bytes_of_a_frame(EXTENDED, limit=0) == expected
+    assert bytes_of_a_frame(EXTENDED, limit=999 * GB) == expected + coarse * 30 * 4
     # Maps that are read, are there: they have features only. Masks have no bootstrap passes.
     settings = EXTENDED.for_known_masks()
-    expected = NODES * (7 * 2 + (4 + 1 + 4 + 4) * 4) + 3 * 8 * 7**2
+    expected -= 4 * coarse
     assert bytes_of_a_frame(settings, limit=0, n_channels=1) == expected
     on_gpu = bytes_of_a_frame(settings, limit=0, n_channels=1, on_gpu=True)
-    assert on_gpu == expected + NODES * 4
+    assert on_gpu == expected + coarse * 4
+
+
+def test_both_flows_are_read_at_the_size_of_the_frames():
+    """Where hardly anything else is needed, that is the peak."""
+    settings = replace(
+        GraphSettings(half_window=0, dir_features_half_chain_size=-1),
+        refinement=Refinement(),
+        coarse_graph=CoarseGraph(),
+    )
+    assert bytes_of_a_frame(settings) == 16 * (NODES + NODES // 4)
 
 
 def test_a_gpu_projects_many_frames_at_once():

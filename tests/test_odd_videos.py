@@ -525,7 +525,7 @@ def test_features_that_do_not_fit_into_the_memory(place):
             run_graph_module, *place.graph_flags()
         )
     # 40,001 features: two Gram matrices of them take 26 GB.
-    size = GraphSize(2, n_nodes=768, settings=GraphSettings(dir_features_half_chain_size=10_000))
+    size = GraphSize(2, 24, 32, GraphSettings(dir_features_half_chain_size=10_000))
     assert plan_memory(size, 4e9, 10**9, 1).n_bytes > 26e9
 
 

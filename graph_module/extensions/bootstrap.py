@@ -12,7 +12,6 @@ import torch
 
 from graph_module.extensions.appearance import Appearance, appearance_masks
 from graph_module.progress import Progress, silent
-from ike_data.guided_filter import follow_edges
 from ike_data.parameters import check_ranges, parameter
 
 
@@ -23,8 +22,6 @@ class Bootstrap:
     n_passes: int = parameter(2, low=1)  # a third gives 0.002 of mean J more
     # Mean change of the masks below which a pass ends; enough for what is learnt from them.
     tolerance: float = parameter(0.001, high=1)
-    # Frames are looked at in their size divided by this.
-    shrink: int = parameter(2, low=1)
     appearance: Appearance = field(default_factory=Appearance)
 
     def __post_init__(self) -> None:
@@ -49,11 +46,6 @@ def bootstrap_map(
         [n, 1, H, W] in [0, 1].
     """
     learnt = appearance_masks(
-        video,
-        masks,
-        settings.appearance,
-        shrink=settings.shrink,
-        reliability=reliability,
-        progress=progress,
+        video, masks, settings.appearance, reliability=reliability, progress=progress
     )
-    return follow_edges(video, learnt)[:, None]
+    return learnt[:, None]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 
 from graph_module.extensions.appearance import Appearance, appearance_masks
+from graph_module.extensions.coarse_graph import resize_video
 from graph_module.progress import Progress, silent
 from ike_data.guided_filter import follow_edges
-from ike_data.soft_masks import HARD_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,19 @@ def refine(
     *,
     reliability: torch.Tensor | None = None,
     progress: Progress = silent,
-) -> torch.Tensor | None:
+) -> torch.Tensor:
     """`appearance_masks` along the edges of the frames.
 
     Args:
         video: uint8 RGB [n, 3, H, W], on the CPU.
-        masks: [n, H, W] in [0, 1].
+        masks: [n, h, w] in [0, 1], of the size of the graph.
         reliability: of each frame, [n], see `appearance_masks`.
 
     Returns:
-        [n, H, W] in [0, 1]; None if no pixel of it reaches 0.5, as of an object of a few pixels.
-        Masks that have no such pixel themselves are returned as they are.
+        [n, H, W] in [0, 1]. Of an object of a few pixels it may be that none of them reaches 0.5.
     """
-    if masks.max() < HARD_THRESHOLD:
-        return masks
+    small = resize_video(video, (masks.shape[1], masks.shape[2]))
     learnt = appearance_masks(
-        video, masks, settings.appearance, reliability=reliability, progress=progress
+        small, masks, settings.appearance, reliability=reliability, progress=progress
     )
-    refined = follow_edges(video, learnt)
-    return None if refined.max() < HARD_THRESHOLD else refined
+    return follow_edges(video, learnt)

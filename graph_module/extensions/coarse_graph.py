@@ -1,0 +1,76 @@
+"""Coarse graph: everything but the last step, refinement, is done at half the size.
+
+A quarter of the nodes takes a quarter of the time and of the memory. What is lost are boundaries,
+and these are what refinement finds anew, along the edges of the frames at their full size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ike_data.parameters import check_ranges, parameter
+from ike_data.runtime.cores import map_on_cores
+
+
+@dataclass(frozen=True)
+class CoarseGraph:
+    """The size of the graph."""
+
+    shrink: int = parameter(2, low=1)  # the frames' height and width are divided by it
+    # The shorter side of the graph in pixels, below which it is not divided: objects of a few
+    # pixels would be lost.
+    least_side: int = parameter(96, low=1)
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the graph of frames of height x width pixels."""
+        if min(height, width) < self.shrink * self.least_side:
+            return height, width
+        return height // self.shrink, width // self.shrink
+
+
+def resize_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The mean of the pixels that fall together; [n, C, H, W] -> [n, C, *size]."""
+    return _resize_each(maps, size, lambda frame: frame)
+
+
+def resize_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """As `resize_maps`, and in the pixels of that size; [n - 1, 2, H, W] -> [n - 1, 2, *size]."""
+    height, width = flow.shape[2:]
+    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
+    return _resize_each(flow, size, lambda frame: frame * scale)
+
+
+def resize_video(video: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """As `resize_maps`, rounded; uint8 [n, 3, H, W] -> [n, 3, *size]."""
+    return _resize_each(video, size, torch.round_)
+
+
+def enlarge_masks(masks: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Bilinearly; [n, h, w] -> [n, *size]."""
+    if masks.shape[1:] == size:
+        return masks
+    return F.interpolate(masks[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _resize_each(
+    frames: torch.Tensor,
+    size: tuple[int, int],
+    then: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    if frames.shape[2:] == size:
+        return frames
+    resized = frames.new_empty(*frames.shape[:2], *size)
+
+    def resize(idx: int) -> None:
+        resized[idx] = then(F.interpolate(frames[idx][None].float(), size=size, mode="area")[0])
+
+    for _done in map_on_cores(resize, range(len(frames)), frames.device):
+        pass
+    return resized
