@@ -33,43 +33,44 @@ class DominantMotion:
 
 
 def dominant_motion(flow: torch.Tensor, settings: DominantMotion | None = None) -> torch.Tensor:
-    """Fit a quadratic polynomial of the position to u and to v.
+    """Fit a quadratic polynomial of the position to u and to v, for each field on its own.
 
     The weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
     median residual on the frame's border.
 
     Args:
-        flow: [2, H, W], pixels.
+        flow: [..., 2, H, W], pixels.
 
     Returns:
-        [2, H, W], channels (u, v) in pixels.
+        The same shape, channels (u, v) in pixels.
     """
     settings = settings or DominantMotion()
-    height, width = flow.shape[1:]
+    height, width = flow.shape[-2:]
     basis = _quadratic_basis(height, width, flow.device)  # [6, H, W]
     # A frame may be narrower than the grid is coarse.
     step = max(min(height // settings.n_rows, width), 1)
     sample = slice(step // 2, None, step)
     design = basis[:, sample, sample].flatten(1)  # [6, K]
-    target = flow[:, sample, sample].flatten(1).double()  # [2, K]
+    target = flow[..., sample, sample].flatten(-2).double()  # [..., 2, K]
     reach = max(round(settings.border * height), 1)
     border = torch.ones(height, width, dtype=torch.bool, device=flow.device)
     border[reach:-reach, reach:-reach] = False
     on_border = border[sample, sample].flatten()  # [K]
     on_border_indices = on_border.nonzero()[:, 0]  # once, for a GPU would be waited for
 
-    weights = on_border.double()  # [K]
+    weights = on_border.double().expand(target.shape[:-2] + on_border.shape)  # [..., K]
     tiny = 1e-6 * torch.eye(6).to(design)  # a frame of few pixels does not determine the fit
     for fit in range(settings.n_fits):
-        weighted = design * weights  # [6, K]
-        motion = torch.linalg.solve(weighted @ design.T + tiny, weighted @ target.T)  # [6, 2]
-        # Not norm(dim=0): of two numbers that takes 20 times as long.
-        residual = torch.hypot(*(target - motion.T @ design))  # [K]
-        median = residual[on_border_indices].median().clamp(min=settings.least_median)
-        weights = 1 / (1 + (residual / (settings.scale_medians * median)) ** 2) ** 2
+        weighted = design * weights[..., None, :]  # [..., 6, K]
+        motion = torch.linalg.solve(weighted @ design.T + tiny, weighted @ target.mT)  # [..., 6, 2]
+        # Not norm(dim=-2): of two numbers that takes 20 times as long.
+        residual = torch.hypot(*(target - motion.mT @ design).unbind(-2))  # [..., K]
+        median = residual[..., on_border_indices].median(dim=-1, keepdim=True).values
+        scale = settings.scale_medians * median.clamp(min=settings.least_median)
+        weights = 1 / (1 + (residual / scale) ** 2) ** 2
         if fit < settings.n_fits // 2:
-            weights *= on_border
-    return (motion.T.float() @ basis.float().flatten(1)).view_as(flow)
+            weights = weights * on_border
+    return (motion.mT.float() @ basis.float().flatten(1)).view_as(flow)
 
 
 def _quadratic_basis(height: int, width: int, device: torch.device) -> torch.Tensor:

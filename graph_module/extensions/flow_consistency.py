@@ -42,22 +42,11 @@ def flow_consistency(
         [m, H, W] in [0, 1]; 1 where both agree.
     """
     settings = settings or FlowConsistency()
-    height, width = flow.shape[2:]
-    rows = torch.arange(height, dtype=flow.dtype, device=flow.device)
-    columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
-    consistency = flow.new_empty(len(flow), height, width)
+    consistency = torch.empty_like(flow[:, 0])
 
     def compare(idx: int) -> None:
-        there, field = flow[idx], back[idx]
-        x = _to_unit(columns + there[0], width)
-        y = _to_unit(rows[:, None] + there[1], height)
-        here = F.grid_sample(
-            field[None],
-            torch.stack([x, y], dim=-1)[None],  # [1, H, W, 2]
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=True,
-        )[0]  # [2, H, W]
+        there = flow[idx]
+        here = flow_at_end(flow[idx : idx + 1], back[idx : idx + 1])[0]  # [2, H, W]
         lengths = (there**2).sum(0) + (here**2).sum(0)
         error = ((there + here) ** 2).sum(0)
         consistency[idx] = torch.exp(-error / (settings.relative * lengths + settings.absolute))
@@ -65,6 +54,29 @@ def flow_consistency(
     for _done in map_on_cores(compare, range(len(flow)), flow.device):
         pass
     return consistency
+
+
+def flow_at_end(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+    """w', the flow back from where ``flow`` leads; 0 = w + w' where both agree.
+
+    Args:
+        flow, back: as in `flow_consistency`.
+
+    Returns:
+        [m, 2, H, W], pixels.
+    """
+    height, width = flow.shape[2:]
+    rows = torch.arange(height, dtype=flow.dtype, device=flow.device)
+    columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
+    x = _to_unit(columns + flow[:, 0], width)
+    y = _to_unit(rows[:, None] + flow[:, 1], height)
+    return F.grid_sample(
+        back,
+        torch.stack([x, y], dim=-1),  # [m, H, W, 2]
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )
 
 
 def _to_unit(positions: torch.Tensor, size: int) -> torch.Tensor:

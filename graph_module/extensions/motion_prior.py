@@ -1,0 +1,149 @@
+"""Motion prior: where something moves by itself, as a network that has seen synthetic scenes says.
+
+The network looks at the flow of one frame to both sides, never at colours. It has learnt from
+layered synthetic scenes whose masks are known (tools/train_motion_prior.py makes them and trains
+on them): from no human label and no real image. Here it is used only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
+from graph_module.extensions.flow_consistency import flow_at_end
+from graph_module.extensions.motion_prior_network import MotionPriorNetwork
+
+WEIGHTS = Path(__file__).with_suffix(".pth")
+WEIGHTS_SHA256 = "4ae0f30c435df3c8f2f72bb2850b90722a966f1df7fd0ccea3780d83edccabf2"
+
+N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
+LEAST_SIDE = 16  # pixels
+FIT = DominantMotion(n_fits=12, n_rows=30)
+# A frame's unit of length is this quantile of its residuals, and no less than so many pixels: in a
+# frame without motion the noise of the flow is small.
+UNIT_QUANTILE = 0.95
+LEAST_UNIT = 0.15
+QUANTILE_STEP = 2  # it looks at every second row and column
+FLOW_UNITS = 4.0  # of the flow itself, which is longer than its residuals
+
+
+@torch.no_grad()
+def motion_prior(
+    fwd_flow: torch.Tensor, bwd_flow: torch.Tensor, *, n_at_once: int = 8
+) -> torch.Tensor:
+    """The probability that a pixel belongs to something that moves by itself, for each frame.
+
+    Args:
+        fwd_flow: [n - 1, 2, H, W], pixels, from frame idx to frame idx + 1.
+        bwd_flow: the same shape, from frame idx + 1 to frame idx.
+        n_at_once: frames in the network at a time.
+
+    Returns:
+        float32 [n, H, W] in [0, 1], on the device of the flow; 0 for a video of one frame.
+
+    Raises:
+        ValueError: the file of the weights is damaged or another one.
+    """
+    n_pairs, _, height, width = fwd_flow.shape
+    prior = fwd_flow.new_zeros(n_pairs + 1, height, width, dtype=torch.float32)
+    if n_pairs == 0:
+        return prior
+    network = load_network().to(fwd_flow.device)
+    for start in range(0, n_pairs + 1, n_at_once):
+        frames = range(start, min(start + n_at_once, n_pairs + 1))
+        soft_masks = network(_inputs_of_frames(fwd_flow, bwd_flow, frames)).sigmoid()
+        prior[start : frames.stop] = F.interpolate(
+            soft_masks[:, None], (height, width), mode="bilinear", align_corners=False
+        )[:, 0]
+    return prior
+
+
+def network_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) of a frame as the network sees it: about `N_PIXELS`, the same proportions."""
+    scale = math.sqrt(N_PIXELS / (height * width))
+    return max(round(scale * height), LEAST_SIDE), max(round(scale * width), LEAST_SIDE)
+
+
+def resized_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Bring flows [B, 2, H, W] to another size, their vectors too; means of what falls together."""
+    height, width = flow.shape[2:]
+    mode = "area" if size[0] <= height and size[1] <= width else "bilinear"
+    scale = flow.new_tensor([size[1] / width, size[0] / height])
+    return F.interpolate(flow.float(), size, mode=mode) * scale[:, None, None]
+
+
+def round_trip_error(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+    """|w + w'|, w' the flow back from where ``flow`` w leads; [B, 2, H, W] twice -> [B, H, W]."""
+    return (flow + flow_at_end(flow, back)).norm(dim=1)
+
+
+def network_inputs(flows: torch.Tensor, errors: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The inputs of the network: each side's residual, flow and round trip error, in one unit.
+
+    The unit is the frame's own, so that slow and fast, small and large videos look alike; asinh
+    keeps what is far above it within reach.
+
+    Args:
+        flows: [B, 2, 2, H, W], to the next and to the previous frame, (u, v) in pixels.
+        errors: [B, 2, H, W], their `round_trip_error`, pixels.
+        known: bool [B, 2], which of the two there are: the first frame has no previous one. At
+            least one; what the others hold does not matter.
+
+    Returns:
+        [B, N_INPUTS, H, W]; 0 for a side that there is not.
+    """
+    shown = known[:, :, None, None, None]
+    residuals = flows - dominant_motion(flows, FIT)
+    lengths = residuals[..., ::QUANTILE_STEP, ::QUANTILE_STEP].norm(dim=2).flatten(2)
+    # A side that there is not gives no lengths: the other one's are there twice.
+    lengths = torch.where(known[:, :, None], lengths, lengths.flip(1)).flatten(1)
+    unit = torch.quantile(lengths, UNIT_QUANTILE, dim=1).clamp(min=LEAST_UNIT)
+    of_side = torch.cat([residuals, flows / FLOW_UNITS, errors[:, :, None]], dim=2)
+    inputs = torch.asinh(of_side / unit[:, None, None, None, None])
+    return inputs.masked_fill(~shown, 0.0).flatten(1, 2)
+
+
+@cache
+def load_network(path: Path = WEIGHTS, sha256: str = WEIGHTS_SHA256) -> MotionPriorNetwork:
+    """The trained network, in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: the file's SHA-256 is not ``sha256``.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(
+            f"{path}: these are not the weights that this code was written for; "
+            "restore the file from the repository (git checkout)"
+        )
+    network = MotionPriorNetwork()
+    weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    network.load_state_dict({name: weight.float() for name, weight in weights.items()})
+    return network.eval().requires_grad_(False)
+
+
+def _inputs_of_frames(
+    fwd_flow: torch.Tensor, bwd_flow: torch.Tensor, frames: range
+) -> torch.Tensor:
+    """`network_inputs` of some frames of a video at the `network_size`."""
+    n_pairs, _, height, width = fwd_flow.shape
+    size = network_size(height, width)
+    # Pair idx is that of frames idx and idx + 1: these are the pairs on both sides of the frames.
+    pairs = slice(max(frames.start - 1, 0), min(frames.stop, n_pairs))
+    fwd, bwd = (resized_flow(flow[pairs], size) for flow in (fwd_flow, bwd_flow))
+    indices = torch.arange(frames.start, frames.stop, device=fwd.device)
+    after = (indices - pairs.start).clamp(max=len(fwd) - 1)
+    before = (indices - 1 - pairs.start).clamp(min=0)
+    fwd_error, bwd_error = round_trip_error(fwd, bwd), round_trip_error(bwd, fwd)
+    return network_inputs(
+        torch.stack([fwd[after], bwd[before]], dim=1),
+        torch.stack([fwd_error[after], bwd_error[before]], dim=1),
+        torch.stack([indices < n_pairs, indices > 0], dim=1),
+    )
