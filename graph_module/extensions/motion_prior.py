@@ -25,7 +25,7 @@ WEIGHTS_SHA256 = "4ae0f30c435df3c8f2f72bb2850b90722a966f1df7fd0ccea3780d83edccab
 
 N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
 LEAST_SIDE = 16  # pixels
-FIT = DominantMotion(n_fits=12, n_rows=30)
+FIT = DominantMotion(n_fits=8, n_rows=20)
 # A frame's unit of length is this quantile of its residuals, and no less than so many pixels: in a
 # frame without motion the noise of the flow is small.
 UNIT_QUANTILE = 0.95
@@ -81,7 +81,7 @@ def resized_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 def round_trip_error(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
     """|w + w'|, w' the flow back from where ``flow`` w leads; [B, 2, H, W] twice -> [B, H, W]."""
-    return (flow + flow_at_end(flow, back)).norm(dim=1)
+    return torch.hypot(*(flow + flow_at_end(flow, back)).unbind(1))
 
 
 def network_inputs(flows: torch.Tensor, errors: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -101,7 +101,8 @@ def network_inputs(flows: torch.Tensor, errors: torch.Tensor, known: torch.Tenso
     """
     shown = known[:, :, None, None, None]
     residuals = flows - dominant_motion(flows, FIT)
-    lengths = residuals[..., ::QUANTILE_STEP, ::QUANTILE_STEP].norm(dim=2).flatten(2)
+    sparse = residuals[..., ::QUANTILE_STEP, ::QUANTILE_STEP]
+    lengths = torch.hypot(*sparse.unbind(2)).flatten(2)
     # A side that there is not gives no lengths: the other one's are there twice.
     lengths = torch.where(known[:, :, None], lengths, lengths.flip(1)).flatten(1)
     unit = torch.quantile(lengths, UNIT_QUANTILE, dim=1).clamp(min=LEAST_UNIT)
