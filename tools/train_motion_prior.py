@@ -45,17 +45,17 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--n_samples",
         type=count,
-        default=20_000,
-        help=f"scenes, in hundreds; {33 * SHARD_LENGTH / 1e4:g} MB each (default: 20000)",
+        default=9000,
+        help=f"scenes, in hundreds; {33 * SHARD_LENGTH / 1e4:g} MB each (default: 9000)",
     )
-    parser.add_argument("--n_steps", type=count, default=8000, help="of 16 (default: 8000)")
+    parser.add_argument("--n_steps", type=count, default=3000, help="of 16 (default: 3000)")
     parser.add_argument(
         "--n_processes",
         type=count,
         default=os.cpu_count(),
         help="that make scenes (default: one a core)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     return parser
 
 

@@ -21,7 +21,7 @@ from graph_module.extensions.flow_consistency import flow_at_end
 from graph_module.extensions.motion_prior_network import MotionPriorNetwork
 
 WEIGHTS = Path(__file__).with_suffix(".pth")
-WEIGHTS_SHA256 = "4ae0f30c435df3c8f2f72bb2850b90722a966f1df7fd0ccea3780d83edccabf2"
+WEIGHTS_SHA256 = "4ce88bcc9e738e908ba70e57ed5f935b0c02f819ecefa94ba8a354493f7a35bd"
 
 N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
 LEAST_SIDE = 16  # pixels

@@ -78,21 +78,16 @@ def layer_flow(scene: Scene, owner: np.ndarray, start: int, end: int) -> np.ndar
     """
     flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
     for index in np.unique(owner[owner != NO_LAYER]):
-        motion = scene.layers[index].motion
+        layer = scene.layers[index]
         rows, columns = np.nonzero(owner == index)
         points = np.stack([columns, rows], axis=1).astype(float)
-        matrix = motion.at(end) @ np.linalg.inv(motion.at(start))
+        matrix = layer.motion.at(end) @ np.linalg.inv(layer.motion.at(start))
         flow[rows, columns] = moved(matrix, points) - points
-        if scene.layers[index].sway is not None:
-            flow[rows, columns] += _sway_flow(scene.layers[index], start, end)[rows, columns]
+        if layer.sway is not None:
+            sway = _sway_in_frame(layer.sway, layer.motion.at(start), WHOLE)
+            share = layer.sway.factor(end) - layer.sway.factor(start)
+            flow[rows, columns] += share * sway[rows, columns]
     return flow
-
-
-def _sway_flow(layer: Layer, start: int, end: int) -> np.ndarray:
-    """What the sway adds to the flow from one step to another; [HEIGHT, WIDTH, 2]."""
-    at_start = layer.motion.at(start)
-    there = _sway_in_frame(layer, at_start, WHOLE, end)
-    return there - _sway_in_frame(layer, at_start, WHOLE, start)
 
 
 def _coverage(layer: Layer, step: int) -> tuple[Box, np.ndarray | None]:
@@ -124,9 +119,14 @@ def _patch(
     to_middle = np.linalg.inv(motion.at(step))
     patch = _textured(layer.paint, to_middle, box)
     if layer.sway is not None and step:
-        patch = _displaced(patch, -_sway_in_frame(layer, motion.at(step), box, step))
+        sway = _sway_in_frame(layer.sway, motion.at(step), box)
+        patch = _displaced(patch, -layer.sway.factor(step) * sway)
     if layer.ripple is not None:
-        patch = _rippled(rng, patch, layer, to_middle, box)
+        patch = _displaced(patch, _ripples(rng, layer.ripple, box))
+        if layer.ripple.glitter:
+            anew = draw_paint(rng)._replace(gain=layer.paint.gain, offset=layer.paint.offset)
+            share = layer.ripple.glitter * _where(layer.ripple, box)
+            patch = cv2.blendLinear(_textured(anew, to_middle, box), patch, share, 1 - share)
     if shutter:
         centre = np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
         velocity = moved(motion.to_next, centre) - centre
@@ -149,22 +149,17 @@ def _textured(paint: Paint, to_middle: np.ndarray, box: Box) -> np.ndarray:
     return cv2.LUT(patch, levels)
 
 
-def _rippled(
-    rng: np.random.Generator, patch: np.ndarray, layer: Layer, to_middle: np.ndarray, box: Box
-) -> np.ndarray:
-    """The patch of a surface with waves, which are others in each frame."""
-    ripple: Ripple = layer.ripple  # type: ignore[assignment]
-    height, width = box.shape
-    where = np.ones(box.shape, np.float32)
-    if ripple.where is not None:
-        where = np.ascontiguousarray(ripple.where[box.slices])
-    waves = [fractal_noise(rng, height, width, 0.7, ripple.coarsest) for _ in range(2)]
-    patch = _displaced(patch, 0.5 * ripple.amplitude * where[..., None] * np.dstack(waves))
-    if ripple.glitter:
-        anew = draw_paint(rng)._replace(gain=layer.paint.gain, offset=layer.paint.offset)
-        share = ripple.glitter * where
-        patch = cv2.blendLinear(_textured(anew, to_middle, box), patch, share, 1 - share)
-    return patch
+def _ripples(rng: np.random.Generator, ripple: Ripple, box: Box) -> np.ndarray:
+    """The displacement of the texture by waves that are others in each frame, [h, w, 2]."""
+    waves = [fractal_noise(rng, *box.shape, 0.7, ripple.coarsest) for _ in range(2)]
+    return 0.5 * ripple.amplitude * _where(ripple, box)[..., None] * np.dstack(waves)
+
+
+def _where(ripple: Ripple, box: Box) -> np.ndarray:
+    """How much of the ripple there is in a box of a frame; float32."""
+    if ripple.where is None:
+        return np.ones(box.shape, np.float32)
+    return np.ascontiguousarray(ripple.where[box.slices])
 
 
 def _displaced(patch: np.ndarray, displacement: np.ndarray) -> np.ndarray:
@@ -174,17 +169,11 @@ def _displaced(patch: np.ndarray, displacement: np.ndarray) -> np.ndarray:
     return cv2.remap(patch, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
 
-def _sway_in_frame(layer: Layer, to_frame: np.ndarray, box: Box, step: int) -> np.ndarray:
-    """The displacement by a layer's sway at the pixels of a box of a frame, [h, w, 2]."""
-    sway: Sway = layer.sway  # type: ignore[assignment]
+def _sway_in_frame(sway: Sway, to_frame: np.ndarray, box: Box) -> np.ndarray:
+    """The sway's field at the pixels of a box of a frame, [h, w, 2]; ``to_frame`` leads there."""
     height, width = box.shape
-    field = cv2.warpPerspective(
-        sway.field,
-        translation(-np.array([box.left, box.top])) @ to_frame,
-        (width, height),
-        borderMode=cv2.BORDER_REFLECT,
-    )
-    return sway.factor(step) * field
+    matrix = translation(-np.array([box.left, box.top])) @ to_frame
+    return cv2.warpPerspective(sway.field, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
 
 
 def _blurred_along(patch: np.ndarray, way: np.ndarray) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.atomic import atomic_file, remove_leftovers
 from ike_tools.scenes.samples import SAMPLE_HEIGHT, SAMPLE_WIDTH, draw_sample
 
 SHARD_LENGTH = 100  # samples of a shard, about 33 MB
@@ -31,6 +32,7 @@ def shard_path(folder: Path, seed: int, index: int) -> Path:
 def make_shards(folder: Path, seed: int, n_shards: int, n_processes: int) -> Iterator[Path]:
     """Make the shards that are missing, yield each as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     paths = [shard_path(folder, seed, index) for index in range(n_shards)]
     numbers = [range(SHARD_LENGTH * k, SHARD_LENGTH * (k + 1)) for k in range(n_shards)]
     missing = [
@@ -40,14 +42,17 @@ def make_shards(folder: Path, seed: int, n_shards: int, n_processes: int) -> Ite
     ]
     if not missing:
         return
-    # Not fork: OpenCV and PyTorch may have threads already.
-    with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
+    # Not fork: OpenCV and PyTorch may have threads already. Ctrl-C is for the command to deal with.
+    context, ignore = get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(n_processes, context, signal.signal, ignore) as pool:
         work = [pool.submit(make_shard, *arguments) for arguments in missing]
         try:
             for done in as_completed(work):
                 yield done.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        except BaseException:  # Ctrl-C too: nobody should have to wait for the shards in work
+            for process in active_children():
+                process.terminate()
+            raise
 
 
 def make_shard(path: Path, seed: int, numbers: range) -> Path:
