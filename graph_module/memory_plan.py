@@ -85,7 +85,7 @@ def choose_plan(
 def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> int:
     """The larger of both flows as they are read, and of all that a pass holds and works with."""
     nodes, settings = size.n_frames * size.n_nodes, size.settings
-    n_made = (settings.motion_saliency is not None) + (settings.bootstrap is not None)
+    n_made = settings.looks_at_motion + (settings.bootstrap is not None)
     n_maps = n_made + (size.n_channels if size.on_gpu else 0)
     # x, M x and x before it, the mean change, the degree and its divisor, and what appearance makes
     # of x.
@@ -132,8 +132,9 @@ def _propagation_bytes(size: GraphSize, store_links: bool, n_features: int, n_co
 
 def _appearance_bytes(size: GraphSize, n_cores: int) -> int:
     """Moments of windows; of each core descriptors or planes of a filter, and features."""
-    bootstrap, refinement = size.settings.bootstrap, size.settings.refinement
-    used: list[Appearance] = [s.appearance for s in (bootstrap, refinement) if s is not None]
+    settings = size.settings
+    learning = settings.motion_prior, settings.bootstrap, settings.refinement
+    used: list[Appearance] = [some.appearance for some in learning if some is not None]
     planes = 60 * size.n_pixels + 300 * size.n_nodes
     return max(
         (

@@ -22,6 +22,7 @@ from graph_module.extensions.coarse_graph import CoarseGraph
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.extensions.fast_propagation import FastPropagation
 from graph_module.extensions.frame_reliability import FrameReliability
+from graph_module.extensions.motion_evidence import MotionPrior
 from graph_module.extensions.motion_saliency import MotionSaliency
 from graph_module.extensions.polarity import Polarity
 from graph_module.extensions.refinement import Refinement
@@ -53,7 +54,9 @@ _INVERTED = "the masks leave out what moves by itself: they are inverted"
 def settings_of(config: GraphModule) -> GraphSettings:
     """The settings of [Graph Module] of a config.ini."""
     uses_maps = config.features_half_chain_size >= 0
-    uses_saliency = config.motion_saliency and uses_maps
+    saliency = MotionSaliency() if config.motion_saliency and uses_maps else None
+    prior = MotionPrior() if config.motion_prior and uses_maps else None
+    looks_at_motion = saliency is not None or prior is not None
     n_passes = config.bootstrap_passes if uses_maps else 0
     return GraphSettings(
         seed_type=config.seed_type,
@@ -65,9 +68,10 @@ def settings_of(config: GraphModule) -> GraphSettings:
         features_half_chain_size=config.features_half_chain_size,
         ridge=config.ridge,
         tolerance=config.tolerance,
-        motion_saliency=MotionSaliency() if uses_saliency else None,
-        polarity=Polarity() if uses_saliency else None,
-        frame_reliability=FrameReliability() if uses_saliency else None,
+        motion_saliency=saliency,
+        motion_prior=prior,
+        polarity=Polarity() if looks_at_motion else None,
+        frame_reliability=FrameReliability() if looks_at_motion else None,
         degree_normalisation=DegreeNormalisation() if config.degree_normalisation else None,
         bootstrap=Bootstrap(n_passes) if n_passes else None,
         refinement=Refinement() if config.refinement else None,

@@ -22,6 +22,8 @@ from graph_module.extensions.coarse_graph import (
 )
 from graph_module.extensions.degree_normalisation import degree_divisor
 from graph_module.extensions.frame_reliability import frame_reliability
+from graph_module.extensions.motion_evidence import motion_evidence
+from graph_module.extensions.motion_prior import motion_prior
 from graph_module.extensions.motion_saliency import motion_saliency
 from graph_module.extensions.polarity import is_background
 from graph_module.extensions.refinement import refine
@@ -162,15 +164,14 @@ def _iterations(
     # All at the size of the graph.
     size = settings.graph_size(*frame_size)
     fwd_flow, bwd_flow = resize_flow(fwd_flow, size), resize_flow(bwd_flow, size)
-    video = None if video is None or bootstrap is None else resize_video(video, size)
+    video = None if video is None or not settings.uses_video else resize_video(video, size)
 
     # The seed, the same in each frame.
     seed = seed_mask(settings.seed_type, settings.seed_sigma, *frame_size).to(device)
     x = resize_maps(seed[None, None], size)[0].expand(len(fwd_flow) + 1, *size).contiguous()
     maps = [] if feature_maps is None else [resize_maps(feature_maps.to(x), size)]
-    saliency = None
-    if settings.motion_saliency is not None:
-        saliency = motion_saliency(fwd_flow, bwd_flow, settings.motion_saliency)
+    saliency = _moving(fwd_flow, bwd_flow, video, settings, progress)
+    if saliency is not None:
         maps.append(saliency[:, None])  # [n, 1, H, W]
 
     # Chains -> links.
@@ -244,6 +245,24 @@ def finish(
     return Result(enlarge_masks(masks, video.shape[2:]), inverted, has_object)
 
 
+def _moving(
+    fwd_flow: torch.Tensor,
+    bwd_flow: torch.Tensor,
+    video: torch.Tensor | None,
+    settings: GraphSettings,
+    progress: Progress,
+) -> torch.Tensor | None:
+    """Where something moves by itself, [n, H, W] in [0, 1]; None where nothing looks for that."""
+    saliency = prior = None
+    if settings.motion_saliency is not None:
+        saliency = motion_saliency(fwd_flow, bwd_flow, settings.motion_saliency)
+    if settings.motion_prior is not None:
+        prior = motion_prior(fwd_flow, bwd_flow)
+    if saliency is None or prior is None or video is None:
+        return prior if saliency is None else saliency
+    return motion_evidence(video, saliency, prior, settings.motion_prior, progress=progress)
+
+
 def _of_object(
     masks: torch.Tensor, saliency: torch.Tensor | None, settings: GraphSettings
 ) -> tuple[torch.Tensor, bool]:
@@ -286,8 +305,8 @@ def _check(
         _check_tensor("video", video, (n_pairs + 1, 3, *size), torch.uint8)
     elif settings.uses_video:
         raise ValueError(
-            "video should be the frames, uint8 RGB, as bootstrap and refinement look at it; give "
-            "it, or set both None"
+            "video should be the frames, uint8 RGB, as bootstrap, refinement and motion_prior "
+            "beside motion_saliency look at it; give it, or set these None"
         )
 
 

@@ -9,6 +9,7 @@ from graph_module.extensions.coarse_graph import CoarseGraph
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.extensions.fast_propagation import FastPropagation, fast_link_weights
 from graph_module.extensions.frame_reliability import FrameReliability
+from graph_module.extensions.motion_evidence import MotionPrior
 from graph_module.extensions.motion_saliency import MotionSaliency
 from graph_module.extensions.polarity import Polarity
 from graph_module.extensions.refinement import Refinement
@@ -44,8 +45,9 @@ class GraphSettings:
 
     # Extensions; None: off.
     motion_saliency: MotionSaliency | None = None
-    polarity: Polarity | None = None  # needs motion_saliency
-    frame_reliability: FrameReliability | None = None  # needs motion_saliency
+    motion_prior: MotionPrior | None = None  # with motion_saliency it looks at the frames
+    polarity: Polarity | None = None  # needs motion_saliency or motion_prior
+    frame_reliability: FrameReliability | None = None  # needs motion_saliency or motion_prior
     degree_normalisation: DegreeNormalisation | None = None
     bootstrap: Bootstrap | None = None  # looks at the frames
     refinement: Refinement | None = None  # looks at the frames
@@ -57,10 +59,11 @@ class GraphSettings:
         uses_maps = self.features_half_chain_size >= 0
         for name, needed, there in (
             ("motion_saliency", "features_half_chain_size of at least 0", uses_maps),
+            ("motion_prior", "features_half_chain_size of at least 0", uses_maps),
             ("bootstrap", "features_half_chain_size of at least 0", uses_maps),
             ("coarse_graph", "refinement", self.refinement is not None),
-            ("polarity", "motion_saliency", self.motion_saliency is not None),
-            ("frame_reliability", "motion_saliency", self.motion_saliency is not None),
+            ("polarity", "motion_saliency or motion_prior", self.looks_at_motion),
+            ("frame_reliability", "motion_saliency or motion_prior", self.looks_at_motion),
         ):
             if getattr(self, name) is not None and not there:
                 raise ValueError(f"GraphSettings.{name} needs {needed}; give both, or set it None")
@@ -71,6 +74,7 @@ class GraphSettings:
         return cls(
             dir_features_half_chain_size=-1,
             motion_saliency=MotionSaliency(),
+            motion_prior=MotionPrior(),
             polarity=Polarity(),
             frame_reliability=FrameReliability(),
             degree_normalisation=DegreeNormalisation(),
@@ -88,9 +92,15 @@ class GraphSettings:
         return replace(self, bootstrap=None, frame_reliability=None)
 
     @property
+    def looks_at_motion(self) -> bool:
+        """Whether there is a map of what moves by itself."""
+        return self.motion_saliency is not None or self.motion_prior is not None
+
+    @property
     def uses_video(self) -> bool:
         """Whether the frames are looked at, beside their flow."""
-        return self.bootstrap is not None or self.refinement is not None
+        joins_maps = self.motion_saliency is not None and self.motion_prior is not None
+        return joins_maps or self.bootstrap is not None or self.refinement is not None
 
     def graph_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the graph of frames of height x width pixels."""

@@ -105,6 +105,7 @@ class GraphModule:
     links_memory: float = _key("float", 4.0, low=0)  # GB
     # Not the paper's; a file without them gives the paper's method.
     motion_saliency: bool = _key("bool", False)
+    motion_prior: bool = _key("bool", False)
     degree_normalisation: bool = _key("bool", False, aliases=("even_links",))
     bootstrap_passes: int = _key("int", 0, low=0, high=100, aliases=("appearance_passes",))
     refinement: bool = _key("bool", False)

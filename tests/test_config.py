@@ -86,10 +86,9 @@ PAPER_CONFIG = PROJECT_CONFIG.parent / "configs" / "paper.ini"
 def test_the_projects_file_departs_from_the_paper_where_that_was_measured():
     """docs/extensions.md has the numbers."""
     paper, ours = read_config(PAPER_CONFIG), read_config(PROJECT_CONFIG)
-    departures = dict(
-        dir_features_half_chain_size=-1, motion_saliency=True, degree_normalisation=True
-    )
-    departures |= dict(bootstrap_passes=2, refinement=True, coarse_graph=True)
+    departures = dict(dir_features_half_chain_size=-1, motion_saliency=True, motion_prior=True)
+    departures |= dict(degree_normalisation=True, bootstrap_passes=2)
+    departures |= dict(refinement=True, coarse_graph=True)
     graph = dataclasses.replace(paper.graph_module, **departures)
     departures = dict(base_channels=16, passes_per_epoch=8, learning_rate=0.002)
     departures |= dict(cosine_decay=True, confidence_weights=True, flips=True, prior_bias=True)
