@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from files import write_config, write_frames
 from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
@@ -80,12 +81,9 @@ def make_run(folder: Path) -> Path:
 
 def make_video(folder: Path) -> Path:
     """Write ``folder``/frames and ``folder``/annotations."""
-    for name in ("frames", "annotations"):
-        (folder / name).mkdir(parents=True)
-    for idx in range(N_FRAMES):
-        Image.fromarray(frame(idx)).save(folder / f"frames/{idx:05d}.png")
-        annotation = object_mask(idx).astype(np.uint8) * 255
-        Image.fromarray(annotation).save(folder / f"annotations/{idx:05d}.png")
+    write_frames(folder / "frames", map(frame, range(N_FRAMES)))
+    masks = (object_mask(idx).astype(np.uint8) * 255 for idx in range(N_FRAMES))
+    write_frames(folder / "annotations", masks)
     return folder
 
 
@@ -95,14 +93,7 @@ def small_config(folder: Path, **changes: str) -> Path:
         working_h="24", working_w="32", n_epochs="1", to_save_epochs="1", base_channels="2",
         n_iterations="3", to_save_iterations="2", engine="torch", learning_rate="0.01",
     )  # fmt: skip
-    values |= changes
-    lines = []
-    for line in PROJECT_CONFIG.read_text().splitlines():
-        key = line.partition("=")[0].strip()
-        lines.append(f"{key} = {values[key]}" if key in values else line)
-    path = folder / "small.ini"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    return write_config(folder / "small.ini", **(values | changes))
 
 
 def make_inputs(folder: Path) -> Path:

@@ -1,11 +1,12 @@
 """A copy of the project whose commands only note how they were called: for tests of what runs them.
 
-They read the frames as the real ones do, and write a file where the next step looks for one.
+Each writes a file where the next step looks for one. The flow reads the frames first.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -33,11 +34,11 @@ from pathlib import Path
 project, name = Path({project!r}), {name!r}
 sys.path.insert(0, str(project))
 from ike_data.runtime.command import run_command
-from ike_data.frames import open_frames
 
 def main():
     flags = dict(flag[2:].partition("=")[::2] for flag in sys.argv[1:] if flag.startswith("--"))
-    if "stage" not in flags:  # then it is a data set
+    if name == "extract_optical_flow":
+        from ike_data.frames import open_frames
         open_frames(Path(flags["frames_path"]))
     with (project / "calls").open("a") as calls:
         calls.write(json.dumps([name, *sys.argv[1:]]) + "\\n")
@@ -96,3 +97,11 @@ class StubProject:
         process = int(path.read_text())
         path.unlink()
         return process
+
+
+def gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False

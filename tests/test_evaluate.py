@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import cv2
 import numpy as np
 import pytest
 import torch
+from commands import call
+from files import write_frames
 from PIL import Image
 
 import evaluate
@@ -21,15 +22,7 @@ from ike_data.soft_masks import write_soft_masks
 from ike_tools.masks.thresholds import GRID, best_threshold, harden, otsu_threshold
 from ike_tools.scores.davis_metrics import region_similarity
 
-EVALUATE = Path(evaluate.__file__)
 H, W = 12, 20
-
-
-def write_images(folder: Path, masks: list[np.ndarray], first: int = 0) -> Path:
-    folder.mkdir(parents=True)
-    for idx, mask in enumerate(masks, start=first):
-        Image.fromarray(mask).save(folder / f"{idx:05d}.png")
-    return folder
 
 
 def columns(n: int, value: int = 255) -> np.ndarray:
@@ -45,10 +38,10 @@ def run(monkeypatch, tmp_path):
 
     def run_evaluate(*flags: object) -> list[dict[str, str]]:
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, flags)])
-        evaluate.main()
-        with (tmp_path / "results.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
+        call(evaluate, *flags)
+        lines = (tmp_path / "results.csv").read_text().splitlines()
+        (tmp_path / "results.csv").unlink()
+        return list(csv.DictReader(lines))
 
     return run_evaluate
 
@@ -61,7 +54,7 @@ def refused(run, match: str, *flags: object) -> None:
 
 @pytest.fixture(name="annotations")
 def annotation_folder(tmp_path) -> Path:
-    return write_images(tmp_path / "annotations", [columns(10)] * 4)
+    return write_frames(tmp_path / "annotations", [columns(10)] * 4)
 
 
 def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
@@ -69,7 +62,7 @@ def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
     # Decay of two frames: the first bin is the first frame, the last bin the second one.
     # F: the diagonal is 23.3 pixels, so boundaries match within ceil(0.19) = 1 pixel; they are
     # lines at columns 4, 7 and 9, so F = 0.
-    results = write_images(tmp_path / "net", [columns(0), columns(5), columns(8), columns(0)])
+    results = write_frames(tmp_path / "net", [columns(0), columns(5), columns(8), columns(0)])
     (row,) = run("--results", results, "--annotations", annotations)
     assert row == {
         "results": str(results),
@@ -91,7 +84,7 @@ def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
 
 
 def test_all_frames_counts_the_first_and_the_last(run, tmp_path, annotations):
-    results = write_images(tmp_path / "net", [columns(0), columns(10), columns(9), columns(0)])
+    results = write_frames(tmp_path / "net", [columns(0), columns(10), columns(9), columns(0)])
     (row,) = run("--results", results, "--annotations", annotations, "--all-frames")
     assert row["frames"] == "4"
     assert float(row["J_mean"]) == pytest.approx((0 + 1 + 0.9 + 0) / 4)
@@ -104,7 +97,7 @@ def test_pt_soft_png_and_strict_png_give_the_same(run, tmp_path):
     levels = rng.integers(0, 256, (5, H, W), dtype=np.uint8)
     levels[:, 0, :2] = 127, 128  # just below and above the threshold
     truth = rng.random((5, H, W)) > 0.4
-    annotations = write_images(tmp_path / "a", list(truth.astype(np.uint8) * 255))
+    annotations = write_frames(tmp_path / "a", list(truth.astype(np.uint8) * 255))
     strict = (levels > 127).astype(np.uint8) * 255
     soft = torch.from_numpy(levels).to(torch.float32) / 255
     write_soft_masks(tmp_path / "pt", soft)
@@ -114,10 +107,10 @@ def test_pt_soft_png_and_strict_png_give_the_same(run, tmp_path):
     folders = [
         tmp_path / "pt",
         tmp_path / "pt_2d",
-        write_images(tmp_path / "soft", list(levels)),
-        write_images(tmp_path / "strict", list(strict)),
-        write_images(tmp_path / "16_bit", list(levels.astype(np.uint16) * 257)),
-        write_images(tmp_path / "1_bit", list(strict > 0)),
+        write_frames(tmp_path / "soft", list(levels)),
+        write_frames(tmp_path / "strict", list(strict)),
+        write_frames(tmp_path / "16_bit", list(levels.astype(np.uint16) * 257)),
+        write_frames(tmp_path / "1_bit", list(strict > 0)),
     ]
     rows = run("--results", *folders, "--annotations", annotations)
     hard = levels > 127
@@ -138,7 +131,7 @@ def test_pt_is_resized_before_the_threshold(run, tmp_path, threshold, n_columns)
         torch.save(torch.tensor([[[1.0], [0.0]]] * 3), tmp_path / f"net/{idx:05d}.pt")
     truth = np.zeros((6, 8), dtype=np.uint8)
     truth[:, :4] = 255
-    annotations = write_images(tmp_path / "a", [truth] * 3)
+    annotations = write_frames(tmp_path / "a", [truth] * 3)
     (row,) = run(
         *("--results", tmp_path / "net"),
         *("--annotations", annotations, "--threshold", threshold),
@@ -157,7 +150,7 @@ def test_threshold_includes_the_value_itself():
 def test_frames_are_matched_by_number_not_by_text(run, tmp_path):
     # As text, 10.png would come before 2.png.
     truth = [columns(n + 1) for n in range(12)]
-    annotations = write_images(tmp_path / "a", truth, first=1)
+    annotations = write_frames(tmp_path / "a", truth, first=1)
     (tmp_path / "net").mkdir()
     for idx, mask in enumerate(truth):
         Image.fromarray(mask).save(tmp_path / f"net/mask_{idx}.png")
@@ -172,25 +165,25 @@ def test_annotations_of_any_non_zero_value(run, tmp_path):
     palette.save(tmp_path / "a/00000.png")
     Image.fromarray(columns(10, value=1)).save(tmp_path / "a/00001.png")
     Image.fromarray(columns(10, value=7)).convert("RGBA").save(tmp_path / "a/00002.png")
-    results = write_images(tmp_path / "net", [columns(10)] * 3)
+    results = write_frames(tmp_path / "net", [columns(10)] * 3)
     (row,) = run("--results", results, "--annotations", tmp_path / "a", "--all-frames")
     assert row["J_mean"] == "1.000000"
 
 
 def make_data_set(tmp_path: Path) -> tuple[Path, Path]:
     # Scored J, short: 1 frame of 5/10. long: 3 frames of 10/10, 9/10, 8/10.
-    write_images(tmp_path / "a/short", [columns(10)] * 3)
-    write_images(tmp_path / "a/long", [columns(10)] * 5)
-    write_images(tmp_path / "net/short", [columns(5)] * 3)
-    write_images(tmp_path / "net/long", [columns(n) for n in (0, 10, 9, 8, 0)])
+    write_frames(tmp_path / "a/short", [columns(10)] * 3)
+    write_frames(tmp_path / "a/long", [columns(10)] * 5)
+    write_frames(tmp_path / "net/short", [columns(5)] * 3)
+    write_frames(tmp_path / "net/long", [columns(n) for n in (0, 10, 9, 8, 0)])
     return tmp_path / "net", tmp_path / "a"
 
 
 def test_stages_inside_the_folders_of_a_data_set_are_compared(run, tmp_path, capsys):
     for name in ("cat", "dog"):
-        write_images(tmp_path / "annotations" / name, [columns(10)] * 3)
-        write_images(tmp_path / "out" / name / "graph_1" / "iter_19", [columns(5)] * 3)
-        write_images(tmp_path / "out" / name / "net_1", [columns(8)] * 3)
+        write_frames(tmp_path / "annotations" / name, [columns(10)] * 3)
+        write_frames(tmp_path / "out" / name / "graph_1" / "iter_19", [columns(5)] * 3)
+        write_frames(tmp_path / "out" / name / "net_1", [columns(8)] * 3)
     stages = ("graph_1/iter_19", "net_1")
     flags = ("--results", tmp_path / "out", "--annotations", tmp_path / "annotations")
     rows = run(*flags, "--stage", *stages)
@@ -199,7 +192,6 @@ def test_stages_inside_the_folders_of_a_data_set_are_compared(run, tmp_path, cap
         (str(tmp_path / "out" / "*" / "net_1"), "0.800000"),
     ]
     assert "[2] J mean" in capsys.readouterr().out
-    (tmp_path / "results.csv").unlink()
     refused(
         *(run, r"out: has masks of no sequence of .*: .*out/cat/net_7 is not there"),
         *(*flags, "--stage", "net_1", "net_7"),
@@ -207,17 +199,16 @@ def test_stages_inside_the_folders_of_a_data_set_are_compared(run, tmp_path, cap
 
 
 def test_a_stage_of_a_single_sequence(run, tmp_path, annotations):
-    write_images(tmp_path / "out" / "net_1", [columns(8)] * 4)
+    write_frames(tmp_path / "out" / "net_1", [columns(8)] * 4)
     flags = ("--results", tmp_path / "out", "--annotations", annotations)
     (row,) = run(*flags, "--stage", "net_1")
     assert (row["results"], row["J_mean"]) == (str(tmp_path / "out" / "net_1"), "0.800000")
-    (tmp_path / "results.csv").unlink()
     refused(run, "holds no mask.*--stage names one", *flags)
 
 
 def test_data_set_has_both_averages(run, tmp_path, capsys):
     results, annotations = make_data_set(tmp_path)
-    write_images(results / "unknown", [columns(1)])
+    write_frames(results / "unknown", [columns(1)])
     rows = {row["sequence"]: row for row in run("--results", results, "--annotations", annotations)}
     assert list(rows) == ["long", "short", "mean over sequences", "mean over frames"]
     assert float(rows["long"]["J_mean"]) == pytest.approx(0.9)
@@ -253,9 +244,9 @@ def make_three(tmp_path: Path) -> tuple[Path, Path, Path]:
     J of the first: 0.5 of cat and 0.8 of cow; of the second: 0.9 of cow and 0.2 of dog.
     """
     for name in ("cat", "cow", "dog"):
-        write_images(tmp_path / "a" / name, [columns(10)] * 3)
+        write_frames(tmp_path / "a" / name, [columns(10)] * 3)
     for path, n in (("one/cat", 5), ("one/cow", 8), ("two/cow", 9), ("two/dog", 2)):
-        write_images(tmp_path / path / "final/masks", [columns(n)] * 3)
+        write_frames(tmp_path / path / "final/masks", [columns(n)] * 3)
     (tmp_path / "one/dog/flow").mkdir(parents=True)  # a run that failed half way
     return tmp_path / "one", tmp_path / "two", tmp_path / "a"
 
@@ -291,7 +282,6 @@ def test_means_side_by_side_are_over_the_same_sequences(run, tmp_path, capsys):
     assert "one/*/final/masks: has no masks of 1 of 3 sequences: dog" in said
     assert "two/*/final/masks: has no masks of 1 of 3 sequences: cat" in said
     assert "scored: only the 1 of 3 sequences that all results have" in said
-    (tmp_path / "results.csv").unlink()
     (one / "cow/final/masks").rename(tmp_path / "away")
     refused(
         *(run, "no sequence that all results have: .*one/.* lacks cow, dog; .*two/.* lacks cat"),
@@ -310,7 +300,7 @@ def test_some_of_the_masks_are_an_error_and_no_sequence_the_less(run, tmp_path):
 def test_sequences_by_name_and_by_file(run, tmp_path, capsys):
     _, annotations = make_data_set(tmp_path)
     for name in ("blackswan", "-odd one"):
-        write_images(annotations / name, [columns(10)] * 3)
+        write_frames(annotations / name, [columns(10)] * 3)
     files = tmp_path / "val 2016.txt", tmp_path / "val 2017.txt"
     line = "/JPEGImages/480p/{0}/00000.jpg /Annotations/480p/{0}/00000.png\n"
     files[0].write_text(line.format("short") * 2 + line.format("blackswan"))
@@ -325,7 +315,6 @@ def test_sequences_by_name_and_by_file(run, tmp_path, capsys):
     assert scored("--sequences", files[1], "long") == ["-odd one", "blackswan", "long"]
     assert scored("--sequences=-odd one") == ["-odd one"]
     assert capsys.readouterr().err == ""  # what was not asked for is not missing
-    (tmp_path / "results.csv").unlink()
     refused(run, r": BlackSwam \(the nearest is blackswan\)", *flags, "--sequences", "BlackSwam")
     files[1].write_text("lomg\nshort\n")
     refused(run, r"lomg \(the nearest is long\)", *flags, "--sequences", files[1])
@@ -335,13 +324,13 @@ def test_sequences_by_name_and_by_file(run, tmp_path, capsys):
 
 def test_a_whole_data_set_has_annotations(run, tmp_path, capsys):
     """In SegTrack's layout: of one object of one frame, and of two objects apart."""
-    write_images(tmp_path / "set/GroundTruth/bird", [columns(10)] * 3)
-    write_images(tmp_path / "set/GroundTruth/bmx/1", [columns(10)] * 3)
-    write_images(tmp_path / "set/GroundTruth/pair/1", [columns(10)] * 3)
-    write_images(tmp_path / "set/GroundTruth/pair/2", [columns(2)] * 3)
+    write_frames(tmp_path / "set/GroundTruth/bird", [columns(10)] * 3)
+    write_frames(tmp_path / "set/GroundTruth/bmx/1", [columns(10)] * 3)
+    write_frames(tmp_path / "set/GroundTruth/pair/1", [columns(10)] * 3)
+    write_frames(tmp_path / "set/GroundTruth/pair/2", [columns(2)] * 3)
     (tmp_path / "set/JPEGImages").mkdir()
     for name in ("bird", "bmx", "pair"):
-        write_images(tmp_path / "out" / name, [columns(9)] * 3)
+        write_frames(tmp_path / "out" / name, [columns(9)] * 3)
     rows = run("--results", tmp_path / "out", "--annotations", tmp_path / "set")
     assert [row["sequence"] for row in rows[:2]] == ["bird", "bmx"]
     assert [row["J_mean"] for row in rows] == ["0.900000"] * 4
@@ -384,9 +373,9 @@ def test_otsu_does_not_see_the_annotations(run, tmp_path, capsys):
     # 720 * 240 * 204^2 = 7.2e9, the larger. The middle from 76 to 254, and a half: 165.5 / 255.
     # Without the first frame, which is not scored, it would be 0.2.
     soft = [columns(20), *[np.maximum(columns(10, value=76), 26)] * 3]
-    results = write_images(tmp_path / "net", soft)
-    annotations = write_images(tmp_path / "a", [columns(n) for n in (20, 10, 10, 10)])
-    others = write_images(tmp_path / "b", [columns(3)] * 4)
+    results = write_frames(tmp_path / "net", soft)
+    annotations = write_frames(tmp_path / "a", [columns(n) for n in (20, 10, 10, 10)])
+    others = write_frames(tmp_path / "b", [columns(3)] * 4)
     flags = ("--results", results, "--threshold", "otsu", "--annotations")
     for folder in (annotations, others):
         (row,) = run(*flags, folder)
@@ -421,7 +410,7 @@ def test_best_threshold_against_all_of_them():
 
 def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
     soft, truth = random_soft_masks()
-    annotations = write_images(tmp_path / "a", list(truth.astype(np.uint8) * 255))
+    annotations = write_frames(tmp_path / "a", list(truth.astype(np.uint8) * 255))
     write_soft_masks(tmp_path / "net", torch.from_numpy(soft))
     flags = ("--results", tmp_path / "net", "--annotations", annotations)
     (fixed,) = run(*flags)
@@ -435,7 +424,7 @@ def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
 
 def test_export_for_official_toolkits(run, tmp_path):
     soft, truth = random_soft_masks()
-    annotations = write_images(tmp_path / "a/seq", list(truth.astype(np.uint8) * 255), first=1)
+    annotations = write_frames(tmp_path / "a/seq", list(truth.astype(np.uint8) * 255), first=1)
     small = torch.from_numpy(soft[:, ::2, ::2].copy())
     write_soft_masks(tmp_path / "net/seq", small)
     flags = ("--results", tmp_path / "net", "--annotations", annotations.parent, "--threshold", 0.4)
@@ -452,11 +441,11 @@ def test_export_for_official_toolkits(run, tmp_path):
 
 
 def test_export_replaces_nothing(run, tmp_path, annotations):
-    write_images(tmp_path / "hard/annotations", [columns(1)])
+    write_frames(tmp_path / "hard/annotations", [columns(1)])
     flags = ("--results", annotations, "--annotations", annotations, "--export", tmp_path / "hard")
     refused(run, "holds annotations already; give another folder", *flags)
     assert np.array_equal(Image.open(tmp_path / "hard/annotations/00000.png"), columns(1))
-    other = write_images(tmp_path / "other", [columns(1)] * 4)
+    other = write_frames(tmp_path / "other", [columns(1)] * 4)
     flags = ("--annotations", annotations, "--export", tmp_path / "new")
     refused(run, "takes the masks of one result, 2", "--results", annotations, other, *flags)
     assert not (tmp_path / "new").exists()
@@ -471,7 +460,7 @@ def test_export_replaces_nothing(run, tmp_path, annotations):
     ],
 )
 def test_missing_masks(run, tmp_path, annotations, kept, message):
-    results = write_images(tmp_path / "net", [columns(10)] * 4)
+    results = write_frames(tmp_path / "net", [columns(10)] * 4)
     for idx in set(range(4)) - set(kept):
         (results / f"{idx:05d}.png").unlink()
     refused(run, message, "--results", results, "--annotations", annotations)
@@ -497,7 +486,7 @@ def some_annotations(folder: Path, names: list[str], n_columns: list[int]) -> Pa
 
 def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
     # Frame idx has idx + 1 columns of object; frames 1 to 10 of the video, every third annotated.
-    masks = write_images(tmp_path / "out/iter_19", [columns(idx + 1) for idx in range(10)])
+    masks = write_frames(tmp_path / "out/iter_19", [columns(idx + 1) for idx in range(10)])
     truth = some_annotations(tmp_path / "a", [f"{n}.png" for n in (1, 4, 7, 10)], [1, 4, 14, 1])
     flags = ("--results", masks, "--annotations", truth)
     (row,) = run(*flags)  # 10 is the last, counted from 1; the first and the last do not count
@@ -506,7 +495,6 @@ def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
     (row,) = run(*flags, "--all-frames")
     assert (row["frames"], row["J_mean"]) == ("4", "0.650000")  # and 1 / 1, 1 / 10
     (truth / "10.png").unlink()
-    (tmp_path / "results.csv").unlink()
     refused(
         run, "fit the 10 frames in two ways, counted from 0 or from 1; give --frames_path", *flags
     )
@@ -518,7 +506,6 @@ def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
     write_frame_names(tmp_path / "out", [f"frame {number}.png" for number in range(1, 11)])
     (row,) = run(*flags)
     assert (row["frames"], row["J_mean"]) == ("2", "0.750000")
-    (tmp_path / "results.csv").unlink()
     write_frame_names(tmp_path / "out", ["1.png", "2.png"])
     refused(run, "iter_19: holds 10 masks for the 2 frames, 1.png to 2.png; make all", *flags)
 
@@ -534,12 +521,11 @@ def test_masks_of_the_annotated_frames_alone(run, tmp_path):
     (row,) = run(*flags)  # 00045 is the last
     assert (row["frames"], row["J_mean"]) == ("2", "0.750000")
     (masks / "00010.png").rename(masks / "00015.png")
-    (tmp_path / "results.csv").unlink()
     refused(run, "no mask for 1 of the 3 annotated frames, as 00010.png; make them", *flags)
 
 
 def test_masks_that_never_reach_the_object_are_told(run, tmp_path, annotations, capsys):
-    grey = write_images(tmp_path / "net", [columns(10, value=40)] * 4)
+    grey = write_frames(tmp_path / "net", [columns(10, value=40)] * 4)
     (row,) = run("--results", grey, "--annotations", annotations)
     assert row["J_mean"] == "0.000000"
     assert f"{grey}: J is 0 in all frames, no pixel of the object reaches 0.5" in (
@@ -549,7 +535,7 @@ def test_masks_that_never_reach_the_object_are_told(run, tmp_path, annotations, 
 
 def test_some_annotations_of_a_data_set(run, tmp_path):
     for name, count in (("cat", 6), ("dog", 9)):
-        write_images(tmp_path / "out" / name, [columns(10)] * count)
+        write_frames(tmp_path / "out" / name, [columns(10)] * count)
         names = [f"{name}_{number:03d}.jpg" for number in range(1, count + 1)]
         write_frame_names(tmp_path / "out" / name, names)
     some_annotations(tmp_path / "a/cat", ["cat_001.png", "cat_005.png"], [10, 5])
@@ -626,7 +612,7 @@ def test_folders_that_cannot_be_used(run, tmp_path):
 
 @pytest.mark.parametrize("n_frames", [1, 2])
 def test_no_frame_left(run, tmp_path, n_frames):
-    annotations = write_images(tmp_path / "a", [columns(10)] * n_frames)
+    annotations = write_frames(tmp_path / "a", [columns(10)] * n_frames)
     flags = ("--results", annotations, "--annotations", annotations)
     refused(run, f"no frame is left of {n_frames}.*give --all_frames", *flags)
     (row,) = run(*flags, "--all-frames")
@@ -647,25 +633,11 @@ def test_bad_threshold(run, annotations, capsys, threshold):
 
 
 def test_as_a_command_from_any_folder(tmp_path, annotations):
-    def command(*flags: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(EVALUATE), *flags],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    flags = ("--results", "annotations", "--annotations", "annotations")
-    done = command(*flags, "--out", "made/on/the_way.csv")
+    flags = "--results=annotations", "--annotations=annotations", "--out=made/on/the_way.csv"
+    done = commands.run("tools/evaluate.py", *flags, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "made/on/the_way.csv" in done.stdout
     assert (tmp_path / "made/on/the_way.csv").is_file()
-    (tmp_path / "empty").mkdir()
-    failed = command("--results", "empty", "--annotations", "annotations")
-    assert failed.returncode == 2
-    assert failed.stderr.startswith("error: empty: holds no mask; expected 00000.pt")
-    assert failed.stderr.count("\n") == 1
 
 
 def test_real_annotations_against_themselves(run, shared):

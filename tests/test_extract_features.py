@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import call
+from files import write_config
 from small_run import N_FRAMES, WORKING, frame, make_run, make_video
 from torchvision import models
 
 import extract_features
 import run_graph_module
-from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
@@ -40,9 +39,7 @@ CPU = torch.device("cpu")
 def place(tmp_path_factory) -> Path:
     """A video with flow, a small working size, and weights of LR-ASPP and of a ResNet-18."""
     folder = make_run(make_video(tmp_path_factory.mktemp("features")))
-    text = PROJECT_CONFIG.read_text()
-    text = text.replace("working_h = 224", f"working_h = {WORKING[0]}")
-    (folder / "small.ini").write_text(text.replace("working_w = 416", f"working_w = {WORKING[1]}"))
+    write_config(folder / "small.ini", working_h=WORKING[0], working_w=WORKING[1])
     torch.manual_seed(0)
     network = models.get_model(LRASPP, weights=None, weights_backbone=None, num_classes=3)
     torch.save(network.state_dict(), folder / "lraspp.pth")
@@ -50,10 +47,9 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def run(monkeypatch: pytest.MonkeyPatch, place: Path, *flags: object) -> None:
-    fixed = [f"--frames_path={place / 'frames'}", f"--config={place / 'small.ini'}", "--device=cpu"]
-    monkeypatch.setattr(sys, "argv", ["extract_features.py", *fixed, *map(str, flags)])
-    extract_features.main()
+def run(place: Path, *flags: object) -> None:
+    fixed = f"--frames_path={place / 'frames'}", f"--config={place / 'small.ini'}", "--device=cpu"
+    call(extract_features, *fixed, *flags)
 
 
 def frames() -> torch.Tensor:
@@ -205,13 +201,13 @@ def test_a_spot_stays_where_it_is(layer):
         assert (centre_y.item(), centre_x.item()) == pytest.approx((y, x), abs=1)
 
 
-def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, capsys):
+def test_the_graph_works_with_what_is_printed(place, tmp_path, capsys):
     out = tmp_path / "my maps"
     flags = ["--model=resnet18", "--layer=layer1", "--components=2", "--batch_size=4"]
     weights = f"--weights={place / 'resnet18.pth'}"
-    run(monkeypatch, place, *flags[:2], "--components=1", weights, f"--out_path={tmp_path / 'one'}")
+    run(place, *flags[:2], "--components=1", weights, f"--out_path={tmp_path / 'one'}")
     capsys.readouterr()
-    run(monkeypatch, place, *flags, weights, f"--out_path={out}")
+    run(place, *flags, weights, f"--out_path={out}")
     maps = read_feature_maps(out, N_FRAMES, *WORKING)
     assert maps.shape == (N_FRAMES, *WORKING, 2)
     assert maps.amin(dim=(0, 1, 2)).tolist() == [0, 0]
@@ -222,27 +218,17 @@ def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, caps
     printed = capsys.readouterr().out.split("\n\n")
     assert printed[-1].startswith("python run_graph_module.py --frames_path=")
     pasted = next(block for block in printed if block.startswith("ike_features_paths"))
-    text = (place / "small.ini").read_text().replace(";ike_features_paths =", pasted, 1)
     # A pass that only projects onto the maps of the current frame, with next to no penalty.
-    for key, value in {
-        "half_window": "0",
-        "features_half_chain_size": "0",
-        "motion_saliency": "no",
-        "bootstrap_passes": "0",
-        "refinement": "no",
-        "lambda": "1e-6",
-        "n_iterations": "1",
-        "to_save_iterations": "0",
-    }.items():
-        line = next(line for line in text.splitlines() if line.startswith(f"{key} = "))
-        text = text.replace(line, f"{key} = {value}")
-    config = tmp_path / "with.ini"
-    config.write_text(text)
+    changes = {"half_window": 0, "features_half_chain_size": 0, "lambda": 1e-6}
+    changes |= dict.fromkeys(("motion_saliency", "refinement"), "no")
+    changes |= {"bootstrap_passes": 0, "n_iterations": 1, "to_save_iterations": 0}
+    changes["ike_features_paths"] = pasted.partition("=")[2]
+    config = write_config(tmp_path / "with.ini", place / "small.ini", **changes)
     assert read_config(config).graph_module.ike_features_paths == (out,)
-    command = ["run_graph_module.py", f"--frames_path={place / 'frames'}", f"--config={config}"]
-    command += [f"--of_path={place / 'flow'}", f"--out_path={tmp_path / 'graph'}", "--device=cpu"]
-    monkeypatch.setattr(sys, "argv", command)
-    run_graph_module.main()
+    call(
+        *(run_graph_module, f"--frames_path={place / 'frames'}", f"--config={config}"),
+        *(f"--of_path={place / 'flow'}", f"--out_path={tmp_path / 'graph'}", "--device=cpu"),
+    )
     masks = read_soft_masks(tmp_path / "graph" / "iter_0", N_FRAMES, *WORKING)
     for frame_map, mask in zip(maps.double().numpy(), masks.double().numpy(), strict=True):
         # docs/method.md section 3, "projection": the seed's regression on [features, 1].
@@ -254,14 +240,11 @@ def test_the_graph_works_with_what_is_printed(monkeypatch, place, tmp_path, caps
         np.testing.assert_allclose(mask.ravel(), expected, atol=2e-3)
 
 
-def test_probability_maps_beside_maps_that_are_there(monkeypatch, place, tmp_path, capsys):
-    text = (place / "small.ini").read_text()
-    (tmp_path / "own.ini").write_text(
-        text.replace(";ike_features_paths =", "ike_features_paths =\n    first", 1)
-    )
+def test_probability_maps_beside_maps_that_are_there(place, tmp_path, capsys):
+    write_config(tmp_path / "own.ini", place / "small.ini", ike_features_paths="\n    first")
     flags = [f"--model={LRASPP}", f"--weights={place / 'lraspp.pth'}", f"--out_path={tmp_path}/m"]
     for _ in range(2):  # maps of an earlier run are replaced
-        run(monkeypatch, place, *flags, f"--config={tmp_path / 'own.ini'}")
+        run(place, *flags, f"--config={tmp_path / 'own.ini'}")
     maps = read_soft_masks(tmp_path / "m", N_FRAMES, *WORKING)  # in [0, 1]
     assert maps.min() < maps.max()
     assert (
@@ -269,7 +252,7 @@ def test_probability_maps_beside_maps_that_are_there(monkeypatch, place, tmp_pat
     )
 
 
-def test_batches_make_no_difference(monkeypatch, place, tmp_path):
+def test_batches_make_no_difference(place, tmp_path):
     for name, flags in {
         LRASPP: [f"--weights={place / 'lraspp.pth'}", "--classes", "2"],
         "resnet18": [f"--weights={place / 'resnet18.pth'}"],
@@ -277,7 +260,7 @@ def test_batches_make_no_difference(monkeypatch, place, tmp_path):
         found = []
         for size in (1, 4):
             out = tmp_path / f"{name}_{size}"
-            run(monkeypatch, place, f"--model={name}", *flags, f"--batch_size={size}",
+            run(place, f"--model={name}", *flags, f"--batch_size={size}",
                 f"--out_path={out}")  # fmt: skip
             found.append(read_feature_maps(out, N_FRAMES, *WORKING))
         torch.testing.assert_close(*found, rtol=0, atol=1e-4)
@@ -330,11 +313,11 @@ RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
         (["--out_path={place}/small.ini"], "small.ini: is a file; give a folder"),
     ],
 )
-def test_errors(flags, message, place, bad_weights, tmp_path, monkeypatch, capsys):
+def test_errors(flags, message, place, bad_weights, tmp_path, capsys):
     flags = [flag.format(place=place) for flag in flags]
     before = sorted(place.rglob("*"))
     with pytest.raises((InputError, SystemExit)) as error:
-        run(monkeypatch, place, f"--out_path={tmp_path / 'out'}", *flags)
+        run(place, f"--out_path={tmp_path / 'out'}", *flags)
     assert message in (str(error.value) if error.type is InputError else capsys.readouterr().err)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
@@ -350,15 +333,6 @@ def bad_weights(place) -> None:
     kinds = dict(weights=None, weights_backbone=None, num_classes=1)
     torch.save(models.get_model(LRASPP, **kinds).state_dict(), place / "one.pth")
     torch.save(models.resnet50().state_dict(), place / "resnet50.pth")
-
-
-def test_a_failure_is_one_line_and_status_2(place, tmp_path):
-    script = PROJECT_CONFIG.parent / "tools" / "extract_features.py"
-    flags = [f"--frames_path={place / 'frames'}", f"--out_path={tmp_path / 'out'}", "--model=x"]
-    failed = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)
-    assert failed.returncode == 2
-    assert failed.stderr.startswith("error: --model x: is not known")
-    assert failed.stderr.count("\n") == 1
 
 
 def test_published_weights_that_cannot_be_had(monkeypatch, tmp_path):

@@ -12,16 +12,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from commands import ROOT
+from files import contents, results, write_clip, write_frames
 from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
-from test_run_video import ROOT
 
 import evaluate
 import export_masks
@@ -39,16 +39,7 @@ from ike_data.saved_config import check_saved_config
 from ike_data.tensor_files import save_tensors
 
 COMMANDS = {"flow": extract_optical_flow, "graph": graph, "net": network}
-TOOLS = [
-    "benchmark",
-    "compare_checkouts",
-    "evaluate",
-    "export_masks",
-    "extract_features",
-    "make_hard_videos",
-]
-TOOLS += ["make_synthetic_video"]
-TOOLS += ["run_dataset", "run_video", "visualize"]
+TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py"))
 
 
 @pytest.fixture(autouse=True)
@@ -116,19 +107,6 @@ def fails(capsys) -> Callable[..., str]:
     return run
 
 
-def results(files: dict[str, bytes]) -> dict[str, bytes]:
-    """Those whose bytes are the same in each run."""
-    return {name: files[name] for name in files if name not in ("config.ini", "log.csv")}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 # ------------------------------------------------------------------------- files that are damaged
 
 
@@ -173,22 +151,14 @@ def test_a_file_that_is_empty_or_cut(name, damaged, more, share, work, fails):
 @pytest.mark.parametrize("share", [0, 0.5])
 @pytest.mark.parametrize("suffix", [".jpg", ".mp4"])
 def test_a_jpg_or_a_video_that_is_empty_or_cut(suffix, share, made, fails, tmp_path):
-    frames = tmp_path / "frames"
-    frames.mkdir()
     if suffix == ".mp4":
-        path = frames = tmp_path / "clip.mp4"
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("mpeg4", 24)
-            stream.width, stream.height = 64, 48
-            for idx in range(8):
-                picture = np.roll(np.arange(48 * 64 * 3, dtype=np.uint8), 999 * idx)
-                picture = av.VideoFrame.from_ndarray(picture.reshape(48, 64, 3), format="rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
+        ramp = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
+        path = frames = write_clip(
+            tmp_path / "clip.mp4", [np.roll(ramp, 999 * idx) for idx in range(8)]
+        )
     else:
-        for idx in range(N_FRAMES):
-            path = frames / f"{idx:05d}.jpg"
-            Image.fromarray(frame(idx)).save(path)
+        frames = write_frames(tmp_path / "frames", map(frame, range(N_FRAMES)), suffix)
+        path = max(frames.iterdir())
     data = path.read_bytes()
     path.write_bytes(data[: int(share * len(data))])
     arguments = [f"--frames_path={frames}", "--method=dis", f"--out_path={tmp_path / 'out'}"]
@@ -255,26 +225,16 @@ def test_a_second_run_on_one_out_path_is_refused(name, work, fails):
     assert results(after) == results(before)
 
 
-class claimed_by_another:  # noqa: N801
+@contextmanager
+def claimed_by_another(folder: Path) -> Iterator[None]:
     """Another process that holds the lock of a folder, and is killed."""
-
-    def __init__(self, folder: Path) -> None:
-        code = "import sys; from pathlib import Path; from ike_data.runtime.claim import claim\n"
-        code += "claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, folder],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-
-    def __enter__(self) -> None:
-        assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"held\n"
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+    code = "import sys; from pathlib import Path; from ike_data.runtime.claim import claim\n"
+    code += "claim(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    command, pipe = [sys.executable, "-c", code, folder], subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        yield
+        process.kill()
 
 
 def test_the_lock_is_given_back_however_the_block_ends(tmp_path):
@@ -429,24 +389,14 @@ runpy.run_path({script!r}, run_name="__main__")
 
 # ------------------------------------------------------------------------------------------ names
 
-NAMES = [
-    "a b",
-    'it\'s "q" $HOME `x`',
-    "-x",
-    "50%(a)s %d",
-    "k = v; # no",
-    "[PATHS]",
-    "ünïcödé 漢",
-]
 
-
-@pytest.mark.parametrize("odd", NAMES)
+@pytest.mark.parametrize("odd", ["-x", 'it\'s 50%(a)s "q" $HOME `x` [PATHS] k = v; # ünïcödé 漢'])
 def test_odd_names_through_all_commands_and_their_saved_settings(odd, made, tmp_path, monkeypatch):
     work = tmp_path / odd
     work.mkdir()
-    for name in ("frames", "annotations", "small.ini"):
-        copy = shutil.copytree if (made / name).is_dir() else shutil.copy
-        copy(made / name, work / name)
+    for name in ("frames", "annotations"):
+        shutil.copytree(made / name, work / name)
+    shutil.copy(made / "small.ini", work)
     monkeypatch.chdir(tmp_path)
     # Relative, so that the odd name stands at the front.
     for name, module in COMMANDS.items():

@@ -94,7 +94,7 @@ def test_missing_file_says_which_command_makes_it(tmp_path, read):
         read(tmp_path / "00000_00001.flo", 4, 7)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
 def test_values_that_are_not_finite_are_neither_read_nor_written(tmp_path, value):
     flow = random_flow(4, 7)
     flow[2, 3, 1] = value

@@ -11,10 +11,10 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
+from files import write_clip
 from PIL import Image, PngImagePlugin
 
 from ike_data.frame_times import frame_rate
@@ -470,29 +470,11 @@ def pictures(n: int) -> list[np.ndarray]:
     return images
 
 
-def write_video(
-    path: Path,
-    images: list[np.ndarray],
-    *,
-    codec: str = "mpeg4",
-    rate: Fraction | int = 12,
-    b_frames: int = 0,
-) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate)
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt, stream.bit_rate = "rgb8" if codec == "gif" else "yuv420p", 8_000_000
-        stream.codec_context.max_b_frames = b_frames
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_a_video_gives_back_what_was_written(tmp_path, suffix, capsys):
     images = pictures(9)
-    frames = open_frames(write_video(tmp_path / f"clip 100% #1{suffix}", images))
+    path = write_clip(tmp_path / f"clip 100% #1{suffix}", images, rate=12, bit_rate=8_000_000)
+    frames = open_frames(path)
     assert (frames.count, frames.height, frames.width) == (9, H, W)
     assert frames.fps == pytest.approx(12, rel=1e-3)  # .mkv has milliseconds
     assert f"{suffix}: 9 frames, 80 x 48 (width x height), 12 fps, " in describe_frames(frames)
@@ -509,7 +491,7 @@ def test_a_video_gives_back_what_was_written(tmp_path, suffix, capsys):
 
 
 def test_frame_rate_that_is_no_whole_number(tmp_path):
-    frames = open_frames(write_video(tmp_path / "a.mp4", pictures(5), rate=Fraction(30000, 1001)))
+    frames = open_frames(write_clip(tmp_path / "a.mp4", pictures(5), rate=Fraction(30000, 1001)))
     assert frames.fps == pytest.approx(29.97003)
     assert " 30 fps, " in describe_frames(frames)
 
@@ -527,9 +509,9 @@ def test_frame_rate_that_is_no_whole_number(tmp_path):
 )
 def test_frame_rate_of_what_has_few_times_or_odd_ones(tmp_path, name, codec, b_frames):
     images = pictures(1 if name.startswith("one") else 11)
-    frames = open_frames(
-        write_video(tmp_path / name, images, codec=codec, rate=25, b_frames=b_frames)
-    )
+    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+    path = write_clip(tmp_path / name, images, codec, pix_fmt=pix_fmt, max_b_frames=b_frames)
+    frames = open_frames(path)
     assert (frames.count, frames.fps) == (len(images), pytest.approx(25, rel=1e-3))
 
 
@@ -598,7 +580,7 @@ ONE = 1 << 16
     ids=["as it is", "clockwise", "half", "counterclockwise"],
 )
 def test_a_video_is_turned_as_players_turn_it(tmp_path, matrix, quarter_turns):
-    path = write_video(tmp_path / "a.mp4", pictures(2))
+    path = write_clip(tmp_path / "a.mp4", pictures(2))
     lying = next(iter(open_frames(path)))
     data = bytearray(path.read_bytes())
     # tkhd, version 0: flags, two times, track, reserved, duration, reserved, four shorts, matrix
@@ -618,7 +600,7 @@ def test_a_video_is_turned_as_players_turn_it(tmp_path, matrix, quarter_turns):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no /proc to count open files in")
 def test_a_reading_that_is_given_up_closes_its_file(tmp_path):
-    path = write_video(tmp_path / "a.mp4", pictures(9))
+    path = write_clip(tmp_path / "a.mp4", pictures(9))
 
     def n_open() -> int:
         links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import cv2
 import numpy as np
 import pytest
+from commands import call
+from files import write_frames
 from PIL import Image
 
 import make_hard_videos
@@ -82,25 +82,17 @@ def test_a_pause_shows_one_frame_under_a_camera_that_pans(n_still):
 def write_data_set(folder, *names):
     for number, name in enumerate(names):
         frames, masks, _ = known_video(3 + number)
-        for parent, images, suffix in (
-            ("JPEGImages", frames, "jpg"),
-            ("Annotations", masks, "png"),
-        ):
-            (folder / parent / "480p" / name).mkdir(parents=True)
-            for idx, image in enumerate(images):
-                path = folder / parent / "480p" / name / f"{idx:05d}.{suffix}"
-                Image.fromarray(image if suffix == "jpg" else image.astype(np.uint8)).save(path)
+        write_frames(folder / "JPEGImages/480p" / name, frames, ".jpg")
+        write_frames(folder / "Annotations/480p" / name, masks.astype(np.uint8))
 
 
-def run(monkeypatch, data, out_path):
-    flags = ("--data", str(data), "--out_path", str(out_path))
-    monkeypatch.setattr(sys, "argv", ["make_hard_videos.py", *flags])
-    make_hard_videos.main()
+def run(data, out_path):
+    call(make_hard_videos, f"--data={data}", f"--out_path={out_path}")
 
 
-def test_command_writes_a_data_set(monkeypatch, tmp_path):
+def test_command_writes_a_data_set(tmp_path):
     write_data_set(tmp_path / "data", "cat", "dog")
-    run(monkeypatch, tmp_path / "data", tmp_path / "out")
+    run(tmp_path / "data", tmp_path / "out")
     expected = {
         "pause-cat": 19,
         "pause-dog": 20,
@@ -121,14 +113,14 @@ def test_command_writes_a_data_set(monkeypatch, tmp_path):
     assert set(np.unique(annotation)) == {0, 255}
 
 
-def test_stray_files_and_palettes(monkeypatch, tmp_path):
+def test_stray_files_and_palettes(tmp_path):
     write_data_set(tmp_path / "data", "cat")
     (tmp_path / "data/JPEGImages/480p/.DS_Store").write_bytes(b"x")
     path = tmp_path / "data/Annotations/480p/cat/00001.png"
     palette = Image.fromarray(np.asarray(Image.open(path)) * 5, "P")
     palette.putpalette([0, 0, 0] * 256)
     palette.save(path)
-    run(monkeypatch, tmp_path / "data", tmp_path / "out")
+    run(tmp_path / "data", tmp_path / "out")
     videos = sorted(path.name for path in (tmp_path / "out/Annotations/480p").iterdir())
     assert videos == ["long-pause-cat", "pause-cat"]  # no other sequence to paste it on
     annotation = Image.open(tmp_path / "out/Annotations/480p/pause-cat/00001.png")
@@ -159,21 +151,21 @@ def two_frames(folder):
 
 
 @pytest.mark.parametrize("harm", [without_annotation, damaged, other_size, no_object, two_frames])
-def test_sequences_that_cannot_be_used(harm, monkeypatch, tmp_path):
+def test_sequences_that_cannot_be_used(harm, tmp_path):
     write_data_set(tmp_path / "data", "cat")
     harm(tmp_path / "data")
     with pytest.raises(InputError, match="480p/cat"):
-        run(monkeypatch, tmp_path / "data", tmp_path / "out")
+        run(tmp_path / "data", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_folders_that_cannot_be_used(monkeypatch, tmp_path):
+def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(InputError, match="JPEGImages"):
-        run(monkeypatch, tmp_path, tmp_path / "out")
+        run(tmp_path, tmp_path / "out")
     write_data_set(tmp_path / "data", "cat")
     for out in ("data", "data/JPEGImages", "data/Annotations/480p/more"):
         with pytest.raises(InputError, match="in the data set"):
-            run(monkeypatch, tmp_path / "data", tmp_path / out)
+            run(tmp_path / "data", tmp_path / out)
     (tmp_path / "out/JPEGImages/480p").mkdir(parents=True)
     with pytest.raises(InputError, match="exists"):
-        run(monkeypatch, tmp_path / "data", tmp_path / "out")
+        run(tmp_path / "data", tmp_path / "out")

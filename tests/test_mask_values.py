@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from commands import call
 from PIL import Image
 
 import evaluate
@@ -57,14 +57,13 @@ def write(
 
 
 @pytest.fixture
-def score(monkeypatch, tmp_path, capsys):
+def score(tmp_path, capsys):
     """Run evaluate.py on all frames; the mean J, the mean F and what it printed below its table."""
 
     def run(results: Path, annotations: Path, *flags: object) -> tuple[float, float, str]:
         names = [f"--results={results}", f"--annotations={annotations}", "--all-frames"]
         out = tmp_path / "scores.csv"
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *names, f"--out={out}", *map(str, flags)])
-        evaluate.main()
+        call(evaluate, *names, f"--out={out}", *flags)
         with out.open(newline="") as file:
             row = list(csv.DictReader(file))[-1]
         return float(row["J_mean"]), float(row["F_mean"]), capsys.readouterr().out
@@ -281,13 +280,12 @@ def test_a_data_set_is_told_in_one_line(score, tmp_path):
     assert printed.count("labels") == 1
 
 
-def test_exported_labels(monkeypatch, tmp_path, capsys):
+def test_exported_labels(tmp_path, capsys):
     frames = write(tmp_path / "frames", [stripes(0)] * 2)
     results = write(tmp_path / "net", [stripes(2, 3), stripes(0)], with_palette)
     flags = [f"--frames={frames}", f"--results={results}", f"--out={tmp_path / 'hard'}"]
     for more in ("--threshold=otsu", "--threshold=0"):
-        monkeypatch.setattr(sys, "argv", ["export_masks.py", *flags, more])
-        export_masks.main()
+        call(export_masks, *flags, more)
         for idx, width in enumerate((5, 0)):
             found = np.asarray(Image.open(tmp_path / f"hard/{idx:05d}.png"))
             np.testing.assert_array_equal(found, stripes(width, values=(255,)))

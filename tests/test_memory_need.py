@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import ROOT
 from small_run import make_inputs
-from test_run_video import ROOT
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from ike_data.runtime import memory_statement

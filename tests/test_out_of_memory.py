@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from commands import ROOT
+from files import contents, results
 from small_run import make_inputs
-from test_faults import contents, results
-from test_run_video import ROOT
 
 from graph_module import segmentation
 from graph_module.motion_matrix import motion_matrix
@@ -77,50 +77,36 @@ def raising(error: Exception) -> Callable[..., None]:
     return fail
 
 
-@pytest.mark.parametrize("error", [*GPU, *CPU, opencv_without_memory()], ids=repr)
+DIS, RAFT = ["--method=dis"], ["--small", "--models={}/raft.pth"]
+
+
 @pytest.mark.parametrize(
-    ("script", "flags", "where", "remedy"),
+    ("script", "flags", "where", "error", "remedy"),
     [
+        *(
+            ("extract_optical_flow.py", DIS, (DisFlow, "flow_both_ways"), error, "frames smaller")
+            for error in (*GPU, *CPU, opencv_without_memory())
+        ),
+        ("extract_optical_flow.py", RAFT, (RaftFlow, "encode"), CPU[1], "use --method dis"),
+        ("extract_optical_flow.py", RAFT, (RaftFlow, "_update"), GPU[0], "(--max_side PIXELS)"),
         (
-            "extract_optical_flow.py",
-            ["--method=dis"],
-            (DisFlow, "flow_both_ways"),
-            "frames smaller",
+            *("run_graph_module.py", ["--of_path={}/flow"]),
+            *((segmentation, "node_features"), GPU[1], "smaller working_h and working_w"),
         ),
         (
-            "extract_optical_flow.py",
-            ["--small", "--models={}/raft.pth"],
-            (RaftFlow, "encode"),
-            "use --method dis",
-        ),
-        (
-            "extract_optical_flow.py",
-            ["--small", "--models={}/raft.pth"],
-            (RaftFlow, "_update"),
-            "at a smaller size (--max_side PIXELS)",
-        ),
-        (
-            "run_graph_module.py",
-            ["--of_path={}/flow"],
-            (segmentation, "node_features"),
-            "smaller working_h and working_w",
-        ),
-        (
-            "main.py",
-            ["--pseudo_gt_path={}/graph_1/iter_2"],
-            (torch.optim.AdamW, "step"),
-            "smaller batch_size",
+            *("main.py", ["--pseudo_gt_path={}/graph_1/iter_2"]),
+            *((torch.optim.AdamW, "step"), CPU[2], "smaller batch_size"),
         ),
     ],
 )
 def test_an_allocation_that_fails(
-    script, flags, where, remedy, error, start, monkeypatch, tmp_path
+    script, flags, where, error, remedy, start, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(*where, raising(error))
     status, lines = start(script, *flags)
     (line,) = [line for line in lines if line.startswith("error: ")]
     assert status == 2 and remedy in line
-    assert "memory" in line
+    assert "memory" in line and ("use --device cpu, or" in line) == (error in GPU)
     assert not list((tmp_path / "out").rglob(".*"))
 
 

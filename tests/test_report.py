@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from html.parser import HTMLParser
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 import small_run
 import torch
+from commands import call
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
 
@@ -91,9 +91,7 @@ def decoded(image: str) -> Image.Image:
 
 
 def make_report(*flags: str | Path) -> str:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["visualize.py", "--report", *map(str, flags)])
-        visualize.main()
+    call(visualize, "--report", *flags)
     return (Path(flags[-1]) / "report.html").read_text(encoding="utf-8")
 
 
@@ -121,13 +119,11 @@ def page(html) -> Page:
 # The numbers
 
 
-def test_scores_are_those_of_evaluate(run, page, tmp_path, monkeypatch):
+def test_scores_are_those_of_evaluate(run, page, tmp_path):
     results = ["graph_1/iter_2", "net_1/results_pt/epoch_00002"]
     results += ["graph_2/iter_1", "net_2/results_pt/epoch_00002"]
-    flags = ["--results", *(str(run / name) for name in results)]
-    flags += ["--annotations", str(run / "annotations"), "--out", str(tmp_path / "scores.csv")]
-    monkeypatch.setattr(sys, "argv", ["evaluate.py", *flags])
-    evaluate.main()
+    flags = "--annotations", run / "annotations", "--out", tmp_path / "scores.csv"
+    call(evaluate, "--results", *(run / name for name in results), *flags)
     with (tmp_path / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     columns = [f"{measure}_{name}" for measure in "JF" for name in ("mean", "recall", "decay")]

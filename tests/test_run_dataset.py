@@ -6,23 +6,23 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
+from commands import ROOT
 from small_run import make_video, small_config
-from stub_project import FLOW, GRAPH, NETWORK, PICTURES, SCORES, StubProject
-from test_run_video import ROOT, gone
+from stub_project import FLOW, GRAPH, NETWORK, PICTURES, SCORES, StubProject, gone
 
+import run_dataset
+from ike_data.runtime.errors import InputError
 from ike_tools.runs.workers import environment, gpus
 
-
-def command(project: Path, *arguments: object) -> list[str]:
-    return [sys.executable, str(project / "tools" / "run_dataset.py"), *map(str, arguments)]
+SCRIPT = "tools/run_dataset.py"
 
 
 def run(*arguments: object, project: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(project, *arguments), capture_output=True, text=True)
+    return commands.run(SCRIPT, *arguments, project=project)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,7 @@ def stub(tmp_path) -> StubProject:
 
 
 def start(stub: StubProject, *arguments: object) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command(stub.folder, *arguments), stdout=pipe, stderr=pipe, text=True)
+    return commands.start(SCRIPT, *arguments, project=stub.folder)
 
 
 def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set, stub, tmp_path):
@@ -60,8 +59,8 @@ def test_two_runs_at_once_do_each_video_once_and_report_the_broken_one(data_set,
         assert "frame 1 is missing" in stderr.split("failed: broken: ")[1]
         assert "Traceback" not in stderr
     calls = stub.calls()
-    for command in (FLOW, NETWORK):
-        frames = sorted(flag for name, *rest in calls for flag in rest[:1] if name == command)
+    for step in (FLOW, NETWORK):
+        frames = sorted(flag for name, *rest in calls for flag in rest[:1] if name == step)
         assert frames == [f"--frames_path={root / name}" for name in ("-second", "first one")]
     for name in ("-second", "first one"):
         assert (out / name / "final" / "report.html").exists()
@@ -174,40 +173,30 @@ def test_each_worker_has_a_gpu_and_its_share_of_the_cores(tmp_path, monkeypatch)
     assert {variables["OMP_NUM_THREADS"] for variables in given} == {"2"}
 
 
-def test_list(data_set):
-    listed = run(data_set[0], "unused", "--list")
-    names = ["0 -second", "1 broken", "2 first one"]
-    assert listed.stdout.splitlines() == names
+def test_list(data_set, capsys):
+    names = "0 -second\n1 broken\n2 first one\n"
     out = data_set[0] / "again"
-    out.mkdir()  # the results of an earlier run
-    assert run(data_set[0], out, "--list").stdout.splitlines() == names
+    for _ in range(2):
+        commands.call(run_dataset, data_set[0], out, "--list")
+        assert capsys.readouterr().out == names
+        out.mkdir(exist_ok=True)  # the results of an earlier run
     out.rmdir()
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("root", "flags", "message"),
     [
-        (["--only=3"], "has 3 sequences, numbered 0 to 2"),
-        (["--workers=0"], "--workers: '0': expected a whole number of at least 1"),
+        ("", ["--only=3"], "has 3 sequences, numbered 0 to 2"),
+        ("", ["--workers=0"], "--workers: '0': expected a whole number of at least 1"),
+        ("nowhere", [], "no such folder"),
+        ("../made", [], "holds no folder of frames and no video file"),
+        ("first one", [], "holds frames itself"),
     ],
 )
-def test_bad_flags(flags, message, data_set, tmp_path):
-    failed = run(data_set[0], tmp_path / "out", *flags)
-    assert failed.returncode == 2
-    assert message in failed.stderr
-
-
-def test_bad_roots(data_set, tmp_path):
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for root, message in (
-        (tmp_path / "nowhere", "no such folder"),
-        (empty, "holds no folder of frames and no video file"),
-        (data_set[0] / "first one", "holds frames itself"),
-    ):
-        failed = run(root, tmp_path / "out")
-        assert failed.returncode == 2
-        assert message in failed.stderr
+def test_bad_flags_and_roots(root, flags, message, data_set, tmp_path, capsys):
+    with pytest.raises((InputError, SystemExit)) as caught:
+        commands.call(run_dataset, *flags, data_set[0] / root, tmp_path / "out")
+    assert message in f"{caught.value}{capsys.readouterr().err}"
 
 
 # ------------------------------------------------------------------------------- Slurm's script

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from files import RunsCode
 from torch.optim.swa_utils import AveragedModel
 
 from ike_data.runtime.errors import InputError
@@ -135,14 +136,6 @@ def test_a_file_without_weights_says_what_it_holds(tmp_path):
     )
     for content, what in (({}, "nothing"), (torch.zeros(2), "a Tensor"), ([1], "a list")):
         assert refusal(saved(path, content)) == f"holds {what}, not a state dict; give another"
-
-
-class RunsCode:
-    def __init__(self, made: Path) -> None:
-        self.made = made
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.made),)
 
 
 @pytest.mark.parametrize("place", ["args", "inside args", "beside the weights", "model"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from commands import call
+from files import contents
 from PIL import Image
 
 import make_synthetic_video
@@ -17,23 +18,16 @@ from ike_data.runtime.errors import InputError
 from make_synthetic_video import synthetic_video
 
 
-def run(monkeypatch: pytest.MonkeyPatch, out_path: Path, *flags: str) -> dict[str, bytes]:
-    """Run the command; the bytes of its files by name."""
-    flags = ("--out_path", str(out_path), *flags)
-    monkeypatch.setattr(sys, "argv", ["make_synthetic_video.py", *flags])
-    make_synthetic_video.main()
-    return {
-        path.relative_to(out_path).as_posix(): path.read_bytes()
-        for path in sorted(out_path.rglob("*"))
-        if path.is_file()
-    }
+def run(out_path: Path, *flags: str) -> dict[str, bytes]:
+    call(make_synthetic_video, f"--out_path={out_path}", *flags)
+    return contents(out_path)
 
 
 SMALL = ("--n_frames", "3", "--height", "48", "--width", "80")
 
 
-def test_command_writes_frames_and_annotations(monkeypatch, tmp_path, capsys):
-    files = run(monkeypatch, tmp_path / "video", *SMALL)
+def test_command_writes_frames_and_annotations(tmp_path, capsys):
+    files = run(tmp_path / "video", *SMALL)
     assert list(files) == [
         *(f"annotations/{idx:05d}.png" for idx in range(3)),
         *(f"frames/{idx:05d}.jpg" for idx in range(3)),
@@ -47,10 +41,10 @@ def test_command_writes_frames_and_annotations(monkeypatch, tmp_path, capsys):
     assert "3 frames of 80 x 48 pixels" in capsys.readouterr().out
 
 
-def test_same_seed_same_bytes(monkeypatch, tmp_path):
-    first = run(monkeypatch, tmp_path / "first", *SMALL, "--seed", "5")
-    assert run(monkeypatch, tmp_path / "again", *SMALL, "--seed", "5") == first
-    other = run(monkeypatch, tmp_path / "other", *SMALL, "--seed", "6")
+def test_same_seed_same_bytes(tmp_path):
+    first = run(tmp_path / "first", *SMALL, "--seed", "5")
+    assert run(tmp_path / "again", *SMALL, "--seed", "5") == first
+    other = run(tmp_path / "other", *SMALL, "--seed", "6")
     assert all(other[name] != first[name] for name in first)
 
 
@@ -161,11 +155,11 @@ def test_smallest_frames(height: int, width: int):
             assert frame.image[region].std() > 15  # both have a texture
 
 
-def test_existing_frames_are_not_touched(monkeypatch, tmp_path):
+def test_existing_frames_are_not_touched(tmp_path):
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames/00000.jpg").write_bytes(b"mine")
     with pytest.raises(InputError, match="frames: exists; give another --out_path"):
-        run(monkeypatch, tmp_path, *SMALL)
+        run(tmp_path, *SMALL)
     assert (tmp_path / "frames/00000.jpg").read_bytes() == b"mine"
     assert not (tmp_path / "annotations").exists()
 
@@ -173,9 +167,9 @@ def test_existing_frames_are_not_touched(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "value"), [("--n_frames", "0"), ("--height", "31"), ("--width", "8"), ("--seed", "-1")]
 )
-def test_bad_numbers(monkeypatch, tmp_path, capsys, flag: str, value: str):
+def test_bad_numbers(tmp_path, capsys, flag: str, value: str):
     with pytest.raises(SystemExit) as caught:
-        run(monkeypatch, tmp_path / "video", flag, value)
+        run(tmp_path / "video", flag, value)
     assert caught.value.code == 2
     assert f"{flag}: {value!r}: expected a whole number of at least" in capsys.readouterr().err
     assert not (tmp_path / "video").exists()

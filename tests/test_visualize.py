@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
@@ -13,6 +11,8 @@ import numpy as np
 import pytest
 import small_run
 import torch
+from commands import call, refused
+from files import contents
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
 from torchvision.utils import flow_to_image
@@ -21,7 +21,6 @@ import visualize
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
-from ike_tools.masks.mask_folder import masks_of_video
 from ike_tools.report import drawing, mp4, pictures
 from ike_tools.report.inputs import open_video
 from ike_tools.report.stages import (
@@ -40,24 +39,9 @@ def read(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
 def decode(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [image.to_ndarray(format="rgb24") for image in container.decode(video=0)]
-
-
-@pytest.fixture
-def show(monkeypatch):
-    """Run the command in this process."""
-
-    def run_visualize(*flags):
-        monkeypatch.setattr(sys, "argv", ["visualize.py", *map(str, flags)])
-        visualize.main()
-
-    return run_visualize
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +56,8 @@ def run(tmp_path_factory) -> Path:
 def shown(run, tmp_path_factory) -> Path:
     """What the command made of ``run``; read only."""
     out = tmp_path_factory.mktemp("shown") / "new" / "folder"
-    with pytest.MonkeyPatch.context() as patch:
-        flags = f"--frames {run}/frames --results {run} --annotations {run}/annotations"
-        patch.setattr(sys, "argv", ["visualize.py", *flags.split(), "--out", str(out)])
-        visualize.main()
+    flags = f"--frames {run}/frames --results {run} --annotations {run}/annotations"
+    call(visualize, *flags.split(), "--out", out)
     return out
 
 
@@ -148,22 +130,6 @@ def test_nothing_found_says_what_was_expected(tmp_path, name):
     (tmp_path / "nothing here").mkdir()
     with pytest.raises(InputError, match=rf"{name}: .*expected a folder of masks .*graph_1/"):
         find_stages(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["00000.pt", "00001.pt"], "holds 2 masks, 00000.pt to 00001.pt; the video has 3 frames"),
-        (["00000.pt", "00001.pt", "00003.pt"], "frame 2 is missing"),
-        ([], "holds no mask"),
-        (["00000.pt", "00001.png", "00002.pt"], "both .pt and .png"),
-    ],
-)
-def test_masks_that_do_not_fit_the_frames(tmp_path, names, message):
-    for name in names:
-        (tmp_path / name).touch()
-    with pytest.raises(InputError, match=message):
-        masks_of_video(tmp_path, 3)
 
 
 def test_settings_and_logs(run, tmp_path):
@@ -303,7 +269,7 @@ def test_without_libx264_the_next_encoder_is_used(monkeypatch):
 def test_outputs_of_a_whole_run(shown):
     overlays = [f"overlays/{s.replace(' ', '_')}/{i:05d}.png" for s in STAGES for i in range(6)]
     flows = [f"flow/{i:05d}.png" for i in range(N_FRAMES - 1)]
-    assert files(shown) == sorted([*overlays, *flows, "contact_sheet.png", "overlay.mp4"])
+    assert list(contents(shown)) == sorted([*overlays, *flows, "contact_sheet.png", "overlay.mp4"])
     for name in (overlays[0], flows[0]):
         assert read(shown / name).shape == (HEIGHT, WIDTH, 3)
 
@@ -372,11 +338,11 @@ def test_contact_sheet_of_the_command(shown):
     assert sheet[y + 17, x + 15].tolist() == [230, 230, 230]
 
 
-def test_results_of_an_earlier_run_are_replaced(show, run, tmp_path, capsys):
+def test_results_of_an_earlier_run_are_replaced(run, tmp_path, capsys):
     out = tmp_path / "out"
     flags = "--frames", run / "frames", "--out", out
-    show(*flags, "--results", run)
-    show(*flags, "--results", run / "graph_1", "--fps", 10)
+    call(visualize, *flags, "--results", run)
+    call(visualize, *flags, "--results", run / "graph_1", "--fps", 10)
     assert sorted(path.name for path in (out / "overlays").iterdir()) == ["graph_1"]
     with av.open(str(out / "overlay.mp4")) as container:
         assert container.streams.video[0].average_rate == 10
@@ -386,24 +352,24 @@ def test_results_of_an_earlier_run_are_replaced(show, run, tmp_path, capsys):
     assert printed.splitlines()[-1].endswith(f"{out}/contact_sheet.png")
 
 
-def test_otsu_chooses_a_threshold_for_each_stage(show, run, tmp_path):
+def test_otsu_chooses_a_threshold_for_each_stage(run, tmp_path):
     write_soft_masks(tmp_path / "faint", small_run.soft_masks(0) / 3)
     flags = "--frames", run / "frames", "--results", tmp_path / "faint", "--out", tmp_path / "out"
-    show(*flags)
+    call(visualize, *flags)
     assert (read(tmp_path / "out/overlays/faint/00001.png") == small_run.frame(1)).all()
-    show(*flags, "--threshold", "otsu")
+    call(visualize, *flags, "--threshold", "otsu")
     picture = read(tmp_path / "out/overlays/faint/00001.png")
     assert (picture[small_run.object_mask(1)] != 200).any()
     assert (picture[:5] == small_run.frame(1)[:5]).all()
 
 
-def test_a_video_file_keeps_its_rate_and_one_frame_is_enough(show, tmp_path):
+def test_a_video_file_keeps_its_rate_and_one_frame_is_enough(tmp_path):
     with mp4.mp4_writer(tmp_path / "clip.mp4", mp4.choose_encoder(), 12.5) as write:
         write(np.full((36, 52, 3), 90, dtype=np.uint8))
     write_soft_masks(tmp_path / "masks", torch.ones(1, 9, 13))
     (tmp_path / "flow/fwd_of").mkdir(parents=True)
     flags = "--frames", tmp_path / "clip.mp4", "--results", tmp_path / "masks", "--report"
-    show(*flags, "--flow", tmp_path / "flow", "--out", tmp_path / "out")
+    call(visualize, *flags, "--flow", tmp_path / "flow", "--out", tmp_path / "out")
     with av.open(str(tmp_path / "out/overlay.mp4")) as container:
         assert container.streams.video[0].average_rate == 12.5
     assert '<h1 id="video-1-name">clip</h1>' in (tmp_path / "out/report.html").read_text()
@@ -420,7 +386,7 @@ def test_frames_are_not_kept(run):
     assert len(views) == N_FRAMES
 
 
-def test_data_set(show, run, tmp_path, capsys):
+def test_data_set(run, tmp_path, capsys):
     for sequence in ("one", "two", "other"):
         small_run.make_video(tmp_path / "videos" / sequence)
         frames = tmp_path / "frames" / sequence
@@ -433,7 +399,7 @@ def test_data_set(show, run, tmp_path, capsys):
     (tmp_path / "a/other/flow").mkdir(parents=True)  # a run that failed half way
     results = "--results", tmp_path / "a", tmp_path / "b"
     flow = "--flow", tmp_path / "flow"
-    show("--frames", tmp_path / "frames", *results, *flow, "--out", tmp_path / "out")
+    call(visualize, "--frames", tmp_path / "frames", *results, *flow, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["one", "two"]
     assert sorted(path.name for path in (tmp_path / "out/two/overlays").iterdir()) == ["a", "b"]
     assert len(list((tmp_path / "out/two/flow").iterdir())) == N_FRAMES - 1
@@ -442,7 +408,7 @@ def test_data_set(show, run, tmp_path, capsys):
     assert "shown: only the 2 of 3 sequences that all results have" in said
 
 
-def test_one_stage_of_a_data_set_as_a_report_alone(show, tmp_path, capsys):
+def test_one_stage_of_a_data_set_as_a_report_alone(tmp_path, capsys):
     for sequence in ("one", "two", "three"):
         small_run.make_video(tmp_path / sequence)
         for kind, folder in (("frames", "JPEGImages"), ("annotations", "Annotations")):
@@ -453,11 +419,11 @@ def test_one_stage_of_a_data_set_as_a_report_alone(show, tmp_path, capsys):
             write_soft_masks(run / folder, small_run.soft_masks(0))
     shutil.rmtree(tmp_path / "set/Annotations/two")
     shutil.rmtree(tmp_path / "out/three/final")
-    before = files(tmp_path)
+    before = contents(tmp_path)
     flags = "--frames", tmp_path / "set", "--annotations", tmp_path / "set", "--report-only"
     out = "--results", tmp_path / "out", "--out", tmp_path / "out"
-    show(*flags, *out, "--stage=final/masks")
-    assert files(tmp_path) == sorted([*before, "out/report.html"])
+    call(visualize, *flags, *out, "--stage=final/masks")
+    assert contents(tmp_path).keys() == {*before, "out/report.html"}
     said = capsys.readouterr().err
     page = (tmp_path / "out/report.html").read_text()
     for place in (said, page):
@@ -467,81 +433,65 @@ def test_one_stage_of_a_data_set_as_a_report_alone(show, tmp_path, capsys):
     assert "graph 1" not in page
 
     (tmp_path / "names.txt").write_text("one\n")
-    show(*flags, *out, "--sequences", tmp_path / "names.txt")
+    call(visualize, *flags, *out, "--sequences", tmp_path / "names.txt")
     assert capsys.readouterr().err.count("warning") == 0
     page = (tmp_path / "out/report.html").read_text()
     assert "graph 1" in page
     assert ">two<" not in page
-    refused(show, r"tow \(the nearest is two\)", *flags, *out, "--sequences", "tow")
+    refused(r"tow \(the nearest is two\)", visualize, *flags, *out, "--sequences", "tow")
     one = "--frames", tmp_path / "set/JPEGImages/one", "--sequences", "one"
-    refused(show, "is one video, no data set", *one, *out)
+    refused("is one video, no data set", visualize, *one, *out)
 
 
 # What it refuses
 
 
-def refused(show, match: str, *flags: object) -> None:
-    with pytest.raises(InputError, match=match):
-        show(*flags)
-
-
-def test_a_runs_own_flow_is_never_replaced(show, run):
-    before = files(run)
+def test_a_runs_own_flow_is_never_replaced(run):
+    before = contents(run)
     flags = "--frames", run / "frames", "--results", run
-    refused(
-        show,
-        r"flow: holds bwd_of/00000_00001\.flo, and is replaced as a whole",
-        *flags,
-        "--out",
-        run,
-    )
-    refused(show, "is a folder of the input", *flags, "--out", run / "frames")
-    assert files(run) == before
+    replaced = r"flow: holds bwd_of/00000_00001\.flo, and is replaced as a whole"
+    refused(replaced, visualize, *flags, "--out", run)
+    refused("is a folder of the input", visualize, *flags, "--out", run / "frames")
+    assert contents(run) == before
 
 
-def test_annotations_that_do_not_fit(show, run, tmp_path):
-    (tmp_path / "few").mkdir()
-    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "few/00006.png")
+def test_an_error_midway_leaves_older_results_as_they_were(run, tmp_path):
     flags = "--frames", run / "frames", "--results", run / "graph_1", "--out", tmp_path / "out"
-    refused(show, "are not those of the 6 frames", *flags, "--annotations", tmp_path / "few")
-    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "few/00001.jpg")
-    refused(
-        show, r"00001\.jpg: an annotation is a \.png", *flags, "--annotations", tmp_path / "few"
-    )
-
-
-def test_an_error_midway_leaves_older_results_as_they_were(show, run, tmp_path):
-    flags = "--frames", run / "frames", "--results", run / "graph_1", "--out", tmp_path / "out"
-    show(*flags)
-    before = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
+    call(visualize, *flags)
+    before = contents(tmp_path / "out")
     annotations = tmp_path / "annotations"
     annotations.mkdir()
     for idx in range(N_FRAMES):
         Image.new("L", (WIDTH + (idx == 4), HEIGHT)).save(annotations / f"{idx:05d}.png")
-    refused(show, "00004.png: is 54 x 37", *flags, "--annotations", annotations)
-    after = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
-    assert after == before
+    refused("00004.png: is 54 x 37", visualize, *flags, "--annotations", annotations)
+    assert contents(tmp_path / "out") == before
 
 
-def test_flow_of_another_size(show, run, tmp_path):
+def test_flow_of_another_size(run, tmp_path):
     for idx in range(N_FRAMES - 1):
         (tmp_path / "flow/fwd_of").mkdir(parents=True, exist_ok=True)
         write_flow(tmp_path / "flow/fwd_of" / flow_name(idx), np.zeros((4, 6, 2), np.float32))
     flags = "--frames", run / "frames", "--results", run / "graph_1", "--out", tmp_path / "out"
-    refused(show, "is a flow of 6 x 4 pixels", *flags, "--flow", tmp_path / "flow")
+    refused("is a flow of 6 x 4 pixels", visualize, *flags, "--flow", tmp_path / "flow")
     assert not (tmp_path / "out").exists()
 
 
-def test_one_line_and_status_2(run, tmp_path):
-    command = [sys.executable, visualize.__file__, "--frames", str(run / "frames"), "--out"]
-    command += [str(tmp_path / "out"), "--results"]
-    result = subprocess.run([*command, str(run / "nowhere")], capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {run}/nowhere: no such folder; expected")
-    assert result.stderr.count("\n") == 1
-    command += [str(run), "--threshold", "best"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 2
-    assert "--threshold: 'best': expected otsu or a number from 0 to 1" in result.stderr
+def test_a_results_folder_and_a_threshold_that_are_none(run, tmp_path, capsys):
+    flags = "--frames", run / "frames", "--out", tmp_path / "out", "--results"
+    refused(f"^{run}/nowhere: no such folder; expected", visualize, *flags, run / "nowhere")
+    with pytest.raises(SystemExit):
+        call(visualize, *flags, run, "--threshold", "best")
+    said = capsys.readouterr().err
+    assert "--threshold: 'best': expected otsu or a number from 0 to 1" in said
     # Of --frames and --out, the older names, nothing is said.
-    assert "--frames_path FRAMES_PATH" in result.stderr and "--out " not in result.stderr
+    assert "--frames_path FRAMES_PATH" in said and "--out " not in said
+
+
+def test_masks_and_annotations_that_do_not_fit_the_frames(run, tmp_path):
+    flags = "--frames", run / "frames", "--out", tmp_path / "out", "--results"
+    write_soft_masks(tmp_path / "few", torch.zeros(2, 4, 4))
+    few = "holds 2 masks, 00000.pt to 00001.pt; the video has 6 frames"
+    refused(few, visualize, *flags, tmp_path / "few")
+    Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "00001.jpg")
+    jpg = r"00001\.jpg: an annotation is a \.png"
+    refused(jpg, visualize, *flags, run / "graph_1", "--annotations", tmp_path)
