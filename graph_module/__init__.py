@@ -36,7 +36,7 @@ What is ours, off in the paper's setting (docs/extensions.md has what each of th
     extensions/bootstrap.py              passes before the last, whose appearance is a feature map
     extensions/appearance.py                 masks that colour and position explain
     extensions/frame_reliability.py      which frames appearance is learnt from
-    extensions/polarity.py               masks of the background are inverted
+    extensions/polarity.py               frames' masks of the background are inverted
     extensions/refinement.py             the result, by appearance and along the frames' edges
     extensions/fast_propagation.py       few links stand for all
 

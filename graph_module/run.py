@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,7 @@ from graph_module.extensions.fast_propagation import FastPropagation
 from graph_module.extensions.frame_reliability import FrameReliability
 from graph_module.extensions.motion_evidence import MotionPrior
 from graph_module.extensions.motion_saliency import MotionSaliency
-from graph_module.extensions.polarity import Polarity
+from graph_module.extensions.polarity import Polarity, likeness
 from graph_module.extensions.refinement import Refinement
 from graph_module.memory_plan import GraphSize, MemoryPlan, choose_plan
 from graph_module.offload import offloaded
@@ -47,8 +48,6 @@ from ike_data.saved_config import warn_of_other_frames
 from ike_data.soft_masks import read_feature_maps, write_mask_images, write_soft_masks
 from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
-
-_INVERTED = "the masks leave out what moves by itself: they are inverted"
 
 
 def settings_of(config: GraphModule) -> GraphSettings:
@@ -190,10 +189,14 @@ def _read_maps(
     if maps and settings.features_half_chain_size < 0:
         print("features_half_chain_size = -1: the maps of ike_features_paths are not used")
         maps = []
-    if any(folder_maps.shape[1] == 1 for folder_maps in maps):  # a network's masks, say
+    starts = itertools.accumulate((folder_maps.shape[1] for folder_maps in maps), initial=0)
+    known = tuple(
+        start for start, folder_maps in zip(starts, maps, strict=False) if folder_maps.shape[1] == 1
+    )
+    if known:  # a network's masks, say
         if settings.bootstrap is not None:
             print("ike_features_paths has maps of one channel: bootstrap_passes are left out")
-        settings = settings.for_known_masks()
+        settings = settings.for_known_masks(known)
     if not maps:
         uses_maps = settings.motion_saliency is not None or settings.bootstrap is not None
         if settings.dir_features_half_chain_size <= 0 and not uses_maps:
@@ -206,8 +209,8 @@ def _show_passes(steps: Iterator[Iteration], bars: _Bars) -> Iterator[Iteration]
     """The iterations of the last pass; of all passes the mean change and the polarity are shown."""
     for step in steps:
         bars.last.set_postfix_str(f"mean change {step.mean_change:.5f}")
-        if step.index == 0 and step.inverted:
-            print(_INVERTED)
+        if step.index == 0:
+            _tell_inverted(step.inverted)
         if not step.n_passes_left:
             yield step
 
@@ -267,14 +270,31 @@ def _save_iterations(
 def _finished(step: Iteration, video: torch.Tensor | None, settings: GraphSettings) -> torch.Tensor:
     """The masks of an iteration as they are saved."""
     result = finish(step, video, settings, tqdm)
-    if result.inverted:
-        print(_INVERTED)
+    _tell_inverted(result.inverted)
     if result.refinement_failed:
         _warn(
             "refinement leaves no object, perhaps as it is very small; the masks are saved as they "
             "were before"
         )
+    if settings.polarity is not None:
+        turns = (likeness(result.masks) < 0).tolist()
+        pairs = [f"{idx} to {idx + 1}" for idx, turn in enumerate(turns) if turn]
+        if pairs:
+            _warn(
+                f"from frame {', '.join(pairs)} the masks become something else; look whether the "
+                "video is cut there, or some of them are of the background"
+            )
     return result.masks
+
+
+def _tell_inverted(inverted: torch.Tensor) -> None:
+    """Print which frames' masks were of the background, where there are any; bool [n]."""
+    frames = set(inverted.nonzero()[:, 0].tolist())
+    starts = sorted(idx for idx in frames if idx - 1 not in frames)
+    ends = sorted(idx for idx in frames if idx + 1 not in frames)
+    runs = [f"{a} to {b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True)]
+    if runs:
+        print(f"frames {', '.join(runs)}: the masks are of the background, and are inverted")
 
 
 def _warn(message: str) -> None:

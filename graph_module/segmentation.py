@@ -25,7 +25,7 @@ from graph_module.extensions.frame_reliability import frame_reliability
 from graph_module.extensions.motion_evidence import motion_evidence
 from graph_module.extensions.motion_prior import motion_prior
 from graph_module.extensions.motion_saliency import motion_saliency
-from graph_module.extensions.polarity import is_background
+from graph_module.extensions.polarity import inverted_frames
 from graph_module.extensions.refinement import refine
 from graph_module.features import Room, node_features
 from graph_module.motion_matrix import motion_matrix
@@ -62,15 +62,16 @@ class Iteration:
     # [n, h, w], min-max normalised in each frame, of the size of the graph; `finish` makes the
     # result.
     masks: torch.Tensor
-    saliency: torch.Tensor | None  # [n, h, w] in [0, 1), where motion_saliency is on
-    inverted: bool  # the masks of the pass before were of the background
+    moving: torch.Tensor | None  # where something moves by itself, [n, h, w] in [0, 1]
+    evidence: list[torch.Tensor]  # maps of where the object may be, [n, h, w] each, for polarity
+    inverted: torch.Tensor  # bool [n], masks of the pass before that were of the background
 
 
 class Result(NamedTuple):
     """The masks of a video, and what was done to the masks of an iteration."""
 
     masks: torch.Tensor  # [n, H, W] in [0, 1]
-    inverted: bool  # they were of the background, see `polarity`
+    inverted: torch.Tensor  # bool [n], which of them were of the background, see `polarity`
     refinement_failed: bool  # it would have left no object, so the masks are as before it
 
 
@@ -108,7 +109,7 @@ def segment(
         bwd_flow: the same shape; idx leads from frame idx + 1 to frame idx.
         video: uint8 RGB [n, 3, H, W]; needed where `GraphSettings.uses_video`.
         feature_maps: [n, C, H, W], any finite values; all of them are min-max normalised together.
-            Where they have an object's masks, see `GraphSettings.for_known_masks`.
+            Where channels are an object's masks, see `GraphSettings.for_known_masks`.
         settings: default: the paper's.
         execution: default: links are stored, loops are compiled where they can be, no progress bar.
 
@@ -170,9 +171,11 @@ def _iterations(
     seed = seed_mask(settings.seed_type, settings.seed_sigma, *frame_size).to(device)
     x = resize_maps(seed[None, None], size)[0].expand(len(fwd_flow) + 1, *size).contiguous()
     maps = [] if feature_maps is None else [resize_maps(feature_maps.to(x), size)]
-    saliency = _moving(fwd_flow, bwd_flow, video, settings, progress)
-    if saliency is not None:
-        maps.append(saliency[:, None])  # [n, 1, H, W]
+    evidence = [maps[0][:, channel] for channel in settings.known_masks] if maps else []
+    moving = _moving(fwd_flow, bwd_flow, video, settings, progress)
+    if moving is not None:
+        maps.append(moving[:, None])  # [n, 1, h, w]
+        evidence.append(moving)
 
     # Chains -> links.
     M = motion_matrix(
@@ -188,7 +191,7 @@ def _iterations(
         divisor = degree_divisor(M, x, settings.degree_normalisation)
 
     learnt_maps: list[torch.Tensor] = []
-    inverted = False
+    inverted = torch.zeros(len(x), dtype=torch.bool)
     for n_left in reversed(range(1 + (bootstrap.n_passes if bootstrap else 0))):
         # Chains -> features.
         features = node_features(
@@ -212,13 +215,13 @@ def _iterations(
             project_(P, x)  # x <- max(F w, 0)
             min_max_each_(x)
             mean_change = (x - before).abs_().mean().item()
-            yield Iteration(n_left, index, mean_change, x, saliency, inverted)
+            yield Iteration(n_left, index, mean_change, x, moving, evidence, inverted)
             if mean_change < tolerance:
                 break
         if bootstrap and n_left and video is not None:
             del features, P  # before those of the next pass are made
-            x, inverted = _of_object(x, saliency, settings)
-            reliability = _reliability(x, saliency, settings)
+            x, inverted = _of_object(x, evidence, settings)
+            reliability = _reliability(x, moving, settings)
             learnt_maps = [
                 bootstrap_map(video, x, bootstrap, reliability=reliability, progress=progress)
             ]
@@ -231,12 +234,12 @@ def finish(
     progress: Progress = silent,
 ) -> Result:
     """The soft masks that the masks of an iteration of the last pass are saved as."""
-    masks, inverted = _of_object(iteration.masks, iteration.saliency, settings)
+    masks, inverted = _of_object(iteration.masks, iteration.evidence, settings)
     if settings.refinement is None or video is None:
         return Result(masks, inverted, False)
     has_object = bool(masks.max() >= HARD_THRESHOLD)  # else there is nothing to learn
     if has_object:
-        reliability = _reliability(masks, iteration.saliency, settings)
+        reliability = _reliability(masks, iteration.moving, settings)
         refined = refine(
             video.cpu(), masks, settings.refinement, reliability=reliability, progress=progress
         )
@@ -264,21 +267,23 @@ def _moving(
 
 
 def _of_object(
-    masks: torch.Tensor, saliency: torch.Tensor | None, settings: GraphSettings
-) -> tuple[torch.Tensor, bool]:
-    """The masks, or 1 - masks where these are of the background; and whether they were."""
-    if settings.polarity is None or saliency is None:
-        return masks, False
-    inverted = is_background(saliency, masks, settings.polarity)
-    return (1 - masks if inverted else masks), inverted
+    masks: torch.Tensor, evidence: list[torch.Tensor], settings: GraphSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The masks, 1 - masks in frames where these are of the background; and which these are."""
+    if settings.polarity is None:
+        return masks, torch.zeros(len(masks), dtype=torch.bool)
+    inverted = inverted_frames(evidence, masks, settings.polarity)
+    if inverted.any():
+        masks = torch.where(inverted[:, None, None].to(masks.device), 1 - masks, masks)
+    return masks, inverted
 
 
 def _reliability(
-    masks: torch.Tensor, saliency: torch.Tensor | None, settings: GraphSettings
+    masks: torch.Tensor, moving: torch.Tensor | None, settings: GraphSettings
 ) -> torch.Tensor | None:
-    if settings.frame_reliability is None or saliency is None:
+    if settings.frame_reliability is None or moving is None:
         return None
-    return frame_reliability(saliency, masks, settings.frame_reliability)
+    return frame_reliability(moving, masks, settings.frame_reliability)
 
 
 def _check(
@@ -300,6 +305,12 @@ def _check(
             raise ValueError(
                 "feature_maps need a features_half_chain_size of at least 0, "
                 f"got {settings.features_half_chain_size}"
+            )
+        n_channels = feature_maps.shape[1]
+        if any(not 0 <= channel < n_channels for channel in settings.known_masks):
+            raise ValueError(
+                f"known_masks should be channels of feature_maps, 0 to {n_channels - 1}, got "
+                f"{settings.known_masks}"
             )
     if video is not None:
         _check_tensor("video", video, (n_pairs + 1, 3, *size), torch.uint8)

@@ -42,6 +42,8 @@ class GraphSettings:
     ridge: float = parameter(100.0, low=1e-6)
     # Mean change of the masks below which the iterations end; 0: never.
     tolerance: float = parameter(0.0, high=1)
+    # Channels of the feature maps that are an object's masks; `polarity` looks at them.
+    known_masks: tuple[int, ...] = ()
 
     # Extensions; None: off.
     motion_saliency: MotionSaliency | None = None
@@ -51,7 +53,7 @@ class GraphSettings:
     degree_normalisation: DegreeNormalisation | None = None
     bootstrap: Bootstrap | None = None  # looks at the frames
     refinement: Refinement | None = None  # looks at the frames
-    coarse_graph: CoarseGraph | None = None  # needs refinement
+    coarse_graph: CoarseGraph | None = None  # not used without refinement
     fast_propagation: FastPropagation | None = None
 
     def __post_init__(self) -> None:
@@ -61,7 +63,6 @@ class GraphSettings:
             ("motion_saliency", "features_half_chain_size of at least 0", uses_maps),
             ("motion_prior", "features_half_chain_size of at least 0", uses_maps),
             ("bootstrap", "features_half_chain_size of at least 0", uses_maps),
-            ("coarse_graph", "refinement", self.refinement is not None),
             ("polarity", "motion_saliency or motion_prior", self.looks_at_motion),
             ("frame_reliability", "motion_saliency or motion_prior", self.looks_at_motion),
         ):
@@ -83,13 +84,13 @@ class GraphSettings:
             coarse_graph=CoarseGraph(),
         )
 
-    def for_known_masks(self) -> GraphSettings:
-        """These settings where the feature maps have an object's masks, as those of a network.
+    def for_known_masks(self, channels: tuple[int, ...] = (0,)) -> GraphSettings:
+        """These settings where channels of the feature maps are an object's masks, in [0, 1].
 
-        Such masks say already how the object looks, in frames without motion too: there are no
-        bootstrap passes, and all frames are taken for reliable.
+        As those of a network. Such masks say already how the object looks, in frames without motion
+        too: there are no bootstrap passes, and all frames are taken for reliable.
         """
-        return replace(self, bootstrap=None, frame_reliability=None)
+        return replace(self, bootstrap=None, frame_reliability=None, known_masks=channels)
 
     @property
     def looks_at_motion(self) -> bool:
@@ -104,7 +105,7 @@ class GraphSettings:
 
     def graph_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the graph of frames of height x width pixels."""
-        if self.coarse_graph is None:
+        if self.coarse_graph is None or self.refinement is None:
             return height, width
         return self.coarse_graph.size(height, width)
 

@@ -367,6 +367,7 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
 ):
     """What is learnt of a frame counts by its reliability, where saliency tells that."""
     settings = dict(n_iterations=3, to_save_iterations="-1, 2", motion_saliency=saliency)
+    settings |= dict(motion_prior="no")
     for folder, refinement in (("out", "no"), ("refined", "yes")):
         config = config_with(project_config_text, video, refinement=refinement, **settings)
         command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / folder}))
@@ -388,6 +389,10 @@ def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
         assert torch.equal(refined, without)
 
 
+# config.ini's setting without the prior, of which nothing can be said by hand.
+WITH_SALIENCY = dataclasses.replace(GraphSettings.with_extensions(), motion_prior=None)
+
+
 def square_video():
     """Flows and frames of a square that stands still in the last frames."""
     fwd, bwd, truth = moving_square(8)
@@ -397,26 +402,23 @@ def square_video():
     return fwd, bwd, (noise + 150 * truth[:, None]).to(torch.uint8)
 
 
-@pytest.mark.parametrize("inverted", [False, True])
-def test_a_pass_learns_from_the_pass_before(inverted):
+def test_a_pass_learns_from_the_pass_before():
     """From reliable frames, of the object: what is learnt is a map beside the saliency."""
     fwd, bwd, video = square_video()
-    extended = GraphSettings.with_extensions()
     settings = dataclasses.replace(
-        extended,
+        WITH_SALIENCY,
         n_iterations=2,
         degree_normalisation=None,
-        polarity=Polarity(agreement=1.0 if inverted else 0.0),  # always, never
         bootstrap=Bootstrap(1),
     )
     steps = list(iterations(fwd, bwd, video=video, settings=settings, execution=Execution()))
-    found = [(step.n_passes_left, step.index, step.inverted) for step in steps]
-    assert found == [(1, 0, False), (1, 1, False), (0, 0, inverted), (0, 1, inverted)]
-    masks = 1 - steps[1].masks if inverted else steps[1].masks
+    found = [(step.n_passes_left, step.index) for step in steps]
+    assert found == [(1, 0), (1, 1), (0, 0), (0, 1)]
+    assert not any(step.inverted.any() for step in steps)
+    masks = steps[1].masks
     saliency = motion_saliency(fwd, bwd)
     reliability = frame_reliability(saliency, masks)
-    if not inverted:
-        assert reliability[:3].min() > 0.9 and reliability[5:].max() < 1e-3
+    assert reliability[:3].min() > 0.9 and reliability[5:].max() < 1e-3
     learnt = appearance_masks(video, masks, reliability=reliability)
     sizes = dict(dir_features_half_chain_size=-1, features_half_chain_size=1)
     features = node_features(fwd, bwd, [saliency[:, None], learnt[:, None]], **sizes)
@@ -453,7 +455,7 @@ def test_the_graph_has_half_the_size_of_the_frames_and_the_result_has_their_size
         video=small, feature_maps=halved(maps), settings=as_it_is, execution=Execution(),
     )  # fmt: skip
     torch.testing.assert_close(found.masks, expected.masks, atol=2e-3, rtol=0)
-    reliability = frame_reliability(found.saliency, found.masks)
+    reliability = frame_reliability(found.moving, found.masks)
     learnt = appearance_masks(small, found.masks, reliability=reliability)
     torch.testing.assert_close(
         finish(found, video, coarse).masks, follow_edges(video, learnt), atol=2e-3, rtol=0
@@ -493,8 +495,7 @@ def test_coarse_masks_that_are_not_refined_are_brought_to_the_size_of_the_frames
 def test_known_masks_need_no_motion_in_their_frames():
     """Nor passes to learn from, as the network has learnt already."""
     fwd, bwd, video = square_video()
-    settings = dataclasses.replace(GraphSettings.with_extensions(), n_iterations=2)
-    settings = settings.for_known_masks()
+    settings = dataclasses.replace(WITH_SALIENCY, n_iterations=2).for_known_masks()
     steps = list(iterations(fwd, bwd, video=video, settings=settings, execution=Execution()))
     assert [step.n_passes_left for step in steps] == [0, 0]
     learnt = follow_edges(video, appearance_masks(video, steps[1].masks))
@@ -523,29 +524,17 @@ def test_refinement_that_leaves_no_object_is_left_out(
 def test_masks_of_the_background_are_inverted(refinement):
     fwd, bwd, video = square_video()
     settings = dataclasses.replace(
-        GraphSettings.with_extensions(),
+        WITH_SALIENCY,
         n_iterations=3,
         bootstrap=None,
         refinement=refinement,
-        coarse_graph=None,
     )
     *_, step = iterations(fwd, bwd, video=video, settings=settings, execution=Execution())
     expected = finish(step, video, settings)
-    assert not expected.inverted
+    assert not expected.inverted.any()
     found = finish(dataclasses.replace(step, masks=1 - step.masks), video, settings)
-    assert found.inverted
+    assert found.inverted.all()
     assert ((found.masks >= 0.5) == (expected.masks >= 0.5)).float().mean() > 0.98
-
-
-def test_the_command_says_where_masks_are_inverted(
-    monkeypatch, video, flags, project_config_text, capsys
-):
-    """In each pass before the last, and in what is saved."""
-    config = config_with(project_config_text, video, n_iterations=3, to_save_iterations=2)
-    for agreement, n_told in ((0.0, 0), (1.0, 3)):
-        monkeypatch.setattr(run, "Polarity", lambda a=agreement: Polarity(agreement=a))
-        command(monkeypatch, *as_list(flags | {"--config": config}))
-        assert capsys.readouterr().out.count("they are inverted") == n_told
 
 
 def test_where_there_is_no_object_refinement_finds_none(
@@ -561,7 +550,12 @@ def test_where_there_is_no_object_refinement_finds_none(
         lambda *_, **__: pytest.fail("learnt"),
     )
     config = config_with(
-        project_config_text, video, n_iterations=3, to_save_iterations=2, bootstrap_passes=0
+        project_config_text,
+        video,
+        n_iterations=3,
+        to_save_iterations=2,
+        bootstrap_passes=0,
+        motion_prior="no",
     )
     command(monkeypatch, *as_list(flags | {"--config": config}))
     assert "no object was found, all masks are 0 everywhere" in capsys.readouterr().err
@@ -811,8 +805,8 @@ def test_settings_of_the_configs():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         GraphSettings(**settings)
-    with pytest.raises(ValueError, match=r"Polarity.agreement should be .* at most 1, got 1.5"):
-        Polarity(agreement=1.5)
+    with pytest.raises(ValueError, match=r"least_contrast should be .* at most 1, got 1.5"):
+        Polarity(least_contrast=1.5)
 
 
 @pytest.mark.parametrize(
@@ -824,6 +818,13 @@ def test_settings_out_of_range_are_refused(settings, message):
         (dict(bwd_flow=torch.zeros(2, 2, 8, 9)), r"bwd_flow should be .* \[3, 2, 8, 9\], got"),
         (dict(bwd_flow=torch.full((3, 2, 8, 9), math.nan)), "bwd_flow should be finite"),
         (dict(feature_maps=torch.zeros(3, 1, 8, 9)), r"feature_maps should be .* \[4, C, 8, 9\]"),
+        (
+            dict(
+                feature_maps=torch.zeros(4, 2, 8, 9),
+                settings=GraphSettings().for_known_masks((0, 2)),
+            ),
+            r"known_masks should be channels of feature_maps, 0 to 1, got \(0, 2\)",
+        ),
         (
             dict(video=torch.zeros(4, 3, 8, 9)),
             r"video should be a torch.uint8 .* got torch.float32",

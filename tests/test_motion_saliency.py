@@ -9,7 +9,6 @@ from graph_module.extensions.appearance import Appearance
 from graph_module.extensions.dominant_motion import dominant_motion
 from graph_module.extensions.frame_reliability import frame_reliability
 from graph_module.extensions.motion_saliency import motion_saliency
-from graph_module.extensions.polarity import is_background
 
 HEIGHT, WIDTH = 60, 100
 OBJECT = (slice(20, 45), slice(30, 60))
@@ -137,29 +136,6 @@ def test_a_mask_of_nothing_or_of_everything_is_not_reliable():
     masks[1] = 1
     assert frame_reliability(saliency, masks).tolist() == [0, 0]
     assert frame_reliability(torch.zeros(2, HEIGHT, WIDTH), masks).tolist() == [0, 0]
-
-
-def test_masks_are_of_the_background_where_what_moves_is_outside_of_them():
-    noise = 0.05 * torch.randn(4, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    fwd, bwd = camera_flow(4) + noise, noise - camera_flow(4)
-    still = motion_saliency(fwd, bwd)
-    fwd[:2], bwd[:2] = with_object(fwd[:2], -5, 0), with_object(bwd[:2], 5, 0)
-    saliency = motion_saliency(fwd, bwd)
-    masks = torch.zeros(5, HEIGHT, WIDTH)
-    masks[(slice(None), *OBJECT)] = 1
-    assert not is_background(saliency, masks)
-    assert is_background(saliency, 1 - masks)
-    assert is_background(saliency[:2], 1 - masks[:2])
-    # Frames in which nothing moves do not count, whatever their masks are.
-    for rest in (torch.zeros(2, HEIGHT, WIDTH), torch.ones(2, HEIGHT, WIDTH)):
-        assert not is_background(saliency, torch.cat([masks[:3], rest]))
-        assert is_background(saliency, torch.cat([1 - masks[:3], rest]))
-    # One wrong frame of many is the graph's to judge.
-    assert not is_background(saliency, torch.cat([1 - masks[:1], masks[1:]]))
-    # Nothing moves, or there is no mask to speak of.
-    assert not is_background(still, 1 - masks)
-    for nothing in (torch.zeros_like(masks), torch.ones_like(masks)):
-        assert not is_background(saliency, nothing)
 
 
 def test_both_directions_count_half():

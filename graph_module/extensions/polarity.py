@@ -1,58 +1,120 @@
-"""Polarity: whether the masks are of the object or of the background.
+"""Polarity: which frames' masks are of the background.
 
-The iteration gives masks or their opposite where the features explain both equally. In videos of a
-few frames the background can win, as it has more links. Motion saliency tells the two apart.
+The regression of each frame knows no sign: a mask and its opposite are explained equally well. So
+the masks of some frames can turn, where few links lead to the object, or where the seed began so.
+
+Evidence of where the object is (motion saliency, a network's masks) tells the two apart, but it is
+wrong in some frames, as in close-ups of which the flow is unusable, and absent in others. The masks
+of neighbouring frames tell where masks turn, but not which of them are right. So it is decided for
+all frames together: with s = 1 or -1 for masks that stay or are inverted, the sum of
+
+    s_p contrast_p + neighbour * s_p s_p+1 likeness_p,p+1
+
+is made as large as can be, exactly, by dynamic programming.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
-from graph_module.extensions.frame_reliability import (
-    FrameReliability,
-    agreement,
-    something_moves,
-    split_by_mask,
-)
+from graph_module.extensions.frame_reliability import split_by_mask
 from ike_data.parameters import check_ranges, parameter
+from ike_data.soft_masks import HARD_THRESHOLD
 
 
 @dataclass(frozen=True)
 class Polarity:
-    """When masks are inverted."""
+    """How much evidence and neighbours count."""
 
-    # `agreement` of the masks of the whole video with the saliency, below which they are of the
-    # background. On 24 videos of 2 or 3 frames it was up to 0.02 where they were, and at least 0.59
-    # where they were not.
-    agreement: float = parameter(0.25, high=1)
-    # `something_moves` of at least one frame; else nothing can be said.
-    least_motion: float = parameter(0.5, high=1)
-    salient: float = parameter(FrameReliability.salient, low_excluded=True, high=1)
-    power: int = parameter(FrameReliability.power, low=1)
+    # `contrast` below which evidence says nothing. The flow's noise gives up to 0.05; of masks of
+    # objects that move it is 0.3 to 0.7.
+    least_contrast: float = parameter(0.1, high=1)
+    # Frames of full contrast that a likeness of 1 outweighs. Evidence errs in many frames on end:
+    # in a close-up of motocross-jump, in 13 frames. There 10 are needed for the masks to stay.
+    neighbour: float = parameter(16.0)
+    # Cells to each side that masks are compared in, so that a small object which moves by its own
+    # size is like itself.
+    grid: int = parameter(8, low=1)
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
-def is_background(
-    saliency: torch.Tensor, masks: torch.Tensor, settings: Polarity | None = None
-) -> bool:
-    """Whether the masks of a video, as a whole, leave out what moves by itself.
+def inverted_frames(
+    evidence: Sequence[torch.Tensor], masks: torch.Tensor, settings: Polarity | None = None
+) -> torch.Tensor:
+    """The frames whose masks are of the background.
 
-    Frames in which nothing moves by itself do not count.
+    None are where no frame has any evidence.
 
     Args:
-        saliency: [n, H, W] in [0, 1], see `motion_saliency`.
+        evidence: maps of where the object may be, [n, H, W] each; `motion_saliency`, say. They are
+            clamped to [0, 1].
         masks: soft masks, [n, H, W].
+
+    Returns:
+        bool [n], on the CPU.
     """
     settings = settings or Polarity()
-    moves = torch.stack(
-        [something_moves(frame, settings.salient, settings.power) for frame in saliency]
-    )
-    parts = torch.stack([split_by_mask(*frame) for frame in zip(saliency, masks, strict=True)])
-    salient, n_pixels = (moves[:, None, None] * parts).sum(dim=0)  # inside and outside, each
-    if moves.max() < settings.least_motion or n_pixels.min() < 1:
-        return False
-    return bool(agreement(salient, n_pixels) < settings.agreement)
+    contrasts = [0.0] * len(masks)
+    for maps in evidence:
+        for idx, value in enumerate(contrast(maps, masks).tolist()):
+            contrasts[idx] += value if abs(value) >= settings.least_contrast else 0
+    if not any(contrasts):
+        return torch.zeros(len(masks), dtype=torch.bool)
+    links = [settings.neighbour * value for value in likeness(masks, settings.grid).tolist()]
+    return torch.tensor(_best_inversions(contrasts, links))
+
+
+def contrast(evidence: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """Mean evidence inside a mask less that outside of it; [n, H, W] twice -> [n] in [-1, 1].
+
+    It is 0 for a mask of nothing or of everything.
+    """
+    contrasts = []
+    for of_frame, mask in zip(evidence, masks, strict=True):
+        sums, n_pixels = split_by_mask(of_frame.clamp(0, 1), mask)
+        means = sums / n_pixels.clamp(min=1)
+        contrasts.append((means[0] - means[1]) * (n_pixels.min() > 0))
+    return torch.stack(contrasts)
+
+
+def likeness(masks: torch.Tensor, grid: int = Polarity.grid) -> torch.Tensor:
+    """How far the masks of neighbouring frames show the same; [n, H, W] -> [n - 1] in [-2, 2].
+
+    Below 0 where a mask is more like the opposite of the next. The correlation r of their means in
+    grid x grid cells, and d, the share of pixels in which they differ, make it r + (1 - 2 d)^3. An
+    object that grows quickly lies inside of what it is next, and r > 0. Small objects that do not
+    overlap have r near 0, but d near 0, too. The cube is near 0 except where d is near 0 or 1.
+    """
+    hard = masks >= HARD_THRESHOLD
+    cells = [F.adaptive_avg_pool2d(mask[None].to(masks), grid).flatten() for mask in hard]
+    values = []
+    for idx in range(len(masks) - 1):
+        a, b = (some - some.mean() for some in cells[idx : idx + 2])
+        r = (a @ b) / (a.norm() * b.norm()).clamp(min=1e-6)
+        d = (hard[idx] != hard[idx + 1]).to(masks).mean()
+        values.append(r + (1 - 2 * d) ** 3)
+    return torch.stack(values) if values else masks.new_zeros(0)
+
+
+def _best_inversions(contrasts: list[float], links: list[float]) -> list[bool]:
+    """The s = -1 of the largest sum of s_p contrast_p + s_p s_p+1 link_p (Viterbi's algorithm).
+
+    Masks stay where it makes no difference.
+    """
+    best = contrasts[0], -contrasts[0]  # up to a frame that stays, that is inverted
+    origins = []
+    for value, link in zip(contrasts[1:], links, strict=True):
+        to_stay = best[0] + link, best[1] - link
+        to_invert = best[0] - link, best[1] + link
+        origins.append((to_stay[1] > to_stay[0], to_invert[1] > to_invert[0]))
+        best = max(to_stay) + value, max(to_invert) - value
+    inverted = [best[1] > best[0]]
+    for origin in reversed(origins):
+        inverted.append(origin[inverted[-1]])
+    return inverted[::-1]
