@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torchvision.models.optical_flow import (
 
 from ike_data.published_weights import published_weights
 from ike_data.runtime.errors import InputError
-from ike_data.state_dicts import read_state_dict
+from ike_data.state_dicts import check_weights, read_state_dict
 
 # From the authors' names to torchvision's, applied in this order; torchvision's own names match
 # none of them.
@@ -59,21 +59,32 @@ def load_raft(path: Path | str | None = None, small: bool = False) -> RAFT:
     if path is None:
         url = (Raft_Small_Weights if small else Raft_Large_Weights).C_T_V1.value.url
         path = published_weights(
-            url, "give a RAFT checkpoint with --models, or use --method dis, which needs none"
+            url,
+            "give a RAFT checkpoint (--models), or use DIS flow (--method dis), which needs none",
         )
     path = Path(path)
     weights = translate_names(
         read_state_dict(
             path,
             f"give a RAFT's state dict, saved by torch.save(model.state_dict(), ...); {_WHERE}; "
-            "without --models torchvision's published weights are downloaded, and --method dis "
-            "needs none",
+            "without one (--models) torchvision's published weights are downloaded, and DIS flow "
+            "(--method dis) needs none",
         )
     )
     model = raft_small() if small else raft_large()
-    _check_weights(path, weights, model, small)
+    expected, size = model.state_dict(), "small" if small else "large"
+    if weights.keys() != expected.keys() and weights.keys() == _names(not small):
+        remedy = "--no-small, or small=False" if small else "--small, or small=True"
+        held = "large" if small else "small"
+        raise InputError(f"{path}: holds the {held} RAFT; give {remedy} in Python")
+    check_weights(path, weights, expected, f"the {size} RAFT", _WHERE)
     model.load_state_dict(weights, strict=True)  # float16 weights become float32
     return model.eval()
+
+
+def _names(small: bool) -> Set[str]:
+    with torch.device("meta"):  # no memory
+        return (raft_small() if small else raft_large()).state_dict().keys()
 
 
 def translate_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -86,27 +97,3 @@ def translate_names(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
             name = re.sub(pattern, replacement, name)
         translated[name] = tensor
     return translated
-
-
-def _check_weights(
-    path: Path, weights: Mapping[str, torch.Tensor], model: RAFT, small: bool
-) -> None:
-    expected = model.state_dict()
-    if weights.keys() != expected.keys():
-        with torch.device("meta"):  # names only, no memory
-            other = raft_large() if small else raft_small()
-        if weights.keys() == other.state_dict().keys():
-            held, flag = ("large", "--no-small") if small else ("small", "--small")
-            raise InputError(f"{path}: holds the {held} RAFT; give {flag}")
-        unknown = sorted(weights.keys() - expected.keys())
-        lacking = sorted(expected.keys() - weights.keys())
-        example = f"{unknown[0]} is unknown" if unknown else f"{lacking[0]} is missing"
-        raise InputError(f"{path}: is not a RAFT checkpoint ({example}); {_WHERE}")
-    for name, tensor in weights.items():
-        if tensor.shape != expected[name].shape:
-            raise InputError(
-                f"{path}: {name} has shape {list(tensor.shape)}, RAFT's has "
-                f"{list(expected[name].shape)}; {_WHERE}"
-            )
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: {name} has values that are not finite; {_WHERE}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,44 @@ def read_state_dict(path: Path, remedy: str) -> dict[str, torch.Tensor]:
         if not is_plain(tensor):
             raise InputError(f"{path}: {name} is not a dense tensor of real numbers; {remedy}")
     return weights
+
+
+def check_weights(
+    path: Path,
+    weights: Mapping[str, torch.Tensor],
+    expected: Mapping[str, torch.Tensor],
+    network: str,
+    remedy: str,
+) -> None:
+    """Check that ``weights``, read from ``path``, have the names and shapes of ``expected``.
+
+    Args:
+        network: what they should be of, e.g. "the small RAFT".
+        remedy: the end of the error message.
+
+    Raises:
+        InputError: one is missing, unknown or of another shape, or has a value that is not finite.
+    """
+    found = [
+        f"{len(names)} {what}, as {min(names)}"
+        for names, what in (
+            (weights.keys() - expected.keys(), "unknown"),
+            (expected.keys() - weights.keys(), "missing"),
+        )
+        if names
+    ]
+    if found:
+        raise InputError(
+            f"{path}: is not a state dict of {network} (tensors: {'; '.join(found)}); {remedy}"
+        )
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape:
+            raise InputError(
+                f"{path}: {name} has shape {list(tensor.shape)}, that of {network} has "
+                f"{list(expected[name].shape)}; {remedy}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: {name} has values that are not finite; {remedy}")
 
 
 def _is_safetensors(path: Path) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from ike_data.runtime.errors import InputError
-from ike_data.state_dicts import read_state_dict
+from ike_data.state_dicts import check_weights, read_state_dict
 from network_module.unet import UNet
 
 _BASE_CHANNELS = 64  # of ResNet-18's layer1
@@ -24,8 +22,11 @@ _LAYERS = {
     "shortcut.0": "0.downsample.0",
     "shortcut.1": "0.downsample.1",
 }
-# BatchNorm's statistics: instance norm takes its own from each frame.
-_IGNORED = ("running_mean", "running_var", "num_batches_tracked")
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")  # of a BatchNorm
+_REMEDY = (
+    "pretrained_encoder takes a torchvision ResNet-18 checkpoint, saved with "
+    "torch.save(model.state_dict(), ...); or leave it empty"
+)
 
 
 def load_pretrained_encoder(model: UNet, path: Path) -> None:
@@ -48,23 +49,16 @@ def load_pretrained_encoder(model: UNet, path: Path) -> None:
             f"{_BASE_CHANNELS} only, got {base_channels}; set base_channels = {_BASE_CHANNELS}, "
             "or leave pretrained_encoder empty"
         )
-    encoder = model.encoder.state_dict()
-    checkpoint = _load_stages(path)
-    translated = {_resnet_name(name): name for name in encoder}
-    unmatched = sorted(translated.keys() ^ checkpoint.keys())
-    if unmatched:
-        what = "unknown" if unmatched[0] in checkpoint else "missing"
-        raise _not_resnet18(path, f"{unmatched[0]} is {what}")
-    for resnet_name, name in translated.items():
-        value = checkpoint[resnet_name]
-        if value.shape != encoder[name].shape:
-            shapes = f"{list(encoder[name].shape)}, got {list(value.shape)}"
-            raise _not_resnet18(path, f"{resnet_name} should have shape {shapes}")
-        if not torch.isfinite(value).all():
-            raise InputError(f"{path}: {resnet_name} has values that are not finite")
-    model.encoder.load_state_dict(
-        {name: checkpoint[resnet_name] for resnet_name, name in translated.items()}
-    )
+    # BatchNorm's statistics are left out: instance norm takes its own from each frame.
+    stages = {
+        name: value
+        for name, value in read_state_dict(path, _REMEDY).items()
+        if name.startswith("layer") and not name.endswith(_STATISTICS)
+    }
+    names = {_resnet_name(name): name for name in model.encoder.state_dict()}
+    expected = {name: model.encoder.state_dict()[own] for name, own in names.items()}
+    check_weights(path, stages, expected, "torchvision's ResNet-18", _REMEDY)
+    model.encoder.load_state_dict({own: stages[name] for name, own in names.items()})
 
 
 def _resnet_name(name: str) -> str:
@@ -72,24 +66,3 @@ def _resnet_name(name: str) -> str:
     stage, rest = name.split(".", 1)
     layer, parameter = rest.rsplit(".", 1)
     return f"layer{int(stage) + 1}.{_LAYERS[layer]}.{parameter}"
-
-
-def _load_stages(path: Path) -> dict[str, torch.Tensor]:
-    """The entries of layer1 to layer4, without BatchNorm's statistics."""
-    checkpoint = read_state_dict(
-        path,
-        "pretrained_encoder takes a torchvision ResNet-18 checkpoint, saved with "
-        "torch.save(model.state_dict(), ...); or leave it empty",
-    )
-    return {
-        name: value
-        for name, value in checkpoint.items()
-        if name.startswith("layer") and not name.endswith(_IGNORED)
-    }
-
-
-def _not_resnet18(path: Path, reason: str) -> InputError:
-    return InputError(
-        f"[Network Module] pretrained_encoder = {path}: is not a torchvision ResNet-18 checkpoint "
-        f"({reason}); save one with torch.save(model.state_dict(), ...), or leave it empty"
-    )

@@ -7,13 +7,11 @@ import importlib
 import sys
 import urllib.error
 import urllib.request
-from argparse import Namespace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -374,23 +372,12 @@ def test_half_precision_weights_of_either_naming_become_float32(save, size, n_na
         assert torch.equal(tensor, half[name].to(tensor.dtype))
 
 
-def test_weights_of_a_training_and_in_safetensors_are_taken(save, tmp_path):
-    model = random_raft("small")
-    theirs = as_authors_checkpoint(model, "small")
-    training = save({"model": theirs, "optimizer": {"state": {0: {}}}, "args": Namespace(lr=1e-4)})
-    wrapped = {f"model.{name}": tensor.clone() for name, tensor in theirs.items()}
-    safetensors.torch.save_file(wrapped, tmp_path / "raft.safetensors")
-    for path in (training, tmp_path / "raft.safetensors"):
-        loaded = load_raft(path, small=True).state_dict()
-        assert all(torch.equal(loaded[name], t) for name, t in model.state_dict().items())
-
-
 @pytest.mark.parametrize(("held", "flag"), [("large", "--no-small"), ("small", "--small")])
 @pytest.mark.parametrize("naming", ["authors", "torchvision"])
 def test_checkpoint_of_the_other_size_names_the_flag(save, held, flag, naming):
     model = random_raft(held)
     path = save(as_authors_checkpoint(model, held) if naming == "authors" else model.state_dict())
-    with pytest.raises(InputError, match=f"holds the {held} RAFT; give {flag}$"):
+    with pytest.raises(InputError, match=f"holds the {held} RAFT; give {flag}, or small="):
         load_raft(path, small=held == "large")
 
 
@@ -399,10 +386,10 @@ def test_files_that_are_not_raft_are_refused(save, tmp_path):
     one_less = dict(list(weights.items())[:-1])
     wide = weights | {"feature_encoder.conv.bias": torch.zeros(7)}
     for content, message in [
-        ({"fc.weight": torch.zeros(2, 3)}, r"not a RAFT checkpoint \(fc.weight is unknown\)"),
-        ({"epoch": 3, "head": {"fc.weight": torch.zeros(2)}}, r"\(fc.weight is unknown\)"),
-        (one_less, r"\(update_block.flow_head.conv2.bias is missing\)"),
-        (wide, r"feature_encoder.conv.bias has shape \[7\], RAFT's has \[128\]"),
+        ({"fc.weight": torch.zeros(2, 3)}, "is not a state dict of the small RAFT .*; 106 missing"),
+        ({"epoch": 3, "head": {"fc.weight": torch.zeros(2)}}, "1 unknown, as fc.weight"),
+        (one_less, "1 missing, as update_block.flow_head.conv2.bias"),
+        (wide, r"feature_encoder.conv.bias has shape \[7\], that of the small RAFT has \[128\]"),
         ({"epoch": 3}, "holds epoch, not a state dict; .*RAFT/models/README.md says where"),
         (torch.zeros(3), "holds a Tensor, not a state dict; .*RAFT/models/README.md says where"),
     ]:
@@ -412,17 +399,10 @@ def test_files_that_are_not_raft_are_refused(save, tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_damaged_and_missing_files_are_refused(save, tmp_path):
-    whole = save(random_raft("small").state_dict()).read_bytes()
-    path = tmp_path / "damaged.pth"
-    for content in (whole[:-1000], whole[: len(whole) // 2], b"", b"not a checkpoint"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match="is damaged"):
+def test_missing_files_are_refused(tmp_path):
+    for path in (tmp_path / "no_such.pth", tmp_path):
+        with pytest.raises(InputError, match=r"is missing.*--method dis"):
             load_raft(path, small=True)
-    with pytest.raises(InputError, match=r"no_such.pth: is missing.*--method dis"):
-        load_raft(tmp_path / "no_such.pth", small=True)
-    with pytest.raises(InputError, match="is missing"):
-        load_raft(tmp_path, small=True)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torchvision.transforms.functional import normalize
 
 from ike_data.published_weights import published_weights
 from ike_data.runtime.errors import InputError
-from ike_data.state_dicts import read_state_dict
+from ike_data.state_dicts import check_weights, read_state_dict
 
 SEGMENTATION = tuple(models.list_models(module=models.segmentation))
 RESNETS = tuple(models.list_models(module=models, include=["resnet*", "resnext*", "wide_resnet*"]))
@@ -69,36 +69,13 @@ def load_network(name: str, path: Path | None) -> torch.nn.Module:
     else:
         network = models.get_model(name, weights=None)
         network.fc = torch.nn.Identity()
-    _check_weights(path, weights, network, name)
+    own = network.state_dict()
+    expected = {key: value for key, value in own.items() if not key.endswith(_UNUSED_SUFFIX)}
+    remedy = "give that network's name with --model, or its weights"
+    check_weights(path, weights, expected, f"torchvision's {name}", remedy)
     # float16 weights become float32. The network's own counts of batches stay.
-    network.load_state_dict({**network.state_dict(), **weights}, strict=True)
+    network.load_state_dict({**own, **weights}, strict=True)
     return network.eval()
-
-
-def _check_weights(
-    path: Path, weights: dict[str, torch.Tensor], network: torch.nn.Module, name: str
-) -> None:
-    """Raises InputError unless ``weights`` are all of ``network``'s, of its shapes, and finite."""
-    expected = {k: v for k, v in network.state_dict().items() if not k.endswith(_UNUSED_SUFFIX)}
-    unknown, missing = (
-        sorted(keys)
-        for keys in (weights.keys() - expected.keys(), expected.keys() - weights.keys())
-    )
-    if unknown or missing:
-        found = [f"{len(unknown)} unknown, as {unknown[0]}"] if unknown else []
-        found += [f"{len(missing)} missing, as {missing[0]}"] if missing else []
-        raise InputError(
-            f"{path}: is not a state dict of torchvision's {name} (tensors: {'; '.join(found)}); "
-            "give that network's name with --model, or its weights"
-        )
-    for key, tensor in weights.items():
-        if tensor.shape != expected[key].shape:
-            raise InputError(
-                f"{path}: {key} has shape {list(tensor.shape)}, that of torchvision's {name} has "
-                f"{list(expected[key].shape)}; give that network's name with --model"
-            )
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: {key} has values that are not finite; use other weights")
 
 
 def normalised(frames: torch.Tensor, device: torch.device) -> torch.Tensor:
