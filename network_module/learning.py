@@ -58,7 +58,6 @@ def learn(
 
 def start_training(network: UNet, soft_masks: torch.Tensor, settings: Settings) -> Training:
     """The start of a training of ``network`` with ``soft_masks``, float32 [n, H, W]."""
-    if settings.prior_bias is not None:
-        share = hard_labels(soft_masks).mean().item()
-        start_from_prior(network, share, settings.prior_bias.least_share)
+    if settings.prior_bias:
+        start_from_prior(network, hard_labels(soft_masks).mean().item())
     return Training.of(network, settings)

@@ -30,9 +30,7 @@ from network_module.checkpoints import (
     save_checkpoint,
     save_training,
 )
-from network_module.extensions.confidence_weights import ConfidenceWeights
 from network_module.extensions.half_size import HalfSize, is_large_enough, n_half_size_passes
-from network_module.extensions.prior_bias import PriorBias
 from network_module.identity import Identity
 from network_module.learning import start_training
 from network_module.memory_need import NetworkSize, prediction_bytes, training_bytes
@@ -185,12 +183,8 @@ def apply_checkpoint(
 def settings_of(config: NetworkModule) -> Settings:
     """[Network Module], without what is of files only."""
     names = {key.name for key in fields(Settings)} & vars(config).keys()
-    values = {name: getattr(config, name) for name in names} | {
-        "confidence_weights": ConfidenceWeights() if config.confidence_weights else None,
-        "prior_bias": PriorBias() if config.prior_bias else None,
-        "half_size": HalfSize(config.half_size_share) if config.half_size_share else None,
-    }
-    return Settings(**values)
+    half_size = HalfSize(config.half_size_share) if config.half_size_share else None
+    return Settings(**{name: getattr(config, name) for name in names}, half_size=half_size)
 
 
 def read_pseudo_labels(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

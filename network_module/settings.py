@@ -7,9 +7,7 @@ from typing import Any
 
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.parameters import check_ranges, parameter
-from network_module.extensions.confidence_weights import ConfidenceWeights
 from network_module.extensions.half_size import HalfSize
-from network_module.extensions.prior_bias import PriorBias
 
 _PRECISIONS = "auto", "yes", "no"
 
@@ -35,9 +33,9 @@ class Settings:
     # Not the paper's; see `extensions`.
     passes_per_epoch: int = parameter(8, low=1, high=1_000_000)  # over the video
     cosine_decay: bool = True
-    confidence_weights: ConfidenceWeights | None = ConfidenceWeights()
+    confidence_weights: bool = True
     flips: bool = True
-    prior_bias: PriorBias | None = PriorBias()
+    prior_bias: bool = True
     half_size: HalfSize | None = HalfSize()
     along_edges: bool = True  # see `ike_data.guided_filter`
     colour_jitter: float = parameter(0.0, high=0.99)  # a share
@@ -50,9 +48,9 @@ class Settings:
             base_channels=64,
             passes_per_epoch=1,
             cosine_decay=False,
-            confidence_weights=None,
+            confidence_weights=False,
             flips=False,
-            prior_bias=None,
+            prior_bias=False,
             half_size=None,
             along_edges=False,
         )
@@ -70,16 +68,10 @@ class Settings:
                 f"Settings.mixed_precision should be one of {', '.join(_PRECISIONS)}, "
                 f"got {self.mixed_precision!r}"
             )
-        for name, extension in (
-            ("confidence_weights", ConfidenceWeights),
-            ("prior_bias", PriorBias),
-            ("half_size", HalfSize),
-        ):
-            value = getattr(self, name)
-            if not (value is None or isinstance(value, extension)):
-                raise ValueError(
-                    f"Settings.{name} should be None or {extension.__name__}(), got {value!r}"
-                )
+        if not isinstance(self.half_size, HalfSize | None):
+            raise ValueError(
+                f"Settings.half_size should be None or HalfSize(), got {self.half_size!r}"
+            )
 
 
 DEFAULTS = Settings()

@@ -116,6 +116,7 @@ def train(
     device = next(network.parameters()).device
     bf16 = use_bf16(settings.mixed_precision, device)
     n_half_size = n_half_size_passes(settings.half_size, settings.n_passes, *video.shape[-2:])
+    losses_of = confident_losses if settings.confidence_weights else paper_losses
     while training.epoch < settings.n_epochs:
         sums = torch.zeros(2, device=device)
         batches = _batches_of_epoch(training, settings, len(video))
@@ -134,7 +135,7 @@ def train(
 
                 with autocast(bf16, device):
                     logits = network(frames)  # [b, 2, H, W]
-                losses = _losses(logits.float(), targets, settings)
+                losses = losses_of(logits.float(), targets)  # [2]; what is minimised is their sum
                 optimiser.zero_grad()
                 losses.sum().backward()
                 optimiser.step()
@@ -145,13 +146,6 @@ def train(
         if not torch.isfinite(means).all():
             raise DivergedError(training.epoch, settings.learning_rate)
         yield EpochLosses(float(means.sum()), float(means[0]), float(means[1]))
-
-
-def _losses(logits: torch.Tensor, soft_masks: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """Cross-entropy and dice, [2]; what is minimised is their sum."""
-    if settings.confidence_weights is None:
-        return paper_losses(logits, soft_masks)
-    return confident_losses(logits, soft_masks, settings.confidence_weights.slope)
 
 
 def _batches_of_epoch(

@@ -53,7 +53,7 @@ def test_weighted_dice_by_hand():
 def test_labels_and_confidence_of_soft_masks():
     masks = torch.tensor([0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
     assert hard_labels(masks).tolist() == [0, 0, 0, 1, 1, 1, 1]
-    assert confidence(masks, slope=3).tolist() == [1, 1, 0.75, 0, 0.75, 1, 1]
+    assert confidence(masks).tolist() == [1, 1, 0.75, 0, 0.75, 1, 1]
 
 
 def test_dice_by_hand():
@@ -92,7 +92,7 @@ def test_losses_weighted_by_confidence_by_hand():
     # Soft masks 1, 0.4: labels 1, 0, weights 1 and 3 * 0.2. Cross-entropy: p = 0.75, 0.25, so both
     # losses are ln 4/3. Dice, object: 1 - 2.5 / (0.75 + 0.15 + 1 + 1); background: overlap
     # 0.6 * 0.75, 1 - 1.9 / (0.25 + 0.45 + 0.6 + 1).
-    found = confident_losses(logits_of([[0.75, 0.25]]), masks_of([[1.0, 0.4]]), slope=3)
+    found = confident_losses(logits_of([[0.75, 0.25]]), masks_of([[1.0, 0.4]]))
     # The weights sum to more than 1, so they divide the sum.
     expected = [math.log(4 / 3), ((1 - 2.5 / 2.9) + (1 - 1.9 / 2.3)) / 2]
     assert found.tolist() == pytest.approx(expected, abs=1e-12)

@@ -28,9 +28,8 @@ from ike_data.working_frames import read_working_frames
 from network_module import Settings, learn, precision, predict, run
 from network_module.batches import shuffled_batches
 from network_module.extensions.augmentation import colour_jitter, flip_some
-from network_module.extensions.confidence_weights import ConfidenceWeights
 from network_module.extensions.half_size import HalfSize, n_half_size_passes
-from network_module.extensions.prior_bias import PriorBias, start_from_prior
+from network_module.extensions.prior_bias import start_from_prior
 from network_module.identity import Identity
 from network_module.losses import cross_entropy, dice
 from network_module.precision import use_bf16
@@ -143,11 +142,9 @@ def test_defaults_are_those_of_the_projects_files():
         *((Settings, "base_channels", 513), (Settings, "passes_per_epoch", 0)),
         *((Settings, "learning_rate", math.nan), (Settings, "learning_rate", 0)),
         *((Settings, "colour_jitter", 1.0), (Settings, "mixed_precision", "bf16")),
-        *((Settings, "half_size", 0.5), (Settings, "confidence_weights", True)),
-        (Settings, "prior_bias", True),
+        (Settings, "half_size", 0.5),
         *((HalfSize, "share", 0), (HalfSize, "share", 1.1), (HalfSize, "least_side", 0)),
-        *((HalfSize, "full_size_rate", -1), (ConfidenceWeights, "slope", 0)),
-        (PriorBias, "least_share", 0),
+        (HalfSize, "full_size_rate", -1),
     ],
 )
 def test_settings_out_of_range_are_named(build, name, value):
@@ -382,7 +379,7 @@ def test_masks_along_edges_are_those_of_the_guided_filter():
 def test_the_first_masks_are_the_share_of_the_object(share, expected):
     """Of a network whose features say nothing yet."""
     network = seeded_unet(2, seed=0)
-    start_from_prior(network, share, least_share=0.001)
+    start_from_prior(network, share)
     network.last.weight.data.zero_()
     masks = predict(network, square_tensors(2)[0], paper())
     torch.testing.assert_close(masks, torch.full_like(masks, expected))
@@ -392,10 +389,10 @@ ALL_EXTENSIONS = dict(
     passes_per_epoch=2,
     cosine_decay=True,
     half_size=HALF_AT_HALF_SIZE,
-    confidence_weights=ConfidenceWeights(),
+    confidence_weights=True,
     flips=True,
     colour_jitter=0.3,
-    prior_bias=PriorBias(),
+    prior_bias=True,
 )
 
 
@@ -573,19 +570,9 @@ def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
     assert not torch.equal(other, kept)
 
 
-def test_an_unusable_pseudo_label(workplace):
-    """test_soft_masks.py has all ways in which it can be."""
-    torch.save(torch.full((32, 48, 1), 1.5), workplace.masks / "00002.pt")
-    workplace.refused(r"00002\.pt: .*1\.5.*\[0, 1\]")
-
-
 def test_number_of_pseudo_labels_must_be_the_number_of_frames(workplace):
     (workplace.frames / "00003.jpg").unlink()
     workplace.refused(r"00003\.pt: the video has only 3 frames.*00002\.pt")
-    (workplace.masks / "00002.pt").unlink()
-    workplace.refused(r"00002\.pt: is missing; the video has 3 frames")
-    workplace.masks = workplace.masks / "absent"
-    workplace.refused(r"absent: no such folder")
 
 
 def test_pretrained_encoder_with_other_channels(workplace):
@@ -619,9 +606,7 @@ class KilledError(Exception):
     pass
 
 
-def interrupted_run(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, *flags: str, after: int = 2
-) -> None:
+def interrupted_run(workplace: Workplace, *flags: str, after: int = 2) -> None:
     """Train, and be stopped in the epoch ``after`` this one, of 3."""
 
     def stopped(training, *arguments, **more):
@@ -630,22 +615,43 @@ def interrupted_run(
             if training.epoch == after:
                 raise KilledError
 
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(run, "train", stopped)
         workplace.run(*flags)
 
 
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory) -> Path:
+    """A folder with the out_paths ``complete`` and ``out``, of a training that was interrupted."""
+    workplace = Workplace(tmp_path_factory.mktemp("trainings"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "SECONDS_BETWEEN_STATES", 0)
+        workplace.run()
+        assert not (workplace.out / "models" / "training.pth").exists()
+        workplace.out.rename(workplace.out.with_name("complete"))
+        interrupted_run(workplace)
+    assert (workplace.out / "models" / "training.pth").exists()
+    return workplace.out.parent
+
+
+def put(made: Path, workplace: Workplace) -> None:
+    """Let ``workplace`` have made what an out_path of `trainings` holds."""
+    shutil.copytree(made, workplace.out)
+    saved = workplace.out / "config.ini"
+    saved.write_text(saved.read_text().replace(str(made.parent), str(workplace.out.parent)))
+
+
 @pytest.fixture
-def interrupted(workplace, monkeypatch) -> tuple[dict, list[list[str]]]:
+def complete(workplace, trainings) -> None:
+    put(trainings / "complete", workplace)
+
+
+@pytest.fixture
+def interrupted(workplace, trainings, monkeypatch) -> tuple[dict, list[list[str]]]:
     """The result of an undisturbed run; the same run, interrupted, lies in workplace.out."""
     monkeypatch.setattr(run, "SECONDS_BETWEEN_STATES", 0)
-    workplace.run()
-    assert not (workplace.out / "models" / "training.pth").exists()
-    expected = checkpoint_and_log(workplace.out)
-    shutil.rmtree(workplace.out)
-    interrupted_run(workplace, monkeypatch)
-    assert (workplace.out / "models" / "training.pth").exists()
-    return expected
+    put(trainings / "out", workplace)
+    return checkpoint_and_log(trainings / "complete")
 
 
 def test_a_resumed_training_ends_with_the_same_weights(workplace, interrupted, capsys):
@@ -711,9 +717,8 @@ def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, 
     """As after Ctrl-C and the same command again, and Ctrl-C once more before it is as far."""
     path = workplace.out / "models" / "training.pth"
     state = path.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "SECONDS_BETWEEN_STATES", 1e9)
-        interrupted_run(workplace, patch, after=1)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_STATES", 1e9)
+    interrupted_run(workplace, after=1)
     assert path.read_bytes() == state
     workplace.run("--resume")
     checkpoint, log = checkpoint_and_log(workplace.out)
@@ -733,9 +738,8 @@ def test_a_state_of_another_training_makes_way(change, flags, workplace, interru
         workplace.configure(seed=3)
     else:
         path.write_bytes(path.read_bytes()[:100])
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "SECONDS_BETWEEN_STATES", 1e9)
-        interrupted_run(workplace, patch, *flags, after=1)
+    monkeypatch.setattr(run, "SECONDS_BETWEEN_STATES", 1e9)
+    interrupted_run(workplace, *flags, after=1)
     assert not path.exists()
     workplace.run("--resume=if_same")
     _, log = checkpoint_and_log(workplace.out)
@@ -745,8 +749,7 @@ def test_a_state_of_another_training_makes_way(change, flags, workplace, interru
 
 @pytest.mark.parametrize("change", ["nothing", "seed", "frames", "a folder"])
 @pytest.mark.parametrize("resume", ["--resume", "--resume=if_same"])
-def test_resume_of_a_complete_training(resume, change, workplace, capsys):
-    workplace.run()
+def test_resume_of_a_complete_training(resume, change, workplace, complete, capsys):
     if change == "seed":
         workplace.configure(seed=3)
     if change == "frames":
@@ -830,8 +833,7 @@ def test_the_settings_of_the_optimiser_are_those_of_the_run(workplace, interrupt
     assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
 
 
-def test_predict_only_gives_the_masks_of_the_training(workplace):
-    workplace.run()
+def test_predict_only_gives_the_masks_of_the_training(workplace, complete):
     checkpoint = workplace.out / "models" / "epoch_00003.pth"
     trained = workplace.out
     workplace.out = trained.parent / "applied"
@@ -853,9 +855,8 @@ def test_predict_only_refuses_what_is_no_checkpoint(workplace):
 
 
 @pytest.mark.parametrize("left", ["epoch_00003.pth", "training.pth"])
-def test_predict_only_refuses_the_out_path_of_a_training(left, workplace):
+def test_predict_only_refuses_the_out_path_of_a_training(left, workplace, complete):
     """Its config.ini would say of the training what is true of the prediction."""
-    workplace.run()
     record = (workplace.out / "config.ini").read_bytes()
     checkpoint = workplace.out.parent / "epoch_00003.pth"
     shutil.copy(workplace.out / "models" / "epoch_00003.pth", checkpoint)
