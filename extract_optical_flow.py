@@ -13,11 +13,16 @@ import os
 from pathlib import Path
 
 from ike_data.command_line import announce, choose_device, common_flags, max_side_argument
-from ike_data.config import MAX_ITERS, Config, fill_in, needed_path, read_config
+from ike_data.config import MAX_ITERS, Config, OpticalFlow, fill_in, needed_path, read_config
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import open_frames
 from ike_data.runtime.claim import claimed
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import (
+    number_argument,
+    path_argument,
+    prepare_out_path,
+    run_command,
+)
 from ike_data.runtime.errors import InputError
 from ike_data.runtime.out_of_memory import FLOW_REMEDY
 
@@ -53,7 +58,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="half precision: float16 on CUDA, bfloat16 on the CPU",
     )
-    parser.add_argument("--iters", type=_iters, help="RAFT's updates of a flow field")
+    parser.add_argument(
+        "--iters", type=number_argument(1, MAX_ITERS, int), help="RAFT's updates of a flow field"
+    )
     parser.add_argument(
         "--max_side",
         type=max_side_argument,
@@ -70,12 +77,6 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _iters(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_ITERS:
-        raise argparse.ArgumentTypeError(f"{text}: expected a whole number from 1 to {MAX_ITERS}")
-    return int(text)
-
-
 def resolve_settings(args: argparse.Namespace) -> Config:
     """config.ini with the flags that were given in place of its values."""
     config = fill_in(
@@ -87,15 +88,10 @@ def resolve_settings(args: argparse.Namespace) -> Config:
     out_path = needed_path(config.paths.out_path, "--out_path")
     if args.models and (args.method or config.optical_flow.method) == "dis":
         raise InputError("--models: DIS flow has no weights; leave it out, or use --method raft")
-    given = {
-        "method": args.method,
-        "models": args.models and Path(os.path.abspath(args.models)),
-        "small": args.small,
-        "mixed_precision": args.mixed_precision,
-        "iters": args.iters,
-        "max_side": args.max_side,
-    }
+    given = {key.name: getattr(args, key.name) for key in dataclasses.fields(OpticalFlow)}
     given = {name: value for name, value in given.items() if value is not None}
+    if args.models:
+        given["models"] = Path(os.path.abspath(args.models))
     config = dataclasses.replace(
         config, optical_flow=dataclasses.replace(config.optical_flow, **given)
     )

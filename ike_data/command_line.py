@@ -16,7 +16,7 @@ from ike_data.config import LEAST_MAX_SIDE, MOST_MAX_SIDE, Config, format_config
 from ike_data.frame_names import write_frame_names
 from ike_data.layout import CONFIG
 from ike_data.runtime.atomic import remove
-from ike_data.runtime.command import path_argument
+from ike_data.runtime.command import number_argument, path_argument
 from ike_data.runtime.errors import InputError
 from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, save_config
 
@@ -25,18 +25,9 @@ if TYPE_CHECKING:
 
     from ike_data.frames import Frames
 
+# max_side of [Optical Flow], on the command line.
+max_side_argument = number_argument(LEAST_MAX_SIDE, MOST_MAX_SIDE, int, or_zero=True)
 PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
-
-
-def max_side_argument(text: str) -> int:
-    """max_side of [Optical Flow], on the command line."""
-    if text.isdecimal():
-        pixels = int(text)
-        if pixels == 0 or LEAST_MAX_SIDE <= pixels <= MOST_MAX_SIDE:
-            return pixels
-    raise argparse.ArgumentTypeError(
-        f"{text}: expected a whole number from {LEAST_MAX_SIDE} to {MOST_MAX_SIDE}, or 0"
-    )
 
 
 def common_flags() -> argparse.ArgumentParser:

@@ -174,7 +174,7 @@ def read_config(path: Path) -> Config:
             (the nearest known name is suggested), a value is of the wrong type or out of range, or
             a key that is gone is on.
     """
-    raw = _read_ini(path)
+    raw = read_ini(path)
     for section in raw:
         if section not in SECTIONS:
             raise InputError(
@@ -197,7 +197,8 @@ def read_config(path: Path) -> Config:
     return config
 
 
-def _read_ini(path: Path) -> dict[str, dict[str, str]]:
+def read_ini(path: Path) -> dict[str, dict[str, str]]:
+    """The text of each key in each section, with its comments; InputError as `read_config`."""
     parser = configparser.ConfigParser(
         interpolation=None, comment_prefixes=(";", "#"), default_section="\0 no default section"
     )

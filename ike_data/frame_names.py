@@ -10,10 +10,10 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from ike_data.layout import FRAME_NAMES
 from ike_data.runtime.atomic import atomic_file
 from ike_data.runtime.errors import InputError
 
-NAME = "frames.csv"
 _COLUMNS = ["index", "frame"]
 
 
@@ -22,7 +22,7 @@ def write_frame_names(out_path: Path, names: Sequence[str] | None) -> None:
 
     ``names`` is None for a video file, whose frames have none; an older frames.csv then goes.
     """
-    path = out_path / NAME
+    path = out_path / FRAME_NAMES
     if names is None:
         path.unlink(missing_ok=True)
         return
@@ -46,7 +46,7 @@ def frame_names_of(masks: Path) -> list[str] | None:
     """
     masks = masks.resolve()
     for folder in (masks, *masks.parents[:2]):
-        path = folder / NAME
+        path = folder / FRAME_NAMES
         if path.is_file():
             return _read(path)
     return None

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-CONFIG, LOG = "config.ini", "log.csv"
+CONFIG, LOG, FRAME_NAMES = "config.ini", "log.csv", "frames.csv"
 MODELS, MAPS, IMAGES = "models", "results_pt", "results_images"
 FLOW, FINAL = "flow", "final"  # of a whole run
 GRAPH, NETWORK = "graph", "net"  # the modules, as the folders of a run name them

@@ -55,7 +55,7 @@ class VideoFile:
 
         count = 0
         with self._open() as container:
-            for frame in self._decode(container):
+            for frame in self._decode(container, VideoSurvey(container)):
                 try:
                     image = frame.to_ndarray(format="rgb24")
                 except av.error.FFmpegError as error:
@@ -89,7 +89,7 @@ class VideoFile:
                 bar.update()
         return survey
 
-    def _decode(self, container: Any, survey: VideoSurvey | None = None) -> Iterator[Any]:
+    def _decode(self, container: Any, survey: VideoSurvey) -> Iterator[Any]:
         """The frames as PyAV has them, not yet in RGB; ``survey`` notes what is met on the way."""
         import av
 
@@ -106,15 +106,13 @@ class VideoFile:
             try:
                 frames = codec.decode(packet)
             except av.error.FFmpegError as error:
-                if survey is not None:
-                    survey.note_failure(_reason(error))
+                survey.note_failure(_reason(error))
                 continue
             for frame in frames:
-                if survey is not None:
-                    survey.note_frame(frame)
+                survey.note_frame(frame)
                 yield frame
 
-    def _packets(self, container: Any, survey: VideoSurvey | None) -> Iterator[Any]:
+    def _packets(self, container: Any, survey: VideoSurvey) -> Iterator[Any]:
         """The packets of the video, and at the end None or one without data."""
         import av
 
@@ -122,13 +120,11 @@ class VideoFile:
         stream = container.streams.video[0]
         try:
             for packet in container.demux():
-                if survey is not None:
-                    survey.note_packet(packet)
+                survey.note_packet(packet)
                 if packet.stream is stream:
                     yield packet
         except av.error.FFmpegError as error:
-            if survey is not None:
-                survey.note_stop(_reason(error))
+            survey.note_stop(_reason(error))
             yield None
 
     def _open(self) -> Any:

@@ -91,7 +91,7 @@ class Inputs(NamedTuple):
 
 def get_args_parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", type=path_argument, help="another checkout of the project")
+    parser.add_path("other", "another checkout of the project")
     frames = dict(type=path_argument, nargs="*", default=[], help="folders of frames, or videos")
     parser.add_argument("--frames_path", **frames)
     parser.add_argument(

@@ -15,10 +15,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ike_data.runtime.atomic import atomic_folder
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.sequences import Result, add_sequences_flag, warn
-from ike_tools.flags import Parser, number_argument
+from ike_tools.flags import Parser
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_values import Annotation, notes
 from ike_tools.masks.thresholds import BEST, OTSU, best_threshold, choose_threshold, harden
@@ -39,15 +39,14 @@ def get_args_parser() -> argparse.ArgumentParser:
         "F, each with its mean, recall and decay, without the first and the last frame of a "
         "sequence. Prints a table and writes a CSV."
     )
-    parser.add_argument(
+    parser.add_path(
         "--results",
-        type=path_argument,
+        "folder of masks: .pt of either module, or .png of any method: soft masks in grey, or "
+        "labels, of which any but 0 is object; for a data set, a folder of such folders, named as "
+        "the sequences; several results are compared, over the sequences that all of them have",
         nargs="+",
         action="extend",
         required=True,
-        help="folder of masks: .pt of either module, or .png of any method: soft masks in grey, or "
-        "labels, of which any but 0 is object; for a data set, a folder of such folders, named as "
-        "the sequences; several results are compared, over the sequences that all of them have",
     )
     parser.add_argument(
         "--stage",
@@ -56,18 +55,16 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="folder of the masks inside each folder of --results, or inside each of its "
         "sequences, e.g. graph_1/iter_19 (default: that folder itself); several are compared",
     )
-    parser.add_argument(
+    parser.add_path(
         "--annotations",
-        type=path_argument,
-        required=True,
-        help="annotations of a sequence (a folder of .png, any non-zero pixel is object; void, 255 "
+        "annotations of a sequence (a folder of .png, any non-zero pixel is object; void, 255 "
         "beside other labels of a palette, does not count), a folder of such folders, or a data "
         "set that has them (DAVIS, ...)",
+        required=True,
     )
-    parser.add_argument(
+    parser.add_path(
         "--frames_path",
-        type=path_argument,
-        help="the frames of the sequence or of the data set: where some are annotated, their names "
+        "the frames of the sequence or of the data set: where some are annotated, their names "
         "tell which (default: frames.csv beside the masks, else the numbers of the annotations)",
     )
     add_sequences_flag(parser)
@@ -79,16 +76,10 @@ def get_args_parser() -> argparse.ArgumentParser:
         "each video from its own soft masks alone; best: an oracle, chosen with the annotations "
         "for the highest mean J (default: 0.5)",
     )
-    parser.add_argument(
-        "--out_path",
-        type=path_argument,
-        default=Path("results.csv"),
-        help="the CSV (default: results.csv)",
-    )
-    parser.add_argument(
+    parser.add_path("--out_path", "the CSV (default: results.csv)", default=Path("results.csv"))
+    parser.add_path(
         "--export",
-        type=path_argument,
-        help="folder for the hard masks, made if needed: EXPORT/SEQUENCE/%%05d.png, strict 0/255, "
+        "folder for the hard masks, made if needed: EXPORT/SEQUENCE/%%05d.png, strict 0/255, "
         "named and sized as the annotations, as official toolkits read them",
     )
     parser.add_argument(

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from ike_data.frames import open_frames
 from ike_data.runtime.atomic import atomic_folder, check_replaceable
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
-from ike_tools.flags import Parser, number_argument
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
+from ike_tools.flags import Parser
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_folder import masks_of_video
 from ike_tools.masks.mask_values import mask_values, notes, read_soft_mask
@@ -31,15 +31,9 @@ def get_args_parser() -> argparse.ArgumentParser:
         description="Write the hard masks of a video: OUT/%05d.png, 0 and 255, at the size of "
         "the frames. OUT is new, or holds such masks only; it is replaced as a whole."
     )
-    parser.add_argument(
-        "--frames_path", type=path_argument, required=True, help="folder of frames, or a video file"
-    )
-    parser.add_argument(
-        "--results", type=path_argument, required=True, help="folder of soft masks, one a frame"
-    )
-    parser.add_argument(
-        "--out_path", type=path_argument, required=True, help="folder for the masks"
-    )
+    parser.add_path("--frames_path", "folder of frames, or a video file", required=True)
+    parser.add_path("--results", "folder of soft masks, one a frame", required=True)
+    parser.add_path("--out_path", "folder for the masks", required=True)
     parser.add_argument(
         "--threshold",
         type=number_argument(0, 1, words=[OTSU]),

@@ -20,9 +20,9 @@ from ike_data.command_line import PROJECT_CONFIG, choose_device
 from ike_data.config import read_config
 from ike_data.frames import describe_frames, open_frames
 from ike_data.runtime.atomic import check_replaceable
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
-from ike_tools.flags import Parser, number_argument
+from ike_tools.flags import Parser
 
 _MAP_NAME = re.compile(r"\d{5,}\.pt")
 
@@ -34,17 +34,15 @@ def get_args_parser() -> argparse.ArgumentParser:
         "foreground probability of a torchvision segmentation network (C = 1), or principal "
         "components of a torchvision ResNet's features (C = --components)."
     )
-    parser.add_argument(
+    parser.add_path(
         "--frames_path",
-        type=path_argument,
+        "folder of numbered frames (jpg, png, tif, ...) or a video file",
         required=True,
-        help="folder of numbered frames (jpg, png, tif, ...) or a video file",
     )
-    parser.add_argument(
+    parser.add_path(
         "--out_path",
-        type=path_argument,
+        "folder for the maps, made if needed; maps that it holds are replaced",
         required=True,
-        help="folder for the maps, made if needed; maps that it holds are replaced",
     )
     parser.add_argument(
         "--model",
@@ -52,12 +50,11 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="a network of torchvision.models.segmentation, or resnet18, resnet50, ... "
         "(default: deeplabv3_resnet50)",
     )
-    parser.add_argument(
+    parser.add_path(
         "--weights",
-        type=path_argument,
-        metavar="CHECKPOINT",
-        help="a state dict of it, of any number of classes (default: torchvision's published "
+        "a state dict of it, of any number of classes (default: torchvision's published "
         "weights, downloaded once)",
+        metavar="CHECKPOINT",
     )
     parser.add_argument(
         "--classes",
@@ -78,11 +75,10 @@ def get_args_parser() -> argparse.ArgumentParser:
         default=4,
         help="frames at a time (default: 4)",
     )
-    parser.add_argument(
+    parser.add_path(
         "--config",
-        type=path_argument,
+        "for working_h and working_w (default: the project's config.ini)",
         default=PROJECT_CONFIG,
-        help="for working_h and working_w (default: the project's config.ini)",
     )
     parser.add_argument(
         "--device",

@@ -26,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ike_data.frames import open_frames
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
 from ike_tools.data_sets.frame_matching import annotation_files
@@ -61,13 +61,12 @@ def get_args_parser() -> argparse.ArgumentParser:
         "pauses, and large and small objects in front of other videos. OUT has the layout of "
         "DAVIS, so that run_dataset.sh and evaluate.py take it."
     )
-    parser.add_argument(
+    parser.add_path(
         "--data",
-        type=path_argument,
+        f"a data set: {FRAMES}/SEQUENCE/00000.jpg ..., {ANNOTATIONS}/SEQUENCE/00000.png ...",
         required=True,
-        help=f"a data set: {FRAMES}/SEQUENCE/00000.jpg ..., {ANNOTATIONS}/SEQUENCE/00000.png ...",
     )
-    parser.add_argument("--out_path", type=path_argument, required=True, help="folder for videos")
+    parser.add_path("--out_path", "folder for videos", required=True)
     return parser
 
 

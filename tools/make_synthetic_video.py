@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
 from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
-from ike_tools.flags import Parser, number_argument
+from ike_tools.flags import Parser
 
 FRAMES, ANNOTATIONS = "frames", "annotations"
 MIN_SIZE = 32  # pixels a side; below, there is no room for an object
@@ -59,9 +59,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         description="Make a video of a moving object above a moving background, with annotations: "
         "OUT_PATH/frames/%05d.jpg and OUT_PATH/annotations/%05d.png (255 is the object)."
     )
-    parser.add_argument(
-        "--out_path", type=path_argument, required=True, help="folder; made if needed"
-    )
+    parser.add_path("--out_path", "folder; made if needed", required=True)
     parser.add_argument(
         "--n_frames", type=number_argument(1, kind=int), default=24, help="default: 24"
     )

@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.layouts import (
     Annotations,
@@ -26,7 +26,7 @@ from ike_tools.data_sets.layouts import (
     find_videos,
 )
 from ike_tools.data_sets.sequences import add_sequences_flag, choose_sequences
-from ike_tools.flags import Parser, number_argument
+from ike_tools.flags import Parser
 from ike_tools.runs.data_set_report import score_and_report
 from ike_tools.runs.exchange_flags import add_exchange_flags, read_exchange_config
 from ike_tools.runs.workers import run_all
@@ -42,19 +42,17 @@ def get_args_parser() -> argparse.ArgumentParser:
         "stops no other; the exit status is then 1. With annotations the masks are scored at the "
         "end: a table, OUT/scores.csv and OUT/report.html.",
     )
-    parser.add_argument(
+    parser.add_path(
         "root",
-        type=path_argument,
-        metavar="ROOT",
-        help="a folder of folders of frames, a folder of video files, or a data set in the layout "
+        "a folder of folders of frames, a folder of video files, or a data set in the layout "
         "of DAVIS, YouTube-VOS, SegTrack v2 or FBMS, whose annotations are then scored",
+        metavar="ROOT",
     )
-    parser.add_argument("out", type=path_argument, metavar="OUT", help="folder; made if needed")
+    parser.add_path("out", "folder; made if needed", metavar="OUT")
     add_sequences_flag(parser)
-    parser.add_argument(
+    parser.add_path(
         "--annotations",
-        type=path_argument,
-        help="a folder with a folder of annotations (.png) for each sequence, or a data set that "
+        "a folder with a folder of annotations (.png) for each sequence, or a data set that "
         "has them (default: those of ROOT, if its layout has some)",
     )
     parser.add_argument(

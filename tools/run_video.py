@@ -19,7 +19,7 @@ from pathlib import Path
 from ike_data.layout import FINAL
 from ike_data.runtime.atomic import remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, claim
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.flags import Parser
 from ike_tools.runs.exchange import Exchange
@@ -34,14 +34,10 @@ def get_args_parser() -> argparse.ArgumentParser:
         "cycle. OUT/final has the masks (strict 0/255 PNGs), overlay.mp4 and report.html. Started "
         "again it goes on after the last finished step.",
     )
-    parser.add_argument(
-        "frames", type=path_argument, metavar="FRAMES_OR_VIDEO", help="folder of frames or a video"
-    )
-    parser.add_argument("out", type=path_argument, metavar="OUT", help="folder; made if needed")
+    parser.add_path("frames", "folder of frames or a video", metavar="FRAMES_OR_VIDEO")
+    parser.add_path("out", "folder; made if needed", metavar="OUT")
     add_exchange_flags(parser)
-    parser.add_argument(
-        "--annotations", type=path_argument, help="annotations (.png), for scores in the report"
-    )
+    parser.add_path("--annotations", "annotations (.png), for scores in the report")
     # A file descriptor with the lock of OUT, from run_dataset.py.
     parser.add_argument("--lock", type=int, help=argparse.SUPPRESS)
     return parser

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from ike_data.frames import Frames, describe_frames
 from ike_data.runtime.atomic import atomic_file, check_replaceable
-from ike_data.runtime.command import path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.layouts import holds_images
 from ike_tools.data_sets.sequences import add_sequences_flag, warn
-from ike_tools.flags import Parser, number_argument
+from ike_tools.flags import Parser
 from ike_tools.masks.mask_values import notes
 from ike_tools.masks.thresholds import OTSU
 from ike_tools.report.inputs import Video, open_data_set, open_video
@@ -38,22 +38,20 @@ def get_args_parser() -> argparse.ArgumentParser:
         "OUT/contact_sheet.png, OUT/flow/%05d.png where there is flow, and OUT/report.html with "
         "--report. Of a data set (folders of sequences), the same for each in OUT/SEQUENCE."
     )
-    parser.add_argument(
+    parser.add_path(
         "--frames_path",
-        type=path_argument,
+        "folder of frames, a video file, a folder of those, or a data set (DAVIS, ...)",
         required=True,
-        help="folder of frames, a video file, a folder of those, or a data set (DAVIS, ...)",
     )
     add_sequences_flag(parser)
-    parser.add_argument(
+    parser.add_path(
         "--results",
-        type=path_argument,
+        "a folder of masks (.pt or .png), the out_path of run_graph_module.py or of main.py, "
+        "or a folder of a whole run (flow/, graph_1/, net_1/, graph_2/, ...); for a data set, a "
+        "folder of such folders, named as the sequences; several are shown side by side",
         nargs="+",
         action="extend",
         required=True,
-        help="a folder of masks (.pt or .png), the out_path of run_graph_module.py or of main.py, "
-        "or a folder of a whole run (flow/, graph_1/, net_1/, graph_2/, ...); for a data set, a "
-        "folder of such folders, named as the sequences; several are shown side by side",
     )
     parser.add_argument(
         "--stage",
@@ -62,20 +60,16 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="a folder inside each folder of --results, or inside each of its sequences, that is "
         "to be shown alone, e.g. final/masks (default: all that it holds)",
     )
-    parser.add_argument(
+    parser.add_path(
         "--annotations",
-        type=path_argument,
-        help="annotations (.png, any non-zero pixel is object), or of a data set a folder of such "
+        "annotations (.png, any non-zero pixel is object), or of a data set a folder of such "
         "folders: drawn as a contour, and scored in the report",
     )
-    parser.add_argument(
+    parser.add_path(
         "--of_path",
-        type=path_argument,
-        help="out_path of extract_optical_flow.py (default: flow/ in a folder of a whole run)",
+        "out_path of extract_optical_flow.py (default: flow/ in a folder of a whole run)",
     )
-    parser.add_argument(
-        "--out_path", type=path_argument, required=True, help="folder; made if needed"
-    )
+    parser.add_path("--out_path", "folder; made if needed", required=True)
     parser.add_argument(
         "--threshold",
         type=number_argument(0, 1, words=[OTSU]),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ike_data.runtime.errors import InputError
 from ike_data.runtime.interrupt import AGAIN, close_bars, end_on_ctrl_c
@@ -92,6 +93,38 @@ def path_argument(text: str) -> Path:
     if not text:  # of a variable that is not set; as a path it would be the current folder
         raise argparse.ArgumentTypeError("is empty; give a path")
     return Path(os.path.expanduser(text))
+
+
+def number_argument(
+    low: float,
+    high: float = math.inf,
+    kind: type = float,
+    words: Sequence[str] = (),
+    or_zero: bool = False,
+) -> Callable[[str], Any]:
+    """The type of a flag: a number from ``low`` to ``high``, or one of ``words``.
+
+    Args:
+        kind: float or int.
+        or_zero: 0 is allowed as well.
+    """
+    limits = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
+    expected = f"a {'whole ' if kind is int else ''}number {limits}{', or 0' if or_zero else ''}"
+    if words:
+        expected = f"{', '.join(words)} or {expected}"
+
+    def parse(text: str) -> Any:
+        if text in words:
+            return text
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high and not (or_zero and value == 0):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
+        return value
+
+    return parse
 
 
 def prepare_out_path(path: Path) -> Path:

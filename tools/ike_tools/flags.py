@@ -1,11 +1,11 @@
-"""Flags that several commands take: their names, their older names, numbers within limits."""
+"""Names of flags, and their older names."""
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Sequence
 from typing import Any
+
+from ike_data.runtime.command import path_argument
 
 # Flags that once had another name, with that name: it is still taken, and --help does not show it.
 OLDER_NAMES = {
@@ -28,29 +28,6 @@ class Parser(argparse.ArgumentParser):
         action.option_strings = [name for name in action.option_strings if name not in older]
         return action
 
-
-def number_argument(
-    low: float, high: float = math.inf, kind: type = float, words: Sequence[str] = ()
-) -> Callable[[str], Any]:
-    """The type of a flag: a number from ``low`` to ``high``, or one of ``words``.
-
-    Args:
-        kind: float or int.
-    """
-    limits = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
-    expected = f"a {'whole ' if kind is int else ''}number {limits}"
-    if words:
-        expected = f"{', '.join(words)} or {expected}"
-
-    def parse(text: str) -> Any:
-        if text in words:
-            return text
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
-        return value
-
-    return parse
+    def add_path(self, name: str, text: str, **settings: Any) -> None:
+        """Add an argument that is a path; ``text`` is what --help says of it."""
+        self.add_argument(name, type=path_argument, help=text, **settings)

@@ -29,13 +29,6 @@ class Result(NamedTuple):
         return self.folder / sequence / self.stage
 
 
-class Lack(NamedTuple):
-    """The sequences of which a result has no masks."""
-
-    result: Result
-    names: list[str]
-
-
 def add_sequences_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         _FLAG,
@@ -75,17 +68,51 @@ def choose_sequences(asked: Sequence[str] | None, known: Iterable[str], where: P
     return [name for name in known if name in names]
 
 
-def find_lack(
-    result: Result, names: Sequence[str], has_masks: Callable[[Path], bool], data_set: Path
-) -> Lack:
-    """Which of the sequences ``names`` of ``data_set`` a result does not have.
+def in_all_results(
+    results: Sequence[Result],
+    names: Sequence[str],
+    has_masks: Callable[[Path], bool],
+    data_set: Path,
+    done: str,
+) -> tuple[list[str], list[str]]:
+    """Those of the sequences ``names`` of ``data_set`` that every result has masks of.
+
+    Means over them can be compared.
+
+    Args:
+        done: what is done with them, "scored" or "shown".
+
+    Returns:
+        Their names; and which masks are missing, a line for each result, none where all are there.
 
     Raises:
-        InputError: it has none of them: it is another folder than the user means.
+        InputError: a result has none of them, and so is another folder than the user means; or
+            there is none that all have.
     """
+    lacking = [_lacking(result, names, has_masks, data_set) for result in results]
+    left = [name for name in names if not any(name in lack for lack in lacking)]
+    if not left:
+        pairs = zip(results, lacking, strict=True)
+        said = "; ".join(f"{result} lacks {listed(lack, 5)}" for result, lack in pairs)
+        raise InputError(f"--results: there is no sequence that all results have: {said}")
+    lines = [
+        f"{result}: has no masks of {len(lack)} of {len(names)} sequences: {listed(lack, 100)}"
+        for result, lack in zip(results, lacking, strict=True)
+        if lack
+    ]
+    if lines:
+        which = "that all results have" if len(results) > 1 else "that it has"
+        lines.append(f"{done}: only the {len(left)} of {len(names)} sequences {which}")
+    return left, lines
+
+
+def _lacking(
+    result: Result, names: Sequence[str], has_masks: Callable[[Path], bool], data_set: Path
+) -> list[str]:
+    """Which of the sequences ``names`` a result does not have; InputError where it has none."""
     without = [name for name in names if not has_masks(result.of(name))]
     if len(without) < len(names):
-        return Lack(result, without)
+        return without
     folders = [result.of(name) for name in names]
     looked = next((folder for folder in folders if folder.is_dir()), folders[0])
     if not looked.is_dir():
@@ -98,38 +125,6 @@ def find_lack(
         f"{result.folder}: has masks of no sequence of {data_set}: {looked} {found}; for masks of "
         f"one sequence, give that sequence in place of {data_set}"
     )
-
-
-def sequences_of_all(names: Sequence[str], lacks: Sequence[Lack]) -> list[str]:
-    """Those of ``names`` that every result has, so that means over them can be compared.
-
-    Raises:
-        InputError: there is none.
-    """
-    lacking = {name for lack in lacks for name in lack.names}
-    left = [name for name in names if name not in lacking]
-    if not left:
-        said = "; ".join(f"{lack.result} lacks {listed(lack.names, 5)}" for lack in lacks)
-        raise InputError(f"--results: there is no sequence that all results have: {said}")
-    return left
-
-
-def describe_lacks(names: Sequence[str], lacks: Sequence[Lack], done: str) -> list[str]:
-    """Which masks are missing, a line for each result, and what is ``done`` without them.
-
-    ``done`` is "scored" or "shown". The list is empty where nothing is missing.
-    """
-    lines = [
-        f"{lack.result}: has no masks of {len(lack.names)} of {len(names)} sequences: "
-        f"{listed(lack.names, 100)}"
-        for lack in lacks
-        if lack.names
-    ]
-    if lines:
-        n_left = len(sequences_of_all(names, lacks))
-        which = "that all results have" if len(lacks) > 1 else "that it has"
-        lines.append(f"{done}: only the {n_left} of {len(names)} sequences {which}")
-    return lines
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -12,13 +12,7 @@ from ike_data.flow_files import FORWARD, check_flow, flow_name
 from ike_data.frames import Frames, open_frames
 from ike_tools.data_sets.frame_matching import annotation_files
 from ike_tools.data_sets.layouts import find_annotations, find_videos
-from ike_tools.data_sets.sequences import (
-    Result,
-    choose_sequences,
-    describe_lacks,
-    find_lack,
-    sequences_of_all,
-)
+from ike_tools.data_sets.sequences import Result, choose_sequences, in_all_results
 from ike_tools.masks.mask_folder import masks_of_video
 from ike_tools.masks.mask_values import MaskValues, annotation_values, mask_values
 from ike_tools.report.stages import (
@@ -69,13 +63,8 @@ def open_data_set(
     videos = find_videos(frames, [*results, *([out] if out else [])]).frames
     annotated = find_annotations(annotations) if annotations else None
     names = choose_sequences(asked, videos, frames)
-    lacks = [
-        find_lack(Result(result, stage), names, has_stages, frames)
-        for result in results
-        for stage in inside
-    ]
-    warnings = describe_lacks(names, lacks, "shown")
-    names = sequences_of_all(names, lacks)
+    stages = [Result(result, stage) for result in results for stage in inside]
+    names, warnings = in_all_results(stages, names, has_stages, frames, "shown")
     folders = {} if annotated is None else annotated.of
     if annotated is not None and (without := [name for name in names if name not in folders]):
         warnings += [f"{annotations}: has no annotations of {', '.join(without)}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import csv
 import itertools
 import math
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ike_data.config import read_ini
 from ike_data.flow_files import FORWARD
 from ike_data.layout import (
     CONFIG,
@@ -159,16 +159,8 @@ def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]
     path = out_path / CONFIG
     if not path.is_file():
         return [], {}
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
-    try:
-        text = path.read_text(encoding="utf-8")
-        parser.read_string(text)
-    except (configparser.Error, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: is not a valid ini file ({reason}); make it again") from error
-    notes = [line.removeprefix(_NOTE) for line in text.splitlines() if line.startswith(_NOTE)]
-    return notes, {section: dict(parser[section]) for section in parser.sections()}
+    lines = path.read_bytes().decode("utf-8", "replace").splitlines()
+    return [line.removeprefix(_NOTE) for line in lines if line.startswith(_NOTE)], read_ini(path)
 
 
 def read_log(out_path: Path) -> dict[str, list[float]]:

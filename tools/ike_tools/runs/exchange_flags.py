@@ -7,14 +7,14 @@ import os
 
 from ike_data.command_line import PROJECT_CONFIG, max_side_argument
 from ike_data.config import Config, read_config
-from ike_data.runtime.command import path_argument
+from ike_data.runtime.command import number_argument
 from ike_data.runtime.errors import InputError
-from ike_tools.flags import number_argument
+from ike_tools.flags import Parser
 
 MOST_CYCLES = 1000
 
 
-def add_exchange_flags(parser: argparse.ArgumentParser) -> None:
+def add_exchange_flags(parser: Parser) -> None:
     parser.add_argument(
         "--cycles",
         type=number_argument(0, MOST_CYCLES, int),
@@ -29,11 +29,10 @@ def add_exchange_flags(parser: argparse.ArgumentParser) -> None:
         help="end when a cycle changes the network's masks by less than this on average; 0: run "
         "all cycles (default: 0.01)",
     )
-    parser.add_argument(
+    parser.add_path(
         "--config",
-        type=path_argument,
+        "settings of all steps (default: the project's config.ini)",
         default=PROJECT_CONFIG,
-        help="settings of all steps (default: the project's config.ini)",
     )
     parser.add_argument(
         "--result",
@@ -43,7 +42,7 @@ def add_exchange_flags(parser: argparse.ArgumentParser) -> None:
         "network's (default), or of the last network, as in the paper",
     )
     parser.add_argument("--method", choices=["raft", "dis"], help="of the flow (default: config's)")
-    parser.add_argument("--models", type=path_argument, metavar="CHECKPOINT", help="RAFT's weights")
+    parser.add_path("--models", "RAFT's weights", metavar="CHECKPOINT")
     parser.add_argument("--small", action="store_true", help="the small RAFT")
     parser.add_argument(
         "--max_side",

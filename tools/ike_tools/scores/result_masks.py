@@ -16,13 +16,7 @@ from ike_data.frame_order import numbers_of
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.frame_matching import annotated_frames
 from ike_tools.data_sets.layouts import find_annotations, find_videos
-from ike_tools.data_sets.sequences import (
-    Result,
-    choose_sequences,
-    describe_lacks,
-    find_lack,
-    sequences_of_all,
-)
+from ike_tools.data_sets.sequences import Result, choose_sequences, in_all_results
 from ike_tools.masks.mask_folder import files_of, folders_in, numbered_masks, png_files
 from ike_tools.masks.mask_values import (
     Annotation,
@@ -122,11 +116,11 @@ def pair_with_annotations(
     if not names:
         raise InputError(warnings[0])
     videos = {} if frames is None else find_videos(frames, []).frames
-    lacks = [find_lack(result, names, _holds_masks, annotations) for result in results]
+    left, lines = in_all_results(results, names, _holds_masks, annotations, "scored")
     pairs = [
         [
             _pair(name, Path(str(result)), result.of(name), found.of[name], videos.get(name))
-            for name in sequences_of_all(names, lacks)
+            for name in left
         ]
         for result in results
     ]
@@ -136,7 +130,7 @@ def pair_with_annotations(
             for result in results
             if (extra := _sequences_besides(result, found.names))
         ]
-    return Paired(pairs, warnings + describe_lacks(names, lacks, "scored"))
+    return Paired(pairs, warnings + lines)
 
 
 def _sequences_besides(result: Result, annotated: Sequence[str]) -> list[str]:
