@@ -30,11 +30,11 @@ from ike_data.soft_masks import HARD_THRESHOLD
 class Polarity:
     """How much evidence and neighbours count."""
 
-    # `contrast` below which evidence says nothing. The flow's noise gives up to 0.05; of masks of
-    # objects that move it is 0.3 to 0.7.
+    # `contrast` below which evidence says nothing, as that of noise. Masks of objects that move
+    # have mostly 0.3 to 0.7.
     least_contrast: float = parameter(0.1, high=1)
     # Frames of full contrast that a likeness of 1 outweighs. Evidence errs in many frames on end:
-    # in a close-up of motocross-jump, in 13 frames. There 10 are needed for the masks to stay.
+    # in a close-up of motocross-jump, in 13 frames. There 8 are needed for the masks to stay.
     neighbour: float = parameter(16.0)
     # Cells to each side that masks are compared in, so that a small object which moves by its own
     # size is like itself.
