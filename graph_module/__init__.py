@@ -28,10 +28,11 @@ What is ours, off in the paper's setting (docs/extensions.md has what each of th
 
     extensions/coarse_graph.py           all but refinement is done at half the size
     extensions/motion_saliency.py        a feature map: where motion departs from the dominant one
-    extensions/motion_prior.py           the same, as a network says that has seen synthetic scenes
-    extensions/motion_prior_network.py       that network
     extensions/dominant_motion.py            the camera's motion, as a robust quadratic fit
     extensions/flow_consistency.py           the forward-backward check
+    extensions/motion_prior.py           the same, as a network says that has seen synthetic scenes
+    extensions/motion_prior_network.py       that network
+    extensions/motion_evidence.py        how far saliency and prior count in each frame
     extensions/degree_normalisation.py   M x is divided by the degree of the nodes
     extensions/bootstrap.py              passes before the last, whose appearance is a feature map
     extensions/appearance.py                 masks that colour and position explain
