@@ -1,4 +1,4 @@
-"""What several test files use."""
+"""What several test files use, and the order of the files."""
 
 import os
 
@@ -9,6 +9,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import pytest
+
+# The files that take longest begin, so that the workers of tools/test.sh end together.
+LONGEST = ["run_video", "odd_videos", "faults", "graph_module", "appearance", "fuzz", "run_steps"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # pytest-xdist begins with the files of the most tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    names = [f"test_{name}.py" for name in LONGEST]
+    items.sort(key=lambda item: [*names, item.path.name].index(item.path.name))
 
 
 @pytest.fixture(scope="session")

@@ -79,11 +79,11 @@ def make_run(folder: Path) -> Path:
     return folder
 
 
-def make_video(folder: Path) -> Path:
-    """Write ``folder``/frames and ``folder``/annotations."""
-    write_frames(folder / "frames", map(frame, range(N_FRAMES)))
+def make_video(folder: Path, sequence: str = "") -> Path:
+    """Write ``folder``/frames and ``folder``/annotations, or ``sequence`` in each of them."""
+    write_frames(folder / "frames" / sequence, map(frame, range(N_FRAMES)))
     masks = (object_mask(idx).astype(np.uint8) * 255 for idx in range(N_FRAMES))
-    write_frames(folder / "annotations", masks)
+    write_frames(folder / "annotations" / sequence, masks)
     return folder
 
 

@@ -5,17 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import (
     SECTIONS,
-    Config,
-    General,
     GraphModule,
     NetworkModule,
-    OpticalFlow,
     Paths,
     fill_in,
     format_config,
@@ -298,66 +293,6 @@ def test_the_command_line_fills_in_paths_and_device(tmp_path, monkeypatch):
         needed_path(config.paths.pseudo_gt_path, "--pseudo_gt_path")
 
 
-# What can stand in a file name, but for line breaks and NUL.
-names = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=20
-).filter(lambda name: "/" not in name and name == name.strip() and name not in (".", ".."))
-paths = st.builds(lambda *parts: Path("/", *parts), names, names)
-positive = st.floats(min_value=1e-9, max_value=1e6)
-configs = st.builds(
-    Config,
-    st.builds(
-        General,
-        working_h=st.integers(8, 8192),
-        working_w=st.integers(8, 8192),
-        device=st.sampled_from(["auto", "cpu", "cuda"]),
-    ),
-    st.builds(Paths, frames_path=st.none() | paths, out_path=st.none() | paths),
-    st.builds(
-        OpticalFlow,
-        models=st.none() | paths,
-        small=st.booleans(),
-        max_side=st.just(0) | st.integers(64, 65536),
-    ),
-    st.builds(
-        GraphModule,
-        seed_type=st.integers(0, 2),
-        seed_type_sigma_percent=st.floats(min_value=1e-9, max_value=1000),
-        ike_features_paths=st.lists(paths, max_size=3).map(tuple),
-        sigma=positive,
-        n_iterations=st.just(20),
-        to_save_iterations=st.none() | st.just((-1, 3, 19)),
-        dir_features_half_chain_size=st.integers(-1, 9),
-        features_half_chain_size=st.integers(-1, 9),
-        ridge=st.floats(min_value=1e-6, max_value=1e12),
-    ),
-    st.builds(
-        NetworkModule,
-        n_epochs=st.just(5),
-        batch_size=st.integers(1, 9),
-        learning_rate=positive,
-        to_save_epochs=st.none() | st.just((1, 5)),
-        pretrained_encoder=st.none() | paths,
-        seed=st.integers(0, 2**63 - 1),
-    ),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(config=configs)
-def test_a_saved_config_reads_back_equal(config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("saved")
-    save_config(config, folder, ["command: python main.py", "a note\nof two lines"])
-    assert read_config(folder / "config.ini") == config
-
-
-def test_paths_that_an_ini_file_cannot_hold_are_refused():
-    config = read_config(PROJECT_CONFIG)
-    for name in ("two\nlines", "trailing "):
-        with pytest.raises(InputError, match="rename it"):
-            format_config(fill_in(config, device=None, out_path=Path(name)))
-
-
 @pytest.mark.parametrize("content", [b"; my own settings\n[General]\n", b"\xff\xfe binary"])
 def test_a_file_that_a_person_wrote_is_never_overwritten(tmp_path, content):
     path = tmp_path / "config.ini"
@@ -365,15 +300,6 @@ def test_a_file_that_a_person_wrote_is_never_overwritten(tmp_path, content):
     with pytest.raises(InputError, match="choose another out_path"):
         check_saved_config(tmp_path, "main.py")
     assert path.read_bytes() == content
-
-
-def test_a_saved_file_is_replaced(tmp_path):
-    config = read_config(PROJECT_CONFIG)
-    save_config(config, tmp_path, ["first"])
-    save_config(config, tmp_path, ["second"])
-    text = (tmp_path / "config.ini").read_text()
-    assert "# second" in text
-    assert "# first" not in text
 
 
 def test_a_byte_order_mark_and_windows_line_ends(tmp_path):

@@ -6,6 +6,7 @@ in the warning must be one of them, at its place.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import av
 import av.codec.codec
 import numpy as np
 import pytest
+from files import write_clip
 
 from ike_data.frames import open_frames
 from ike_data.runtime.errors import InputError
@@ -235,16 +237,9 @@ def test_a_video_of_which_nothing_is_left(tmp_path):
 
 def test_a_pause_is_told_and_a_screen_recording_is_not(tmp_path, capsys):
     for name, pauses in (("a.mkv", {12}), ("b.mkv", {3, 8, 12, 20})):
-        path, time = tmp_path / name, 0
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("ffv1", rate=RATE)
-            stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
-            for idx in range(N):
-                time += 20 if idx in pauses else 1
-                frame = av.VideoFrame.from_ndarray(picture(idx), format="rgb24")
-                frame.pts = time
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+        steps = [800 if idx in pauses else 40 for idx in range(N)]
+        video = map(picture, range(N)), "ffv1", RATE
+        path = write_clip(tmp_path / name, *video, milliseconds=[*itertools.accumulate(steps)])
         images, warning = read(path, capsys)
         assert len(images) == N
         assert ("passes between frames: 0.8 s before frame 12;" in warning) == (len(pauses) == 1)

@@ -206,14 +206,3 @@ def test_shapes_are_checked(measure):
         measure(EMPTY, EMPTY.T)
     with pytest.raises(ValueError, match="height, width"):
         measure(EMPTY[..., None], EMPTY[..., None])
-
-
-def test_real_annotations_against_themselves(shared):
-    from PIL import Image
-
-    folder = shared / "davis/Annotations/480p/bmx-trees"
-    for idx in (0, 40, 79):
-        annotation = np.asarray(Image.open(folder / f"{idx:05d}.png"))
-        assert annotation.any()
-        assert region_similarity(annotation, annotation) == 1
-        assert boundary_measure(annotation, annotation) == 1

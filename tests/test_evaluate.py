@@ -147,17 +147,6 @@ def test_threshold_includes_the_value_itself():
     assert harden(np.array([0.7], np.float32), 0.7).all()  # as float32, 0.7 is below 0.7
 
 
-def test_frames_are_matched_by_number_not_by_text(run, tmp_path):
-    # As text, 10.png would come before 2.png.
-    truth = [columns(n + 1) for n in range(12)]
-    annotations = write_frames(tmp_path / "a", truth, first=1)
-    (tmp_path / "net").mkdir()
-    for idx, mask in enumerate(truth):
-        Image.fromarray(mask).save(tmp_path / f"net/mask_{idx}.png")
-    (row,) = run("--results", tmp_path / "net", "--annotations", annotations)
-    assert row["J_mean"] == "1.000000"
-
-
 def test_annotations_of_any_non_zero_value(run, tmp_path):
     palette = Image.fromarray(columns(10, value=1)).convert("P")
     palette.putpalette([0, 0, 0, 0, 0, 0])  # both indices are black
@@ -466,17 +455,6 @@ def test_missing_masks(run, tmp_path, annotations, kept, message):
     refused(run, message, "--results", results, "--annotations", annotations)
 
 
-def test_missing_pt(run, tmp_path, annotations):
-    results = tmp_path / "net"
-    write_soft_masks(results, torch.zeros(4, H, W))
-    (results / "00001.pt").rename(results / "00001.old")
-    flags = ("--results", results, "--annotations", annotations)
-    refused(run, r"net: frame 1 is missing \(after 00000.pt comes 00002.pt\)", *flags)
-    torch.save(torch.zeros(H, W, 1), results / "1.pt")
-    torch.save(torch.zeros(H, W, 1), results / "01.pt")
-    refused(run, "has the same number as", *flags)
-
-
 def some_annotations(folder: Path, names: list[str], n_columns: list[int]) -> Path:
     folder.mkdir(parents=True)
     for name, n in zip(names, n_columns, strict=True):
@@ -638,11 +616,3 @@ def test_as_a_command_from_any_folder(tmp_path, annotations):
     assert done.returncode == 0, done.stderr
     assert "made/on/the_way.csv" in done.stdout
     assert (tmp_path / "made/on/the_way.csv").is_file()
-
-
-def test_real_annotations_against_themselves(run, shared):
-    blackswan = shared / "davis/Annotations/480p/blackswan"
-    (row,) = run("--results", blackswan, "--annotations", blackswan)
-    assert (row["sequence"], row["frames"]) == ("blackswan", "48")
-    scores = [row[f"{measure}_{name}"] for measure in "JF" for name in ("mean", "recall", "decay")]
-    assert scores == ["1.000000", "1.000000", "0.000000"] * 2

@@ -137,13 +137,6 @@ def test_weights_that_others_save_give_the_same_features(kind, place, tmp_path):
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
 
 
-def test_the_number_of_classes_does_not_depend_on_the_order(place, tmp_path):
-    weights = read_weights(place / "lraspp.pth")
-    torch.save({key: weights[key] for key in sorted(weights)}, tmp_path / "sorted.pth")
-    network = load_network(LRASPP, tmp_path / "sorted.pth")
-    assert network(torch.zeros(1, 3, 32, 48))["out"].shape == (1, 3, 32, 48)
-
-
 def test_components_are_those_of_a_singular_value_decomposition():
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(6, 6, generator=generator) * torch.tensor([5.0, 3, 2, 1, 1, 1])
@@ -333,17 +326,6 @@ def bad_weights(place) -> None:
     kinds = dict(weights=None, weights_backbone=None, num_classes=1)
     torch.save(models.get_model(LRASPP, **kinds).state_dict(), place / "one.pth")
     torch.save(models.resnet50().state_dict(), place / "resnet50.pth")
-
-
-def test_published_weights_that_cannot_be_had(monkeypatch, tmp_path):
-    def offline(*_args: object, **_kinds: object) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    place = tmp_path / "hub" / "checkpoints"
-    with pytest.raises(InputError, match=rf"\(no network\); put that file at {place}/resnet18-\w+"):
-        load_network("resnet18", None)
 
 
 def test_published_weights_put_in_their_place(monkeypatch, place, tmp_path):

@@ -19,16 +19,16 @@ import zipfile
 import zlib
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from files import RunsCode, write_clip
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
@@ -157,9 +157,17 @@ def damaged(draw: st.DrawFn, wholes: list[bytes]) -> bytes:
 
 
 def fuzz(
-    kind: str, path: Path, wholes: list[bytes], read: Callable[[Path], None], share: float = 1
+    kind: str,
+    path: Path,
+    wholes: list[bytes],
+    read: Callable[[Path], None],
+    share: float = 1,
+    others: Iterable[bytes] = (),
 ) -> None:
-    """Every whole file is accepted; damaged ones and any bytes are judged."""
+    """Every whole file is accepted; ``others``, damaged ones and any bytes are judged."""
+    for data in others:
+        path.write_bytes(data)
+        judge(kind, path, read)
     for whole in wholes:
         path.write_bytes(whole)
         assert judge(kind, path, read), "a valid file is refused"
@@ -226,10 +234,8 @@ def read_and_format(path: Path) -> None:
 def test_config_of_damaged_bytes(tmp_path):
     text = PROJECT_CONFIG.read_text()
     wholes = [text.encode(), text.encode("utf-8-sig"), text.replace("\n", "\r\n").encode()]
-    fuzz("config.ini, bytes", tmp_path / "a.ini", wholes, read_and_format)
-    for encoding in ("utf-16", "utf-32", "utf-7"):
-        (tmp_path / "a.ini").write_text(text + "; ä€\n+", encoding=encoding)
-        judge("config.ini, bytes", tmp_path / "a.ini", read_and_format)
+    others = [f"{text}; ä€\n+".encode(encoding) for encoding in ("utf-16", "utf-32", "utf-7")]
+    fuzz("config.ini, bytes", tmp_path / "a.ini", wholes, read_and_format, others=others)
 
 
 @FUZZ
@@ -257,12 +263,9 @@ def read_record(path: Path) -> None:
 
 
 def test_log(tmp_path):
-    path = tmp_path / "log.csv"
     whole = b"epoch,loss,seconds\r\n1,0.5,0.10\r\n2,0.25,0.22\r\n"
-    for data in (b"", b"\r\n", b"a,a\n1,nan\n", b"a\n\xff\n", b"a\n\0\n", b'a\n"', b"9" * 200_000):
-        path.write_bytes(data)
-        judge("log.csv", path, read_record)
-    fuzz("log.csv", path, [whole], read_record)
+    others = b"", b"\r\n", b"a,a\n1,nan\n", b"a\n\xff\n", b"a\n\0\n", b'a\n"', b"9" * 200_000
+    fuzz("log.csv", tmp_path / "log.csv", [whole], read_record, others=others)
 
 
 def test_saved_settings(tmp_path):
@@ -349,11 +352,8 @@ def test_soft_masks(tmp_path, read):
     mask = torch.rand(H, W, 1, generator=torch.Generator().manual_seed(0))
     wholes = [saved(mask), saved(mask, legacy=True), saved(mask[..., 0].half())]
     wholes.append(saved(torch.nn.Parameter(mask)))
-    path = tmp_path / "00000.pt"
-    for data in as_records(wholes[0]):
-        path.write_bytes(data)
-        judge(".pt soft mask", path, read)
-    fuzz(".pt soft mask", path, wholes, read, share=0.5)
+    others = as_records(wholes[0])
+    fuzz(".pt soft mask", tmp_path / "00000.pt", wholes, read, share=0.5, others=others)
 
 
 @pytest.fixture(scope="module")
@@ -372,12 +372,8 @@ def read_raft(path: Path) -> None:
 
 
 def test_raft_checkpoint(tmp_path, raft_files):
-    path = tmp_path / "raft.pth"
-    for whole in raft_files[:2]:
-        for data in as_records(whole, 0.1):
-            path.write_bytes(data)
-            judge(".pth of RAFT", path, read_raft)
-    fuzz(".pth of RAFT", path, raft_files, read_raft)
+    others = [data for whole in raft_files[:2] for data in as_records(whole, 0.1)]
+    fuzz(".pth of RAFT", tmp_path / "raft.pth", raft_files, read_raft, others=others)
 
 
 def read_network(path: Path) -> None:
@@ -390,10 +386,7 @@ def test_network_checkpoint(tmp_path):
     path = tmp_path / "epoch_00003.pth"
     save_checkpoint(path, seeded_unet(1, 0), 3, (H, W), 0)
     whole = path.read_bytes()
-    for data in as_records(whole):
-        path.write_bytes(data)
-        judge(".pth of the network", path, read_network)
-    fuzz(".pth of the network", path, [whole], read_network)
+    fuzz(".pth of the network", path, [whole], read_network, others=as_records(whole))
 
 
 SETTINGS = Settings.paper(n_epochs=10**6, batch_size=1, learning_rate=0.01, flips=True)
@@ -402,6 +395,14 @@ IDENTITY = Identity(7, {"seed": "0", "flips": "True"})
 
 def new_training() -> Training:
     return Training.of(torch.nn.Conv2d(3, 2, 3, padding=1), SETTINGS)
+
+
+def saved_training(path: Path) -> Path:
+    """Write the state of a training of one epoch."""
+    training = new_training()
+    train_an_epoch(training)
+    save_training(path, training, IDENTITY, [["1", "0.5", "0.10"]])
+    return path
 
 
 def train_an_epoch(training: Training) -> None:
@@ -422,15 +423,9 @@ def resume_training(path: Path) -> None:
 
 
 def test_state_of_a_training(tmp_path):
-    path = tmp_path / "training.pth"
-    training = new_training()
-    train_an_epoch(training)
-    save_training(path, training, IDENTITY, [["1", "0.5", "0.10"]])
+    path = saved_training(tmp_path / "training.pth")
     whole = path.read_bytes()
-    for data in as_records(whole):
-        path.write_bytes(data)
-        judge(".pth to resume from", path, resume_training)
-    fuzz(".pth to resume from", path, [whole], resume_training)
+    fuzz(".pth to resume from", path, [whole], resume_training, others=as_records(whole))
 
 
 # .pt and .pth: content
@@ -488,10 +483,7 @@ def test_a_tensor_that_is_not_plain(tmp_path, odd, raft_files):
     checkpoint["model"]["last.weight"] = change(checkpoint["model"]["last.weight"])
     refused_with(checkpoint, path, read_network, ".pth, odd content")
 
-    training = new_training()
-    train_an_epoch(training)
-    save_training(path, training, IDENTITY, [["1", "0.5", "0.10"]])
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(saved_training(path), weights_only=True)
     state = kept["state"]
     for place, key in (
         (state["model"], "weight"),
@@ -539,14 +531,6 @@ def test_content_of_another_kind(tmp_path, reader):
         torch.save(content, pickled, _use_new_zipfile_serialization=False)
         (tmp_path / "00000.pt").write_bytes(pickled.getvalue())
         assert not judge(".pth, odd content", tmp_path / "00000.pt", READERS[reader])
-
-
-class RunsCode:
-    def __init__(self, made: Path) -> None:
-        self.made = made
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.mkdir, (str(self.made),)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -675,11 +659,8 @@ def with_chunk(png: bytes, chunk: bytes) -> bytes:
 @pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged metadata
 def test_images(tmp_path, suffix):
     wholes = [data for kind, data in image_files() if kind == suffix]
-    path = tmp_path / f"00000{suffix}"
-    for data in as_chunks(wholes) if suffix == ".png" else ():
-        path.write_bytes(data)
-        judge(".png frame", path, read_a_frame)
-    fuzz(f"{suffix} frame", path, wholes, read_a_frame)
+    others = as_chunks(wholes) if suffix == ".png" else ()
+    fuzz(f"{suffix} frame", tmp_path / f"00000{suffix}", wholes, read_a_frame, others=others)
 
 
 def read_an_annotation(path: Path) -> None:
@@ -737,15 +718,8 @@ def test_a_picture_of_another_format_under_the_name_of_a_png(tmp_path):
 
 
 def video_file(path: Path, codec: str, pixel_format: str) -> bytes:
-    rng = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=12)
-        stream.height, stream.width, stream.pix_fmt = 32, 48, pixel_format
-        for _ in range(4):
-            image = rng.integers(0, 256, (32, 48, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
-    return path.read_bytes()
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 48, 3), dtype=np.uint8)
+    return write_clip(path, images, codec, 12, pixel_format).read_bytes()
 
 
 def read_a_video(path: Path) -> None:

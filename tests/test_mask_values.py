@@ -105,11 +105,6 @@ def test_any_label_is_object(score, truth, tmp_path, kind):
     assert f"masks in {results} are labels" in printed
 
 
-def test_labels_that_touch(score, truth, tmp_path):
-    touching = stripes(3, 3, 2, 2, values=(1, 2, 3, 4))
-    assert score(write(tmp_path / "net", [touching] * 4), truth)[0] == 1
-
-
 @pytest.mark.parametrize("label", [1, 255])
 def test_binary_masks_and_their_kinds_side_by_side(score, truth, tmp_path, label):
     binary = [stripes(width, values=(label,)) for width in (10, 5, 0, 8)]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import av
 import cv2
 import numpy as np
 import pytest
 import torch
+from commands import ROOT, call
+from files import write_clip, write_config, write_frames
 from PIL import Image
 from torchvision.models import resnet18
 from torchvision.models.optical_flow import raft_small
@@ -31,88 +32,48 @@ from graph_module.features import LEVELS, write_ike_features
 from graph_module.link_weights import link_weights
 from graph_module.memory_plan import GraphSize, plan_memory
 from graph_module.seeds import seed_mask
-from ike_data.command_line import PROJECT_CONFIG
-from ike_data.flow_files import BACKWARD, FORWARD, flow_name, read_flow, write_flow
-from ike_data.runtime.command import run_command
+from ike_data.flow_files import BACKWARD, FORWARD, flow_name, read_flow
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
-from RAFT.run import write_flows
 
-CONFIGS = {"config": PROJECT_CONFIG, "paper": PROJECT_CONFIG.parent / "configs" / "paper.ini"}
+CONFIGS = {"config": ROOT / "config.ini", "paper": ROOT / "configs" / "paper.ini"}
 WORKING = 24, 32
 SMALL = {
     **{"working_h": WORKING[0], "working_w": WORKING[1], "device": "cpu", "method": "dis"},
     **{"n_iterations": 3, "to_save_iterations": 2},
-    **{"n_epochs": 1, "to_save_epochs": 1, "base_channels": 1, "mixed_precision": None},
+    **{"n_epochs": 1, "to_save_epochs": 1, "base_channels": 1},
 }
 GRAPH, NET = "graph_1/iter_2", "net_1/results_pt/epoch_00001"
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(monkeypatch):
-    # run_command would take Ctrl-C from pytest.
-    monkeypatch.setattr("ike_data.runtime.command.end_on_ctrl_c", lambda *_: None)
 
 
 class Place:
     """A folder in which the commands are run, at a tiny working size."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self.frames, self.out = folder, folder / "frames", folder / "out"
-        self.frames.mkdir()
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-        self.config = folder / "small.ini"
-        self.working = WORKING
-        self.configure("config")
+        self.config, self.working, self.capsys = folder / "small.ini", WORKING, capsys
+        self.configure()
 
     def configure(self, which: str = "config", **values: object) -> None:
         """Write a config.ini with ``values`` in place of those of SMALL and of the project's."""
-        values = {**SMALL, **values}
-        lines = []
-        for line in CONFIGS[which].read_text().splitlines():
-            key = line.split("=")[0].strip()
-            known = "=" in line and values.get(key) is not None
-            lines.append(f"{key} = {values.pop(key)}" if known else line)
-        for key in ("ike_features_paths",):
-            if key in values:
-                lines.insert(lines.index("[Graph Module]") + 1, f"{key} = {values.pop(key)}")
-        assert {key for key, value in values.items() if value is not None} == set(), values
-        self.config.write_text("\n".join(lines))
+        write_config(self.config, CONFIGS[which], **{**SMALL, **values})
 
-    def run(self, command, *flags: object) -> str:
+    def run(self, command: ModuleType, *flags: object) -> str:
         """Run a command to its end; returns what it printed."""
-        self.monkeypatch.setattr("sys.argv", [f"{command.__name__}.py", *map(str, flags)])
-        run_command(command.main)
+        call(command, *flags)
         return self.capsys.readouterr().out
 
-    def refused(self, command, *flags: object) -> str:
-        """Run a command that ends with exit status 2; returns its one line on stderr."""
-        self.capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            self.run(command, *flags)
-        assert ended.value.code == 2
-        # A progress bar may stand before it, and be wiped out.
-        line = self.capsys.readouterr().err.replace("\r", "\n").splitlines()[-1].strip()
-        assert line.startswith("error: ")
-        return line
+    def common(self, out: str) -> list[str]:
+        frames = f"--frames_path={self.frames}"
+        return [frames, f"--config={self.config}", f"--out_path={self.out / out}"]
 
-    def flow_flags(self, *more: object) -> list[object]:
-        return [
-            f"--frames_path={self.frames}",
-            f"--out_path={self.out}/flow",
-            *self.common(),
-            *more,
-        ]
+    def flow_flags(self, *more: str) -> list[str]:
+        return [*self.common("flow"), *more]
 
-    def graph_flags(self, out: str = "graph_1") -> list[object]:
-        flags = [f"--frames_path={self.frames}", f"--of_path={self.out}/flow", *self.common()]
-        return [*flags, f"--out_path={self.out / out}"]
+    def graph_flags(self) -> list[str]:
+        return [*self.common("graph_1"), f"--of_path={self.out}/flow"]
 
-    def net_flags(self, out: str = "net_1") -> list[object]:
-        flags = [f"--frames_path={self.frames}", f"--pseudo_gt_path={self.out / GRAPH}"]
-        return [*flags, *self.common(), f"--out_path={self.out / out}"]
-
-    def common(self) -> list[object]:
-        return [f"--config={self.config}"]
+    def net_flags(self) -> list[str]:
+        return [*self.common("net_1"), f"--pseudo_gt_path={self.out / GRAPH}"]
 
     def whole_run(self, n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Flow, graph and network; the masks of both, checked."""
@@ -128,13 +89,9 @@ class Place:
 
     def look(self, n_frames: int) -> None:
         """Show, export and evaluate the masks of a whole run."""
-        annotations = self.folder / "annotations"
-        annotations.mkdir()
-        height, width = cv2.imread(str(next(self.frames.iterdir()))).shape[:2]
-        for idx in range(n_frames):
-            half = np.zeros((height, width), np.uint8)
-            half[: height // 2] = 255
-            Image.fromarray(half).save(annotations / f"{idx:05d}.png")
+        half = np.zeros(cv2.imread(str(next(self.frames.iterdir()))).shape[:2], np.uint8)
+        half[: len(half) // 2] = 255
+        annotations = write_frames(self.folder / "annotations", [half] * n_frames)
         same = (f"--frames={self.frames}", f"--results={self.out}")
         self.run(visualize, *same, f"--out={self.folder}/pictures", "--report")
         assert (self.folder / "pictures" / "report.html").stat().st_size > 1000
@@ -156,8 +113,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch, capsys):
-    return Place(tmp_path, monkeypatch, capsys)
+def place(tmp_path, capsys):
+    return Place(tmp_path, capsys)
 
 
 def moving(idx: int, height: int = 40, width: int = 56) -> np.ndarray:
@@ -171,30 +128,25 @@ def moving(idx: int, height: int = 40, width: int = 56) -> np.ndarray:
 
 
 def save_all(place: Place, images: list[np.ndarray], suffix: str = ".png") -> int:
-    for idx, image in enumerate(images):
-        Image.fromarray(image).save(place.frames / f"{idx:05d}{suffix}")
+    write_frames(place.frames, images, suffix)
     return len(images)
 
 
-def in_mode(mode: str, suffix: str = ".png") -> Callable[[Place], int]:
+def in_modes(*modes: str) -> Callable[[Place], int]:
+    """A frame in each of these modes; of one alone four frames."""
+
     def make(place: Place) -> int:
-        for idx in range(4):
-            image = Image.fromarray(moving(idx)).convert(mode)
-            image.save(place.frames / f"{idx:05d}{suffix}")
-        return 4
+        place.frames.mkdir()
+        for idx, mode in enumerate(modes * (4 if len(modes) == 1 else 1)):
+            suffix = ".jpg" if mode == "CMYK" else ".png"
+            Image.fromarray(moving(idx)).convert(mode).save(place.frames / f"{idx:05d}{suffix}")
+        return idx + 1
 
     return make
 
 
 def sixteen_bit(place: Place) -> int:
     return save_all(place, [moving(idx)[..., 0].astype(np.uint16) * 257 for idx in range(4)])
-
-
-def mixed_modes(place: Place) -> int:
-    for idx, mode in enumerate(("RGB", "L", "P", "RGBA", "CMYK")):
-        suffix = ".jpg" if mode == "CMYK" else ".png"
-        Image.fromarray(moving(idx)).convert(mode).save(place.frames / f"{idx:05d}{suffix}")
-    return 5
 
 
 def noise(place: Place) -> int:
@@ -216,13 +168,9 @@ VIDEOS: dict[str, Callable[[Place], int]] = {
     "portrait": lambda place: save_all(place, [moving(idx, 90, 40) for idx in range(4)]),
     "a strip": lambda place: save_all(place, [moving(idx, 300, 8) for idx in range(3)]),
     "one pixel": lambda place: save_all(place, [moving(idx, 1, 1) for idx in range(3)]),
-    "grey": in_mode("L"),
-    "black and white": in_mode("1"),
+    "black and white": in_modes("1"),
     "16-bit": sixteen_bit,
-    "CMYK": in_mode("CMYK", ".jpg"),
-    "alpha": in_mode("RGBA"),
-    "palette": in_mode("P"),
-    "mixed modes": mixed_modes,
+    "mixed modes": in_modes("RGB", "L", "P", "RGBA", "CMYK"),
     "static": lambda place: save_all(place, [moving(0)] * 4),
     "black": lambda place: save_all(place, [np.zeros((40, 56, 3), np.uint8)] * 4),
     "white": lambda place: save_all(place, [np.full((40, 56, 3), 255, np.uint8)] * 4),
@@ -263,29 +211,9 @@ def test_large_frames(place):
 def test_a_video_without_an_object_is_told(place):
     save_all(place, [moving(0)] * 3)
     place.run(extract_optical_flow, *place.flow_flags())
-    place.monkeypatch.setattr("sys.argv", ["run_graph_module.py", *map(str, place.graph_flags())])
-    run_command(run_graph_module.main)
+    call(run_graph_module, *place.graph_flags())
     assert place.masks(GRAPH, 3).max() == 0
     assert "warning: no object was found, all masks are 0" in place.capsys.readouterr().err
-
-
-def test_sizes_that_are_mixed_are_named(place):
-    save_all(place, [moving(0), moving(1), moving(2, 41)])
-    line = place.refused(extract_optical_flow, *place.flow_flags())
-    assert "00002.png: is 56 x 41 pixels, 00000.png is 56 x 40; all frames must have" in line
-    assert not place.out.exists()
-
-
-def timed_video(path: Path, milliseconds: list[int], by_header: int) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=by_header)
-        stream.height, stream.width, stream.pix_fmt = 40, 56, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for idx, when in enumerate(milliseconds):
-            frame = av.VideoFrame.from_ndarray(moving(idx), format="rgb24")
-            frame.pts, frame.time_base = when, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 @pytest.mark.parametrize(
@@ -298,7 +226,8 @@ def timed_video(path: Path, milliseconds: list[int], by_header: int) -> None:
 )
 def test_a_video_lasts_as_long_as_its_times_say(place, milliseconds, by_header, seconds):
     path = place.frames = place.folder / "clip.mkv"
-    timed_video(path, milliseconds, by_header)
+    images = map(moving, range(len(milliseconds)))
+    write_clip(path, images, "ffv1", by_header, milliseconds=milliseconds)
     place.whole_run(len(milliseconds))
     same = (f"--frames={path}", f"--results={place.out}", f"--out={place.folder}/pictures")
     place.run(visualize, *same, "--report")
@@ -330,31 +259,12 @@ def test_feature_maps_of_odd_videos(place, name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         torch.save(resnet18().state_dict(), place.folder / "resnet18.pth")
-    flags = [f"--frames_path={place.frames}", f"--out_path={place.out}/maps", *place.common()]
-    flags += ["--model=resnet18", f"--weights={place.folder}/resnet18.pth"]
+    flags = [*place.common("maps"), "--model=resnet18", f"--weights={place.folder}/resnet18.pth"]
     place.run(extract_features, *flags)
     maps = read_feature_maps(place.out / "maps", n_frames, *WORKING)
     assert maps.shape[-1] == 3 and maps.min() >= 0 and maps.max() <= 1
     place.configure(ike_features_paths=place.out / "maps")
     place.whole_run(n_frames)
-
-
-@pytest.mark.parametrize("n_frames", [1, 2, 3])
-def test_davis_leaves_out_the_first_and_the_last_frame(place, n_frames):
-    """Of a video of two frames nothing is left to score: that is said, not averaged."""
-    save_all(place, [moving(idx) for idx in range(n_frames)])
-    place.whole_run(n_frames)
-    annotations = place.folder / "annotations"
-    annotations.mkdir()
-    for idx in range(n_frames):
-        Image.fromarray(np.zeros((40, 56), np.uint8)).save(annotations / f"{idx:05d}.png")
-    flags = (f"--results={place.out / NET}", f"--annotations={annotations}")
-    table = f"--out={place.folder}/results.csv"
-    if n_frames < 3:
-        assert "frame" in place.refused(evaluate, *flags, table)
-        assert not (place.folder / "results.csv").exists()
-    else:
-        assert "nan" not in place.run(evaluate, *flags, table).lower()
 
 
 @pytest.mark.parametrize("name", ["static", "black", "1 frame"])
@@ -391,14 +301,6 @@ def put(value: float) -> Callable[[np.ndarray], None]:
     return change
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e9, -3e38, 1.7e9])
-def test_flow_that_is_unknown_or_not_finite_is_refused(place, value):
-    make_flow(place, put(value))
-    line = place.refused(run_graph_module, *place.graph_flags())
-    assert "00000_00001.flo: has values that are unknown or not finite" in line
-    assert list((place.out / "graph_1").iterdir()) == []
-
-
 def scale(factor: float) -> Callable[[np.ndarray], None]:
     def change(flow: np.ndarray) -> None:
         flow *= np.float32(factor)
@@ -416,43 +318,12 @@ def test_flow_of_any_other_size_gives_finite_masks(place, change, engine, which)
     place.masks(GRAPH, 4)
 
 
-class Shoots:
-    """A flow method that gives what graph_module would refuse to read."""
-
-    def encode(self, frame: np.ndarray) -> np.ndarray:
-        return frame
-
-    def flow_both_ways(self, first: np.ndarray, second: np.ndarray):
-        flow = np.full((*first.shape[:2], 2), 2e9, np.float32)
-        return flow, -flow
-
-
-def test_flow_that_would_be_read_as_unknown_is_not_written(tmp_path):
-    for folder in (FORWARD, BACKWARD):
-        (tmp_path / folder).mkdir()
-    with pytest.raises(Exception, match="frames 0 and 1: their flow is not finite, or as good as"):
-        write_flows([moving(0), moving(1)], tmp_path, {0: (FORWARD, BACKWARD)}, Shoots())
-    with pytest.raises(ValueError, match="unknown or not finite"):
-        write_flow(tmp_path / "00000_00001.flo", np.full((4, 5, 2), 1e9, np.float32))
-    assert list(tmp_path.rglob("*.flo")) == []
-
-
 def write_maps(folder: Path, value: Callable[[torch.Tensor], torch.Tensor]) -> Path:
     folder.mkdir()
     for idx in range(4):
         grid = torch.linspace(0, 1, WORKING[0] * WORKING[1]).view(*WORKING, 1)
         torch.save(value(grid), folder / f"{idx:05d}.pt")
     return folder
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_feature_maps_that_are_not_finite_are_refused(place, value):
-    make_flow(place, put(0))
-    maps = write_maps(place.folder / "maps", lambda grid: torch.where(grid > 0.5, value, grid))
-    place.configure(ike_features_paths=maps)
-    line = place.refused(run_graph_module, *place.graph_flags())
-    assert "00000.pt: has values that are NaN or infinite" in line
-    assert list((place.out / "graph_1").iterdir()) == []
 
 
 MAPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -513,24 +384,9 @@ def test_extreme_settings_of_the_graph(place, values, engine, which):
     assert place.masks(GRAPH, 3).max() > 0
 
 
-def test_features_that_do_not_fit_into_the_memory(place):
-    make_flow(place, put(0), n_frames=2)
-    place.configure(dir_features_half_chain_size=10_000, motion_saliency="no", bootstrap_passes=0)
-    refuse = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
-    for error in (refuse, MemoryError()):
-        place.monkeypatch.setattr(
-            "graph_module.segmentation.node_features", lambda *_, error=error, **__: raise_(error)
-        )
-        assert "the memory does not suffice" in place.refused(
-            run_graph_module, *place.graph_flags()
-        )
-    # 40,001 features: two Gram matrices of them take 26 GB.
+def test_two_gram_matrices_of_40_001_features_take_26_gb():
     size = GraphSize(2, 24, 32, GraphSettings(dir_features_half_chain_size=10_000))
     assert plan_memory(size, 4e9, 10**9, 1).n_bytes > 26e9
-
-
-def raise_(error: Exception) -> None:
-    raise error
 
 
 def test_weights_and_seeds_of_extreme_sigmas():
@@ -548,18 +404,6 @@ def test_motion_of_a_frame_that_is_narrower_than_the_grid():
     assert found.shape == (3, 1000, 8)
     assert torch.isfinite(found).all() and found.min() >= 0 and found.max() < 1
     assert found[1, 350, 3] > found[1, 700, 3]
-
-
-@pytest.mark.parametrize("rate", [1e6, 1e20, 1e30])
-def test_a_learning_rate_that_is_far_too_large(place, rate):
-    """Whatever becomes of the network, no mask that is not finite is written."""
-    make_flow(place, put(0))
-    place.run(run_graph_module, *place.graph_flags())
-    place.configure(learning_rate=rate, n_epochs=3, to_save_epochs=3)
-    line = place.refused(network_command, *place.net_flags())
-    assert "learning_rate" in line and "diverged" in line
-    assert list((place.out / "net_1").rglob("*.pt")) == []
-    assert list((place.out / "net_1").rglob("*.pth")) == []
 
 
 # The same again

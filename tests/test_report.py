@@ -203,21 +203,18 @@ def test_nothing_to_draw():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "most", "expected"),
+    ("low", "high", "most", "smallest", "expected"),
     [
-        (0, 1, 5, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (0, 0.083, 5, [0, 0.02, 0.04, 0.06, 0.08]),
-        (1, 38, 8, [5, 10, 15, 20, 25, 30, 35]),
-        (0, 19, 8, [0, 5, 10, 15]),
+        (0, 1, 5, 0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 0.083, 5, 0, [0, 0.02, 0.04, 0.06, 0.08]),
+        (1, 38, 8, 0, [5, 10, 15, 20, 25, 30, 35]),
+        (0, 19, 8, 0, [0, 5, 10, 15]),
+        (0.5, 1.5, 8, 1, [1]),
+        (0, 4, 8, 1, [0, 1, 2, 3, 4]),
     ],
 )
-def test_ticks(low, high, most, expected):
-    assert nice_ticks(low, high, most) == pytest.approx(expected)
-
-
-def test_whole_ticks():
-    assert nice_ticks(0.5, 1.5, 8, smallest=1) == [1]
-    assert nice_ticks(0, 4, 8, smallest=1) == [0, 1, 2, 3, 4]
+def test_ticks(low, high, most, smallest, expected):
+    assert nice_ticks(low, high, most, smallest) == pytest.approx(expected)
 
 
 # The page as a file
@@ -313,11 +310,8 @@ def data_set(tmp_path_factory) -> tuple[Path, str]:
     """A report of three sequences, the last of them without its second stage."""
     folder = tmp_path_factory.mktemp("data_set")
     for name in (NASTY, "one", "two"):
-        small_run.make_video(folder / "videos" / name)
+        small_run.make_video(folder, name)
         small_run.make_run(folder / "results" / name)
-        for kind in ("frames", "annotations"):
-            (folder / kind).mkdir(exist_ok=True)
-            (folder / "videos" / name / kind).rename(folder / kind / name)
     shutil.rmtree(folder / "results/two/net_1/results_pt")
     shutil.rmtree(folder / "results/two/graph_1")
     shutil.copytree(folder / "results/two/graph_2", folder / "results/two/graph_1")

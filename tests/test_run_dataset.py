@@ -30,11 +30,10 @@ def data_set(tmp_path_factory) -> tuple[Path, list[str]]:
     """Two good sequences and a broken one, and flags for a quick run."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("broken", "first one", "-second"):
-        video = make_video(folder / "made" / name)
-        (folder / "root").mkdir(exist_ok=True)
-        (video / "frames").rename(folder / "root" / name)
-    (folder / "root" / "broken" / "00001.png").unlink()
-    return folder / "root", ["--method=dis", "--cycles=1", f"--config={small_config(folder)}"]
+        make_video(folder, name)
+    (folder / "frames/broken/00001.png").unlink()
+    (folder / "empty").mkdir()
+    return folder / "frames", ["--method=dis", "--cycles=1", f"--config={small_config(folder)}"]
 
 
 @pytest.fixture
@@ -189,7 +188,7 @@ def test_list(data_set, capsys):
         ("", ["--only=3"], "has 3 sequences, numbered 0 to 2"),
         ("", ["--workers=0"], "--workers: '0': expected a whole number of at least 1"),
         ("nowhere", [], "no such folder"),
-        ("../made", [], "holds no folder of frames and no video file"),
+        ("../empty", [], "holds no folder of frames and no video file"),
         ("first one", [], "holds frames itself"),
     ],
 )

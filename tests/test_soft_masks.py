@@ -82,15 +82,6 @@ def test_an_image_of_another_size_is_bilinear(tmp_path):
         assert row[0] == 51 and row[1] in (76, 77) and row[2] in (127, 128) and row[3] == 153
 
 
-@pytest.mark.parametrize(("value", "grey"), [(0.0, 0), (0.4, 102), (1.0, 255)])
-def test_constant_masks_stay_constant(tmp_path, value, grey):
-    write_mask_images(tmp_path / "png", torch.full((2, H, W), value), 11, 9)
-    assert names(tmp_path / "png") == ["00000.png", "00001.png"]
-    for name in names(tmp_path / "png"):
-        image = Image.open(tmp_path / "png" / name)
-        assert image.size == (9, 11) and set(image.tobytes()) == {grey}
-
-
 def save_all(folder: Path, content: object, idx: int = 1) -> Path:
     """A good folder whose file ``idx`` holds ``content`` instead."""
     write_soft_masks(folder, random_masks())

@@ -45,7 +45,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from files import write_config
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
@@ -73,12 +76,7 @@ class Case(NamedTuple):
 def make_cases(folder: Path) -> list[Case]:
     run("tools/make_synthetic_video.py", f"--out_path={folder}", f"--n_frames={N_FRAMES}",
         f"--height={HEIGHT}", f"--width={WIDTH}")  # fmt: skip
-    config = folder / "small.ini"
-    lines = []
-    for line in PROJECT_CONFIG.read_text().splitlines():
-        key = line.partition("=")[0].strip()
-        lines.append(f"{key} = {SETTINGS[key]}" if key in SETTINGS else line)
-    config.write_text("\n".join(lines) + "\n")
+    config = write_config(folder / "small.ini", **SETTINGS)
     frames, flow, graph, network = folder / "frames", *(folder / name for name in ("f", "g", "n"))
     common = [f"--config={config}", "--device=cpu"]
     inputs = [f"--frames_path={frames}", *common]
