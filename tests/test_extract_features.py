@@ -213,7 +213,7 @@ def test_the_graph_works_with_what_is_printed(place, tmp_path, capsys):
     pasted = next(block for block in printed if block.startswith("ike_features_paths"))
     # A pass that only projects onto the maps of the current frame, with next to no penalty.
     changes = {"half_window": 0, "features_half_chain_size": 0, "lambda": 1e-6}
-    changes |= dict.fromkeys(("motion_saliency", "refinement"), "no")
+    changes |= dict.fromkeys(("motion_saliency", "motion_prior", "refinement"), "no")
     changes |= {"bootstrap_passes": 0, "n_iterations": 1, "to_save_iterations": 0}
     changes["ike_features_paths"] = pasted.partition("=")[2]
     config = write_config(tmp_path / "with.ini", place / "small.ini", **changes)

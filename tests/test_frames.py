@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from files import write_clip
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ike_data.frame_times import frame_rate
 from ike_data.frames import describe_frames, open_frames
@@ -573,3 +574,38 @@ def test_a_reading_that_is_given_up_closes_its_file(tmp_path):
     for _ in zip(frames, range(3)):  # noqa: B905  # stops half-way
         pass
     assert n_open() == 0
+
+
+def test_files_that_only_look_like_images(tmp_path):
+    path = tmp_path / "00000.jpg"
+    path.write_text("these are words\n" * 20)
+    assert "00000.jpg: cannot be read as an image" in refusal(tmp_path)
+    path.unlink()
+    path.mkdir()
+    assert "00000.jpg: cannot be read as an image" in refusal(tmp_path)
+
+
+def test_a_png_with_a_text_too_long_for_pillow(tmp_path):
+    # Pillow raises ValueError here, and already when it reads the header.
+    text = PngImagePlugin.PngInfo()
+    text.add_text("comment", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    Image.new("RGB", (7, 4)).save(tmp_path / "00000.png", pnginfo=text)
+    assert "00000.png: cannot be read as an image" in refusal(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about damaged metadata
+def test_a_tiff_whose_tags_are_of_another_type(tmp_path):
+    whole = tiff(np.zeros((2, 3), np.uint8), 6)
+    refused = set()
+    for tag, kind in itertools.product((256, 257, 258, 273, 274, 278, 279), range(14)):
+        at = whole.index(struct.pack("<HH", tag, 4))
+        (tmp_path / "0.tif").write_bytes(
+            whole[:at] + struct.pack("<HH", tag, kind) + whole[at + 4 :]
+        )
+        try:
+            (image,) = open_frames(tmp_path)
+            assert image.shape == (3, 2, 3) or tag == 274
+        except InputError as error:
+            assert f"{tmp_path}/0.tif: " in str(error)
+            refused.add(tag)
+    assert refused >= {256, 257, 273}

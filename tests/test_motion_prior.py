@@ -87,3 +87,10 @@ def test_dominant_motion_of_many_fields_is_that_of_each():
     fields = torch.randn(2, 3, 2, 40, 60, generator=torch.Generator().manual_seed(1))
     each = torch.stack([dominant_motion(field) for field in fields.flatten(0, 1)])
     torch.testing.assert_close(dominant_motion(fields).flatten(0, 1), each)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_frames_without_motion_have_no_prior(noise):
+    generator = torch.Generator().manual_seed(0)
+    fwd, bwd = 3 + noise * torch.randn(2, 2, 2, 48, 80, generator=generator)  # the camera pans
+    assert not motion_prior(fwd, -bwd).any()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -150,3 +151,30 @@ def test_bad_numbers(tmp_path, capsys, flag: str, value: str):
 def test_a_frame_too_small_for_an_object():
     with pytest.raises(ValueError, match="at least 32, got 16, 64"):
         next(synthetic_video(1, 16, 64))
+
+
+def test_more_frames_begin_with_the_same_frames():
+    few, many = synthetic_video(2, 40, 64, 1), synthetic_video(9, 40, 64, 1)
+    for short, long in zip(few, many, strict=False):
+        np.testing.assert_array_equal(short.image, long.image)
+        np.testing.assert_array_equal(short.mask, long.mask)
+
+
+def test_outline_without_bumps_is_a_circle():
+    outline = make_synthetic_video.Outline(20.0, np.zeros((0, 3)))
+    x, y = np.array([12.0, 3.0, 15.0]), np.array([16.0, -4.0, 20.0])  # 20, 5 and 25 from the origin
+    np.testing.assert_allclose(outline.distance(x, y), [0, -15, 5], atol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_length():
+    def peak(n_frames: int) -> int:
+        tracemalloc.start()
+        for _ in synthetic_video(n_frames, 40, 64):
+            pass
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    peak(2)  # what is loaded once is not counted
+    # 100 more frames would hold 100 x 40 x 64 x (3 + 1 + 8) bytes = 3 MB.
+    assert peak(104) < peak(4) + 500_000

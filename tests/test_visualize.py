@@ -21,6 +21,7 @@ import visualize
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
+from ike_tools.masks.mask_folder import masks_of_video
 from ike_tools.report import drawing, mp4, pictures
 from ike_tools.report.inputs import open_video
 from ike_tools.report.stages import (
@@ -472,3 +473,30 @@ def test_masks_and_annotations_that_do_not_fit_the_frames(run, tmp_path):
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "00001.jpg")
     jpg = r"00001\.jpg: an annotation is a \.png"
     refused(jpg, visualize, *flags, run / "graph_1", "--annotations", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["00000.pt", "00001.pt"], "holds 2 masks, 00000.pt to 00001.pt; the video has 3 frames"),
+        (["00000.pt", "00001.pt", "00003.pt"], "frame 2 is missing"),
+        ([], "holds no mask"),
+        (["00000.pt", "00001.png", "00002.pt"], "both .pt and .png"),
+    ],
+)
+def test_masks_that_do_not_fit_the_frames(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=message):
+        masks_of_video(tmp_path, 3)
+
+
+def test_contact_sheet_is_a_table():
+    cells = [[np.full((10, 20, 3), 50 * c + 10 * r, np.uint8) for r in range(3)] for c in range(2)]
+    sheet = drawing.contact_sheet(["frame", "graph 1", "net 1"], ["frame 0", "frame 4"], cells)
+    gap = drawing.GAP
+    for c in range(2):
+        for r in range(3):
+            x = sheet.shape[1] - (2 - c) * (20 + gap)
+            y = sheet.shape[0] - (3 - r) * (10 + gap)
+            assert (sheet[y : y + 10, x : x + 20] == 50 * c + 10 * r).all()

@@ -32,6 +32,9 @@ UNIT_QUANTILE = 0.95
 LEAST_UNIT = 0.15
 QUANTILE_STEP = 2  # it looks at every second row and column
 FLOW_UNITS = 4.0  # of the flow itself, which is longer than its residuals
+# Less counts as 0, so that a video without motion has no evidence at all: of still frames, and of
+# noise up to 0.1 pixels, the network says up to 0.006.
+LEAST_PRIOR = 0.01
 
 
 @torch.no_grad()
@@ -59,6 +62,7 @@ def motion_prior(
     for start in range(0, n_pairs + 1, n_at_once):
         frames = range(start, min(start + n_at_once, n_pairs + 1))
         soft_masks = network(_inputs_of_frames(fwd_flow, bwd_flow, frames)).sigmoid()
+        soft_masks *= soft_masks >= LEAST_PRIOR
         prior[start : frames.stop] = F.interpolate(
             soft_masks[:, None], (height, width), mode="bilinear", align_corners=False
         )[:, 0]
