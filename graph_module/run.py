@@ -24,6 +24,7 @@ from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.extensions.fast_propagation import FastPropagation
 from graph_module.extensions.frame_reliability import FrameReliability
 from graph_module.extensions.motion_evidence import MotionPrior
+from graph_module.extensions.motion_prior import load_network
 from graph_module.extensions.motion_saliency import MotionSaliency
 from graph_module.extensions.polarity import Polarity, likeness
 from graph_module.extensions.refinement import Refinement
@@ -115,6 +116,8 @@ def segment_video(
     for folder in (fwd_folder, *config.ike_features_paths):
         warn_of_other_frames(folder, frames)
     settings, maps = _read_maps(config, frames.count, working_size)
+    if settings.motion_prior is not None:
+        load_network()  # it may refuse: before anything that an earlier run has left is removed
     video = read_working_frames(frames, *working_size) if settings.uses_video else None
     n_read = 0 if maps is None else maps.shape[1]
     size = GraphSize(frames.count, *working_size, settings, n_read, device.type == "cuda")

@@ -7,6 +7,7 @@ import torch
 
 from graph_module.extensions.dominant_motion import dominant_motion
 from graph_module.extensions.motion_prior import WEIGHTS, load_network, motion_prior, network_size
+from ike_data.runtime.errors import InputError
 
 ROWS, COLUMNS = slice(40, 90), slice(60, 130)  # of the block
 
@@ -73,14 +74,17 @@ def test_the_network_and_its_file_are_small():
     assert WEIGHTS.stat().st_size <= 5e6
 
 
-def test_other_weights_are_refused(tmp_path: Path):
-    content = bytearray(WEIGHTS.read_bytes())
-    content[len(content) // 2] ^= 1
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_other_weights_are_refused(tmp_path: Path, damage: str):
     other = tmp_path / "motion_prior.pth"
-    other.write_bytes(content)
-    with pytest.raises(ValueError, match=r"motion_prior\.pth: .* not the weights") as caught:
+    if damage == "changed":
+        content = bytearray(WEIGHTS.read_bytes())
+        content[len(content) // 2] ^= 1
+        other.write_bytes(content)
+    with pytest.raises(InputError, match=r"motion_prior\.pth: .* motion_prior = no") as caught:
         load_network(other)
     assert "\n" not in str(caught.value)
+    assert ("no such file" in str(caught.value)) == (damage == "missing")
 
 
 def test_dominant_motion_of_many_fields_is_that_of_each():

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
 from graph_module.extensions.flow_consistency import flow_at_end
 from graph_module.extensions.motion_prior_network import MotionPriorNetwork
+from ike_data.runtime.errors import InputError
 
 WEIGHTS = Path(__file__).with_suffix(".pth")
 WEIGHTS_SHA256 = "4ce88bcc9e738e908ba70e57ed5f935b0c02f819ecefa94ba8a354493f7a35bd"
@@ -52,7 +53,7 @@ def motion_prior(
         float32 [n, H, W] in [0, 1], on the device of the flow; 0 for a video of one frame.
 
     Raises:
-        ValueError: the file of the weights is damaged or another one.
+        InputError: the file of the weights is missing, damaged or another one.
     """
     n_pairs, _, height, width = fwd_flow.shape
     prior = fwd_flow.new_zeros(n_pairs + 1, height, width, dtype=torch.float32)
@@ -120,13 +121,14 @@ def load_network(path: Path = WEIGHTS, sha256: str = WEIGHTS_SHA256) -> MotionPr
     """The trained network, in evaluation mode, on the CPU.
 
     Raises:
-        ValueError: the file's SHA-256 is not ``sha256``.
+        InputError: there is no file, or its SHA-256 is not ``sha256``.
     """
-    content = path.read_bytes()
+    content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(
-            f"{path}: these are not the weights that this code was written for; "
-            "restore the file from the repository (git checkout)"
+        problem = "not the weights that this code was written for" if content else "no such file"
+        raise InputError(
+            f"{path}: {problem}; restore it from the repository (git checkout), or set "
+            "motion_prior = no"
         )
     network = MotionPriorNetwork()
     weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
