@@ -75,7 +75,7 @@ def settings_of(config: GraphModule) -> GraphSettings:
         degree_normalisation=DegreeNormalisation() if config.degree_normalisation else None,
         bootstrap=Bootstrap(n_passes) if n_passes else None,
         refinement=Refinement() if config.refinement else None,
-        coarse_graph=CoarseGraph() if config.coarse_graph and config.refinement else None,
+        coarse_graph=CoarseGraph() if config.coarse_graph else None,
         fast_propagation=FastPropagation() if config.propagation == "fast" else None,
     )
 

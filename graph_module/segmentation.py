@@ -15,10 +15,10 @@ import torch
 from graph_module.compiled import AVAILABLE
 from graph_module.extensions.bootstrap import bootstrap_map
 from graph_module.extensions.coarse_graph import (
+    coarse_flow,
+    coarse_maps,
+    coarse_video,
     enlarge_masks,
-    resize_flow,
-    resize_maps,
-    resize_video,
 )
 from graph_module.extensions.degree_normalisation import degree_divisor
 from graph_module.extensions.frame_reliability import frame_reliability
@@ -164,13 +164,13 @@ def _iterations(
 
     # All at the size of the graph.
     size = settings.graph_size(*frame_size)
-    fwd_flow, bwd_flow = resize_flow(fwd_flow, size), resize_flow(bwd_flow, size)
-    video = None if video is None or not settings.uses_video else resize_video(video, size)
+    fwd_flow, bwd_flow = coarse_flow(fwd_flow, size), coarse_flow(bwd_flow, size)
+    video = None if video is None or not settings.uses_video else coarse_video(video, size)
 
     # The seed, the same in each frame.
     seed = seed_mask(settings.seed_type, settings.seed_sigma, *frame_size).to(device)
-    x = resize_maps(seed[None, None], size)[0].expand(len(fwd_flow) + 1, *size).contiguous()
-    maps = [] if feature_maps is None else [resize_maps(feature_maps.to(x), size)]
+    x = coarse_maps(seed[None, None], size)[0].expand(len(fwd_flow) + 1, *size).contiguous()
+    maps = [] if feature_maps is None else [coarse_maps(feature_maps.to(x), size)]
     evidence = [maps[0][:, channel] for channel in settings.known_masks] if maps else []
     moving = _moving(fwd_flow, bwd_flow, video, settings, progress)
     if moving is not None:

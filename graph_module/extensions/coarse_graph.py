@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from ike_data.flow_resizing import resize_flow
 from ike_data.parameters import check_ranges, parameter
 from ike_data.runtime.cores import map_on_cores
 
@@ -35,21 +36,21 @@ class CoarseGraph:
         return height // self.shrink, width // self.shrink
 
 
-def resize_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def coarse_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The mean of the pixels that fall together; [n, C, H, W] -> [n, C, *size]."""
-    return _resize_each(maps, size, lambda frame: frame)
+    return _resize_each(maps, size, lambda frame: F.interpolate(frame, size=size, mode="area"))
 
 
-def resize_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """As `resize_maps`, and in the pixels of that size; [n - 1, 2, H, W] -> [n - 1, 2, *size]."""
-    height, width = flow.shape[2:]
-    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(2, 1, 1)
-    return _resize_each(flow, size, lambda frame: frame * scale)
+def coarse_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """As `coarse_maps`, and in the pixels of that size; [n - 1, 2, H, W] -> [n - 1, 2, *size]."""
+    return _resize_each(flow, size, lambda frame: resize_flow(frame, size, mode="area"))
 
 
-def resize_video(video: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """As `resize_maps`, rounded; uint8 [n, 3, H, W] -> [n, 3, *size]."""
-    return _resize_each(video, size, torch.round_)
+def coarse_video(video: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """As `coarse_maps`, rounded; uint8 [n, 3, H, W] -> [n, 3, *size]."""
+    return _resize_each(
+        video, size, lambda frame: F.interpolate(frame.float(), size=size, mode="area").round_()
+    )
 
 
 def enlarge_masks(masks: torch.Tensor, size: torch.Size) -> torch.Tensor:
@@ -62,15 +63,16 @@ def enlarge_masks(masks: torch.Tensor, size: torch.Size) -> torch.Tensor:
 def _resize_each(
     frames: torch.Tensor,
     size: tuple[int, int],
-    then: Callable[[torch.Tensor], torch.Tensor],
+    resize: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
+    """``resize`` of each frame, [1, C, H, W] -> [1, C, *size]; frames of that size stay."""
     if frames.shape[2:] == size:
         return frames
     resized = frames.new_empty(*frames.shape[:2], *size)
 
-    def resize(idx: int) -> None:
-        resized[idx] = then(F.interpolate(frames[idx][None].float(), size=size, mode="area")[0])
+    def resize_frame(idx: int) -> None:
+        resized[idx] = resize(frames[idx : idx + 1])[0]
 
-    for _done in map_on_cores(resize, range(len(frames)), frames.device):
+    for _done in map_on_cores(resize_frame, range(len(frames)), frames.device):
         pass
     return resized

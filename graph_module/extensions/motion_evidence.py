@@ -72,14 +72,14 @@ def explained(
     """
     learnt = appearance_masks(video, masks, settings, progress=progress) >= HARD_THRESHOLD
     given = masks >= HARD_THRESHOLD
-    overlap, union = ((given & learnt).sum((1, 2)), (given | learnt).sum((1, 2)))
+    overlap, union = (given & learnt).sum((1, 2)), (given | learnt).sum((1, 2))
     return overlap / union.clamp(min=1)
 
 
 def _belief(
     video: torch.Tensor, masks: torch.Tensor, settings: MotionPrior, progress: Progress
 ) -> torch.Tensor:
-    """`explained` to a power, averaged over the frames around, of each frame, [n]; above 0."""
+    """`explained`, averaged over the frames around a frame, to a power; [n], above 0."""
     overlaps = explained(
         video[:: settings.step], masks[:: settings.step], settings.appearance, progress
     )

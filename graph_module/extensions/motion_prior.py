@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
 from graph_module.extensions.flow_consistency import flow_at_end
 from graph_module.extensions.motion_prior_network import MotionPriorNetwork
+from ike_data.flow_resizing import resize_flow
 from ike_data.runtime.errors import InputError
 
 WEIGHTS = Path(__file__).with_suffix(".pth")
@@ -77,11 +78,9 @@ def network_size(height: int, width: int) -> tuple[int, int]:
 
 
 def resized_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Bring flows [B, 2, H, W] to another size, their vectors too; means of what falls together."""
-    height, width = flow.shape[2:]
-    mode = "area" if size[0] <= height and size[1] <= width else "bilinear"
-    scale = flow.new_tensor([size[1] / width, size[0] / height])
-    return F.interpolate(flow.float(), size, mode=mode) * scale[:, None, None]
+    """A flow [B, 2, H, W] at the size of the network: the mean of what falls together."""
+    shrinks = size[0] <= flow.shape[2] and size[1] <= flow.shape[3]
+    return resize_flow(flow.float(), size, mode="area" if shrinks else "bilinear")
 
 
 def round_trip_error(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 The regression of each frame knows no sign: a mask and its opposite are explained equally well. So
 the masks of some frames can turn, where few links lead to the object, or where the seed began so.
 
-Evidence of where the object is (motion saliency, a network's masks) tells the two apart, but it is
+Evidence of where the object is (saliency, prior, a network's masks) tells the two apart, but it is
 wrong in some frames, as in close-ups of which the flow is unusable, and absent in others. The masks
 of neighbouring frames tell where masks turn, but not which of them are right. So it is decided for
 all frames together: with s = 1 or -1 for masks that stay or are inverted, the sum of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from graph_module.extensions.appearance import Appearance, appearance_masks
-from graph_module.extensions.coarse_graph import resize_video
+from graph_module.extensions.coarse_graph import coarse_video
 from graph_module.progress import Progress, silent
 from ike_data.guided_filter import follow_edges
 
@@ -37,7 +37,7 @@ def refine(
     Returns:
         [n, H, W] in [0, 1]. Of an object of a few pixels it may be that none of them reaches 0.5.
     """
-    small = resize_video(video, (masks.shape[1], masks.shape[2]))
+    small = coarse_video(video, (masks.shape[1], masks.shape[2]))
     learnt = appearance_masks(
         small, masks, settings.appearance, reliability=reliability, progress=progress
     )
