@@ -1,13 +1,18 @@
 """The motion prior, as far as can be told without a video: what moves by itself is found."""
 
+from itertools import pairwise
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
+from graph_module import GraphSettings, segment
 from graph_module.extensions.dominant_motion import dominant_motion
 from graph_module.extensions.motion_prior import WEIGHTS, load_network, motion_prior, network_size
 from ike_data.runtime.errors import InputError
+from make_synthetic_video import SyntheticFrame, synthetic_video
 
 ROWS, COLUMNS = slice(40, 90), slice(60, 130)  # of the block
 
@@ -98,3 +103,54 @@ def test_frames_without_motion_have_no_prior(noise):
     generator = torch.Generator().manual_seed(0)
     fwd, bwd = 3 + noise * torch.randn(2, 2, 2, 48, 80, generator=generator)  # the camera pans
     assert not motion_prior(fwd, -bwd).any()
+
+
+def test_the_exact_flow_is_no_worse_than_dis_flow():
+    # A good RAFT gives nearly the exact flow. The prior has learnt from blurred and from DIS flow.
+    frames = list(synthetic_video(7, 96, 168, seed=2))
+    video = torch.from_numpy(np.stack([frame.image for frame in frames])).permute(0, 3, 1, 2)
+    truth = torch.from_numpy(np.stack([frame.mask for frame in frames])) > 0
+    priors, graphs = [], []
+    for fwd, bwd in (exact_flow(frames), dis_flow(frames)):
+        masks = segment(fwd, bwd, video=video, settings=GraphSettings.with_extensions())
+        priors.append(overlap(motion_prior(fwd, bwd), truth))
+        graphs.append(overlap(masks, truth))
+    assert priors[0] > max(0.9, priors[1])
+    assert graphs[0] > max(0.97, graphs[1] - 0.01)
+
+
+def overlap(soft_masks: torch.Tensor, truth: torch.Tensor) -> float:
+    """Mean J over the frames."""
+    masks = soft_masks >= 0.5
+    return ((masks & truth).sum((1, 2)) / (masks | truth).sum((1, 2))).mean().item()
+
+
+def exact_flow(frames: list[SyntheticFrame]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The generator's, which is affine on the object and around it; and its inverse."""
+    fwd = np.stack([frame.flow for frame in frames[:-1]])
+    bwd = np.empty_like(fwd)
+    y, x = np.indices(frames[0].mask.shape)
+    points = np.stack([x, y, np.ones_like(x)], axis=-1)  # [H, W, 3]
+    for idx, (now, after) in enumerate(pairwise(frames)):
+        for value in (0, 255):
+            inside = now.mask == value
+            ends = points[inside][:, :2] + now.flow[inside]
+            affine = np.linalg.lstsq(points[inside], ends, rcond=None)[0].T  # [2, 3]
+            inverse = np.linalg.inv(np.vstack([affine, (0, 0, 1)]))[:2]
+            there = after.mask == value
+            bwd[idx][there] = points[there] @ inverse.T - points[there][:, :2]
+    return as_flow(fwd), as_flow(bwd)
+
+
+def dis_flow(frames: list[SyntheticFrame]) -> tuple[torch.Tensor, torch.Tensor]:
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    pairs = list(pairwise(cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY) for frame in frames))
+    start = np.zeros((*frames[0].mask.shape, 2), np.float32)
+    fwd = np.stack([dis.calc(now, after, start.copy()) for now, after in pairs])
+    bwd = np.stack([dis.calc(after, now, start.copy()) for now, after in pairs])
+    return as_flow(fwd), as_flow(bwd)
+
+
+def as_flow(flow: np.ndarray) -> torch.Tensor:
+    """[n, H, W, 2] -> [n, 2, H, W]"""
+    return torch.from_numpy(flow).permute(0, 3, 1, 2).contiguous()
