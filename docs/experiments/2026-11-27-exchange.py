@@ -1,0 +1,249 @@
+"""J and F of networks that learn from the first graph's masks in several ways.
+
+And of the graph that sees each of them.
+
+The networks are small, so that many can be compared: 8 channels, half the working size, 20 passes.
+Run from the project's folder, with flow from extract_optical_flow.py in FLOW/<sequence>:
+
+    PYTHONPATH=.:tools python docs/experiments/2026-11-27-exchange.py DAVIS FLOW hike surf
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from graph_module import Execution, GraphSettings, finish, iterations, segment
+from graph_module.working_flow import read_working_flow
+from ike_data.frames import open_frames
+from ike_data.guided_filter import follow_edges
+from ike_data.soft_masks import resize_mask
+from ike_data.working_frames import read_working_frames
+from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
+from network_module.extensions.confidence_weights import confidence
+from network_module.extensions.prior_bias import start_from_prior
+from network_module.losses import cross_entropy, dice, hard_labels
+from network_module.unet import UNet, seeded_unet
+
+N_FRAMES, WORKING_SIZE = 30, (224, 416)
+N_CHANNELS, N_PASSES, BATCH, LEARNING_RATE = 8, 20, 3, 0.002
+GRAPH = GraphSettings.with_extensions()
+
+
+@dataclass
+class Clip:
+    """A video and its first graph; n frames of H x W pixels, h x w is half of that."""
+
+    video: torch.Tensor  # uint8 [n, 3, H, W]
+    fwd: torch.Tensor  # [n - 1, 2, H, W]
+    bwd: torch.Tensor
+    masks: torch.Tensor  # of the first graph, [n, H, W]
+    moving: torch.Tensor  # the first graph's evidence of motion, [n, h, w]
+
+
+class Lesson(NamedTuple):
+    """What a network learns from."""
+
+    inputs: torch.Tensor  # [n, C, h, w]
+    labels: torch.Tensor  # soft masks, [n, h, w]
+    weights: torch.Tensor  # of the pixels, [n, h, w]
+
+
+Change = Callable[[Lesson, torch.Generator], Lesson]
+
+
+def plain(clip: Clip) -> Lesson:
+    """As config.ini has it."""
+    inputs = F.avg_pool2d(clip.video.float() / 255, 2)
+    labels = F.avg_pool2d(clip.masks[None], 2)[0]
+    return Lesson(inputs, labels, confidence(labels))
+
+
+def motion_input(clip: Clip) -> Lesson:
+    """The evidence of motion is an input beside the colours."""
+    lesson = plain(clip)
+    return lesson._replace(inputs=torch.cat([lesson.inputs, clip.moving[:, None]], 1))
+
+
+def motion_contradicts(clip: Clip, reach: int | None = None) -> Lesson:
+    """Background where something moves by itself does not count; within ``reach`` of the object."""
+    lesson = plain(clip)
+    doubtful = (lesson.labels < 0.5) & (clip.moving > 0.3)
+    if reach is not None:
+        doubtful &= grown(lesson.labels >= 0.5, reach)
+    return lesson._replace(weights=lesson.weights * ~doubtful)
+
+
+def without_band(clip: Clip) -> Lesson:
+    """3 pixels to both sides of the labels' boundary do not count."""
+    lesson = plain(clip)
+    inside = lesson.labels >= 0.5
+    return lesson._replace(weights=lesson.weights * ~(grown(inside, 3) & grown(~inside, 3)))
+
+
+def grown(masks: torch.Tensor, reach: int) -> torch.Tensor:
+    return F.max_pool2d(masks[:, None].float(), 2 * reach + 1, 1, reach)[:, 0] > 0
+
+
+def zoom_and_shift(lesson: Lesson, generator: torch.Generator) -> Lesson:
+    """Frames are zoomed, shifted by up to an eighth, and their colours changed."""
+    n = len(lesson.inputs)
+
+    def between(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand(n, *shape, generator=generator)
+
+    scale = torch.exp(between(math.log(0.8), math.log(1.4)))
+    matrices = torch.zeros(n, 2, 3)
+    matrices[:, 0, 0] = 1 / (scale * torch.exp(between(-0.1, 0.1)))
+    matrices[:, 1, 1] = 1 / scale
+    matrices[:, :, 2] = between(-0.25, 0.25, 2)
+    grid = F.affine_grid(matrices, [n, 1, *lesson.labels.shape[1:]], align_corners=False)
+
+    def moved(maps: torch.Tensor) -> torch.Tensor:
+        return F.grid_sample(maps, grid, padding_mode="reflection", align_corners=False)
+
+    inputs = moved(lesson.inputs)
+    inputs = (inputs * between(0.8, 1.2, 3, 1, 1) + between(-0.1, 0.1, 1, 1, 1)).clamp(0, 1)
+    return Lesson(inputs, moved(lesson.labels[:, None])[:, 0], moved(lesson.weights[:, None])[:, 0])
+
+
+def mirror(lesson: Lesson, generator: torch.Generator) -> Lesson:
+    mirrored = torch.rand(len(lesson.inputs), generator=generator) < 0.5
+    return Lesson(*(torch.where(_like(mirrored, maps), maps.flip(-1), maps) for maps in lesson))
+
+
+def _like(some: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    return some.view(-1, *[1] * (maps.ndim - 1))
+
+
+def learn(lesson: Lesson, *changes: Change, n_passes: int = N_PASSES) -> UNet:
+    generator, n = torch.Generator().manual_seed(0), len(lesson.inputs)
+    network = seeded_unet(N_CHANNELS, seed=0)
+    n_inputs = lesson.inputs.shape[1]
+    if n_inputs != 3:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(1)
+            network.stem[0] = torch.nn.Conv2d(n_inputs, N_CHANNELS, 7, padding=3, bias=False)
+    start_from_prior(network, hard_labels(lesson.labels).mean().item())
+    optimiser = torch.optim.AdamW(network.parameters())
+    n_steps = n_passes * math.ceil(n / BATCH)
+    batches = (
+        batch
+        for _ in range(n_passes)
+        for batch in torch.randperm(n, generator=generator).split(BATCH)
+    )
+    for step, batch in enumerate(batches):
+        rate = LEARNING_RATE * (1 + math.cos(math.pi * step / n_steps)) / 2
+        optimiser.param_groups[0]["lr"] = rate
+        some = Lesson(*(maps[batch] for maps in lesson))
+        for change in (mirror, *changes):
+            some = change(some, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(some.inputs)
+        labels, logits = hard_labels(some.labels), logits.float()
+        loss = cross_entropy(logits, labels, some.weights) + dice(logits, labels, some.weights)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return network
+
+
+@torch.no_grad()
+def predict(network: UNet, inputs: torch.Tensor) -> torch.Tensor:
+    """[n, C, h, w] -> [n, h, w] in [0, 1]."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = torch.cat([network(some) for some in inputs.split(6)])
+    return logits.float().softmax(1)[:, 1]
+
+
+def agrees_with_held_out(clip: Clip) -> Lesson:
+    """A label counts as far as a network agrees that has learnt from the other two thirds."""
+    lesson = plain(clip)
+    thirds = torch.arange(len(lesson.labels)) * 3 // len(lesson.labels)
+    held_out = torch.empty_like(lesson.labels)
+    for third in range(3):
+        there = thirds == third
+        others = Lesson(*(maps[~there] for maps in lesson))
+        network = learn(others, zoom_and_shift, n_passes=N_PASSES // 2)
+        held_out[there] = predict(network, lesson.inputs[there])
+    agreement = 1 - (hard_labels(lesson.labels) - held_out).abs()
+    return lesson._replace(weights=lesson.weights * (2 * agreement).clamp(max=1))
+
+
+VARIANTS: dict[str, tuple[Callable[[Clip], Lesson], tuple[Change, ...]]] = {
+    "plain": (plain, ()),
+    "motion input": (motion_input, ()),
+    "motion contradicts": (motion_contradicts, ()),
+    "motion contradicts near": (lambda clip: motion_contradicts(clip, reach=8), ()),
+    "zoom and shift": (plain, (zoom_and_shift,)),
+    "agrees with held out": (agrees_with_held_out, ()),
+    "without band": (without_band, ()),
+}
+
+
+def read_clip(davis: Path, flow: Path, sequence: str) -> Clip:
+    frames = open_frames(davis / "JPEGImages/480p" / sequence)
+    n_frames, size = min(frames.count, N_FRAMES), (frames.height, frames.width)
+    video = read_working_frames(frames, *WORKING_SIZE)[:n_frames]
+    fwd, bwd = (
+        read_working_flow(flow / sequence / folder, n_frames, size, WORKING_SIZE)
+        for folder in ("fwd_of", "bwd_of")
+    )
+    for last in iterations(fwd, bwd, video=video, settings=GRAPH, execution=Execution()):  # noqa: B007
+        pass
+    assert last.moving is not None
+    return Clip(video, fwd, bwd, finish(last, video, GRAPH).masks, last.moving)
+
+
+def scores(masks: torch.Tensor, truth: list[np.ndarray]) -> str:
+    """J, F without the first and the last frame."""
+    pairs = []
+    for mask, annotation in list(zip(masks, truth, strict=True))[1:-1]:
+        hard = (resize_mask(mask, *annotation.shape) >= 0.5).numpy()
+        pairs.append((region_similarity(hard, annotation), boundary_measure(hard, annotation)))
+    return "{:.3f}, {:.3f}".format(*np.mean(pairs, axis=0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
+    parser.add_argument("flow", type=Path)
+    parser.add_argument("sequences", nargs="+")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    args = parser.parse_args()
+    print("sequence | masks | network | graph after it | mean of both")
+    for sequence in args.sequences:
+        clip = read_clip(args.davis, args.flow, sequence)
+        paths = sorted((args.davis / "Annotations/480p" / sequence).glob("*.png"))[
+            : len(clip.video)
+        ]
+        truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
+        print(sequence, "first graph", "", scores(clip.masks, truth), "", sep=" | ", flush=True)
+        for name in args.variants:
+            make, changes = VARIANTS[name]
+            lesson = make(clip)
+            small = predict(learn(lesson, *changes), lesson.inputs)
+            enlarged = F.interpolate(small[:, None], WORKING_SIZE, mode="bilinear")[:, 0]
+            masks = follow_edges(clip.video, enlarged)
+            after = segment(
+                clip.fwd,
+                clip.bwd,
+                video=clip.video,
+                feature_maps=masks[:, None],
+                settings=GRAPH.for_known_masks(),
+            )
+            row = (scores(some, truth) for some in (masks, after, (masks + after) / 2))
+            print(sequence, name, *row, sep=" | ", flush=True)
+
+
+if __name__ == "__main__":
+    main()
