@@ -23,6 +23,9 @@ import torch
 import torch.nn.functional as F
 
 from graph_module import Execution, GraphSettings, finish, iterations, segment
+from graph_module.extensions.coarse_graph import coarse_flow
+from graph_module.extensions.motion_prior import motion_prior
+from graph_module.extensions.motion_saliency import motion_saliency
 from graph_module.working_flow import read_working_flow
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
@@ -48,6 +51,7 @@ class Clip:
     bwd: torch.Tensor
     masks: torch.Tensor  # of the first graph, [n, H, W]
     moving: torch.Tensor  # the first graph's evidence of motion, [n, h, w]
+    both: torch.Tensor  # what that is made of: saliency and prior, [n, 2, h, w]
 
 
 class Lesson(NamedTuple):
@@ -69,9 +73,9 @@ def plain(clip: Clip) -> Lesson:
 
 
 def motion_input(clip: Clip) -> Lesson:
-    """The evidence of motion is an input beside the colours."""
+    """Saliency and prior are inputs beside the colours."""
     lesson = plain(clip)
-    return lesson._replace(inputs=torch.cat([lesson.inputs, clip.moving[:, None]], 1))
+    return lesson._replace(inputs=torch.cat([lesson.inputs, clip.both], 1))
 
 
 def motion_contradicts(clip: Clip, reach: int | None = None) -> Lesson:
@@ -201,7 +205,9 @@ def read_clip(davis: Path, flow: Path, sequence: str) -> Clip:
     for last in iterations(fwd, bwd, video=video, settings=GRAPH, execution=Execution()):  # noqa: B007
         pass
     assert last.moving is not None
-    return Clip(video, fwd, bwd, finish(last, video, GRAPH).masks, last.moving)
+    small = [coarse_flow(flow, GRAPH.graph_size(*WORKING_SIZE)) for flow in (fwd, bwd)]
+    both = torch.stack([motion_saliency(*small), motion_prior(*small)], 1)
+    return Clip(video, fwd, bwd, finish(last, video, GRAPH).masks, last.moving, both)
 
 
 def scores(masks: torch.Tensor, truth: list[np.ndarray]) -> str:
