@@ -19,7 +19,7 @@ The paper (docs/method.md section 3), in the order of the algorithm:
     link_weights.py     the weight of a link, g(k)
     motion_matrix.py    chains -> links, the motion matrix M
     features.py         chains -> node features F
-    propagation.py      x <- M x
+    propagation.py      x <- M x; cpu_propagation.py: on a CPU
     cells.py            how a link is stored, and what it reads and writes
     projection.py       x <- max(F w, 0), w by ridge regression
     normalisation.py    min-max normalisation

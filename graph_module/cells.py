@@ -13,7 +13,9 @@ index of its cell, one int32, in place of four indices and four weights:
 Where x or y is an exact integer, floor and ceil name the same pixel and it counts twice. So each
 cell has four kinds of corner sums, a *plane* for each: x and y real; x an integer; y an integer;
 both. The cells of a frame of H x W pixels have their top left corners at rows -1 .. H-1 and
-columns -1 .. W-1. Corners outside the frame are dropped by reading 0 there.
+columns -1 .. W-1. Corners outside the frame are dropped by reading 0 there. Links whose corners are
+all outside read one of W more cells, which are 0; several, for a GPU that adds many values to a
+single one has to wait for each.
 
 Node 0, the top left pixel of each frame, has no links in the authors' program, where index 0 also
 means "no link". It is one pixel, but it can hold a frame's minimum, which min-max normalisation
@@ -29,6 +31,11 @@ import torch.nn.functional as F
 from graph_module.compiled import compiled
 
 
+def n_cells(height: int, width: int) -> int:
+    """Of a frame of height x width pixels: the four planes, and those of links that leave it."""
+    return 4 * (height + 1) * (width + 1) + width
+
+
 def link_cells(
     x: torch.Tensor,
     y: torch.Tensor,
@@ -41,24 +48,31 @@ def link_cells(
     """The cell that each chain position falls into, as an index into `corner_sums`.
 
     Args:
-        x, y: [N] float32 positions in pixels of a frame of height x width, of the chains of all
-            N = height * width pixels of a pivot frame, row by row.
-        cells: int32 [N], written; the last index (4 (H+1) (W+1)) stands for "all corners outside
-            the frame".
+        x, y: [P, N] float32 positions in pixels of a frame of height x width, of the chains of all
+            N = height * width pixels of P pivot frames, row by row.
+        cells: int32 [P, N], written; from 4 (H+1) (W+1) on: all corners are outside the frame.
     """
-    outside = 4 * (height + 1) * (width + 1)
     if use_compiled:
-        _link_cells_loop(x, y, height, width, cells)
+        for values in zip(x, y, cells, strict=True):
+            _link_cells_loop(*values[:2], height, width, values[2])
     else:
         left, top = x.floor(), y.floor()
-        inside = (left >= -1) & (left < width) & (top >= -1) & (top < height)
-        plane = (left == x).to(torch.int32) + 2 * (top == y).to(torch.int32)
         # Far outside a position may exceed int32; those cells are replaced below.
-        row = top.clamp(-1, height).to(torch.int32) + 1
-        column = left.clamp(-1, width).to(torch.int32) + 1
-        cell = (plane * (height + 1) + row) * (width + 1) + column
-        cells.copy_(torch.where(inside, cell, outside))
-    cells[0] = outside  # node 0 has no links
+        near_left, near_top = left.clamp(-1, width - 1), top.clamp(-1, height - 1)
+        inside = (left == near_left) & (top == near_top)
+        plane = (height + 1) * (width + 1)
+        cell = torch.add(near_left.to(torch.int32), near_top.to(torch.int32), alpha=width + 1)
+        cell += width + 2  # the first row and the first column are -1
+        cell.add_(left == x, alpha=plane).add_(top == y, alpha=2 * plane)
+        outside = cells_outside(x.shape[1], height, width, x.device)
+        torch.where(inside, cell, outside, out=cells)
+    cells[:, 0] = 4 * (height + 1) * (width + 1)  # node 0 has no links
+
+
+def cells_outside(n_chains: int, height: int, width: int, device: torch.device) -> torch.Tensor:
+    """The cells of chains that leave the frame, in turn: int32 [n_chains]."""
+    numbers = torch.arange(n_chains, dtype=torch.int32, device=device)
+    return numbers.remainder_(width).add_(4 * (height + 1) * (width + 1))
 
 
 @compiled()
@@ -88,26 +102,27 @@ def corner_sums(masks: torch.Tensor) -> torch.Tensor:
         masks: [m, H, W] soft masks.
 
     Returns:
-        [m, 4 (H+1) (W+1) + 1]: four planes of cells, then a 0 for links that leave the frame.
+        [m, `n_cells`]: four planes of cells, then a 0 each for links that leave the frame.
     """
+    _, height, width = masks.shape
     padded = F.pad(masks, (1, 1, 1, 1))  # [m, H+2, W+2]
     padded[:, 1, 1] = 0  # node 0 has no links
-    top_left, top_right = padded[:, :-1, :-1], padded[:, :-1, 1:]  # [m, H+1, W+1]
-    bottom_left, bottom_right = padded[:, 1:, :-1], padded[:, 1:, 1:]
-    sums = padded.new_empty(len(masks), 4 * top_left[0].numel() + 1)
-    both_real, x_whole, y_whole, both_whole = _planes(sums, *top_left.shape[1:])
-    torch.add(top_left, bottom_left, out=x_whole)
-    torch.add(top_right, bottom_right, out=both_real).add_(x_whole)
-    torch.add(top_left, top_right, out=y_whole).mul_(2)
-    torch.mul(top_left, 4, out=both_whole)
-    x_whole.mul_(2)
-    sums[:, -1] = 0
+    sums = padded.new_empty(len(masks), n_cells(height, width))
+    of_rows = padded.new_empty(len(masks), 2, height + 1, width + 2)
+    planes = _planes(sums, height, width)
+    # Both rows of a cell; where y is an integer, the upper one twice. Then columns likewise.
+    torch.add(padded[:, :-1], padded[:, 1:], out=of_rows[:, 0])
+    torch.mul(padded[:, :-1], 2, out=of_rows[:, 1])
+    torch.add(of_rows[..., :-1], of_rows[..., 1:], out=planes[:, :, 0])
+    torch.mul(of_rows[..., :-1], 2, out=planes[:, :, 1])
+    sums[:, -width:] = 0
     return sums
 
 
 def spread_to_corners(cells: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The transpose of `corner_sums`: [m, 4 (H+1) (W+1) + 1] -> [m, H, W]."""
-    both_real, x_whole, y_whole, both_whole = _planes(cells, height + 1, width + 1)
+    """The transpose of `corner_sums`: [m, `n_cells`] -> [m, H, W]."""
+    planes = _planes(cells, height, width)
+    both_real, x_whole, y_whole, both_whole = planes.flatten(1, 2).unbind(1)
     # Pixel (r, c) is the top left corner of cell (r+1, c+1), the top right one of (r+1, c), ...
     masks = both_whole[:, 1:, 1:] * 4
     masks.add_(x_whole[:, 1:, 1:], alpha=2).add_(x_whole[:, :-1, 1:], alpha=2)
@@ -120,6 +135,6 @@ def spread_to_corners(cells: torch.Tensor, height: int, width: int) -> torch.Ten
     return masks
 
 
-def _planes(cells: torch.Tensor, n_rows: int, n_columns: int) -> tuple[torch.Tensor, ...]:
-    """The four planes of [m, 4 n_rows n_columns + 1], a view [m, n_rows, n_columns] of each."""
-    return cells[:, :-1].unflatten(1, (4, n_rows, n_columns)).unbind(1)
+def _planes(cells: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """The four planes of [m, `n_cells`]: [m, y an integer, x an integer, H+1, W+1], a view."""
+    return cells[:, :-width].view(len(cells), 2, 2, height + 1, width + 1)

@@ -20,30 +20,39 @@ import torch
 
 from graph_module.compiled import compiled
 
+# What PyTorch's operations make of a chain as a step of it is followed, and linked or read, about.
+CHAIN_BYTES = 120
+
 
 @dataclass(frozen=True)
 class ChainStep:
-    """Where the chains of a pivot frame stand in another frame; N = H * W chains, row by row.
+    """Where the chains of P pivot frames stand, all at the same distance from their pivot.
 
-    Its tensors are overwritten by the next step.
+    N = H * W chains of each pivot, row by row. The tensors are overwritten by the next step.
     """
 
-    frame: int
-    x: torch.Tensor  # [N] float32, pixels, real-valued, may lie outside the frame
-    y: torch.Tensor  # [N]
-    u: torch.Tensor  # [N] flow vector read on the step into this frame, pixels
-    v: torch.Tensor  # [N]
+    offset: int  # frames from a pivot to where its chains stand, not 0
+    pivots: range  # those whose chains get there
+    x: torch.Tensor  # [P, N] float32, pixels, real-valued, may lie outside the frame
+    y: torch.Tensor  # [P, N]
+    u: torch.Tensor  # [P, N] flow vector read on the step, pixels
+    v: torch.Tensor  # [P, N]
+
+    @property
+    def frames(self) -> slice:
+        """Where the chains of `pivots` stand."""
+        return slice(self.pivots.start + self.offset, self.pivots.stop + self.offset)
 
 
 def follow_chains(
-    pivot: int,
+    pivots: range,
     fwd_flow: torch.Tensor,
     bwd_flow: torch.Tensor,
     n_steps: int,
     *,
     use_compiled: bool = False,
 ) -> Iterator[ChainStep]:
-    """Follow the flow from every pixel of frame ``pivot``, up to ``n_steps`` frames each way.
+    """Follow the flow from every pixel of the frames ``pivots``, up to ``n_steps`` each way.
 
     Args:
         fwd_flow: [n - 1, 2, H, W], channels (u, v) in pixels; idx leads from frame idx to idx + 1.
@@ -51,42 +60,60 @@ def follow_chains(
         use_compiled: compiled loops instead of PyTorch (on the CPU only); the same numbers.
 
     Yields:
-        The steps into frames pivot + 1, pivot + 2, ..., then pivot - 1, pivot - 2, ...
+        The steps of offset 1, 2, ..., then -1, -2, ..., as far as one of the pivots has a frame.
     """
-    n_pairs = len(fwd_flow)
-    advance = _advance_compiled if use_compiled else _advance
-    step = fwd_flow.new_empty(4, *fwd_flow.shape[2:])  # x, y, u, v
-    ways = (
-        (fwd_flow, range(pivot, min(pivot + n_steps, n_pairs)), 1),
-        (bwd_flow, range(pivot - 1, max(pivot - 1 - n_steps, -1), -1), 0),
-    )
-    for flow, pairs, arrives_at in ways:
-        moved = flow.new_zeros(2, flow.shape[2] * flow.shape[3])  # [2, N]
-        for idx in pairs:
-            advance(flow[idx], moved, step)
-            yield ChainStep(idx + arrives_at, *step.flatten(1))
+    n_pairs, _, height, width = fwd_flow.shape
+    start = fwd_flow.new_empty(0) if use_compiled else _pixel_positions(height, width, fwd_flow)
+    for flow, way in ((fwd_flow, 1), (bwd_flow, -1)):
+        moved = flow.new_zeros(len(pivots), 2, height * width)
+        step = flow.new_empty(len(pivots), 4, height * width)  # x, y, u, v
+        for distance in range(1, n_steps + 1):
+            offset = way * distance
+            there = range(max(pivots.start, -offset), min(pivots.stop, n_pairs + 1 - offset))
+            if not there:
+                break
+            kept = slice(there.start - pivots.start, there.stop - pivots.start)
+            # The last of the pairs of frames that lie between a pivot and where its chains get.
+            first_pair = there.start + offset - (way > 0)
+            read = flow[first_pair : first_pair + len(there)].flatten(2)  # [P, 2, N]
+            if use_compiled:
+                for values in zip(read, moved[kept], step[kept], strict=True):
+                    _advance_loop(values[0], height, width, *values[1:])
+            else:
+                _advance(read, start, (height, width), moved[kept], step[kept])
+            yield ChainStep(offset, there, *step[kept].unbind(1))
 
 
-def _advance(flow: torch.Tensor, moved: torch.Tensor, step: torch.Tensor) -> None:
-    """One step of all chains: add to ``moved`` [2, N]; write x, y, u, v to ``step`` [4, H, W]."""
-    _, height, width = flow.shape
-    x, y, _, _ = step.flatten(1)  # [N] each
-    rows = torch.arange(height, dtype=flow.dtype, device=flow.device)
-    columns = torch.arange(width, dtype=flow.dtype, device=flow.device)
-    start_y = rows.repeat_interleave(width)  # [N]
-    start_x = columns.repeat(height)  # [N]
-    column = (start_x + moved[0]).clamp_(0, width - 1).round_().to(torch.int32)
-    row = (start_y + moved[1]).clamp_(0, height - 1).round_().to(torch.int32)
-    nearest = row.mul_(width).add_(column)  # [N]
-    torch.index_select(flow.reshape(2, -1), 1, nearest, out=step[2:].flatten(1))
-    moved += step[2:].flatten(1)
-    torch.add(start_x, moved[0], out=x)
-    torch.add(start_y, moved[1], out=y)
+def _pixel_positions(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """x and y of each pixel, [2, N]."""
+    rows = torch.arange(height, dtype=like.dtype, device=like.device)
+    columns = torch.arange(width, dtype=like.dtype, device=like.device)
+    return torch.stack([columns.repeat(height), rows.repeat_interleave(width)])
 
 
-def _advance_compiled(flow: torch.Tensor, moved: torch.Tensor, step: torch.Tensor) -> None:
-    _, height, width = flow.shape
-    _advance_loop(flow.reshape(2, -1), height, width, moved, step.flatten(1))
+def _advance(
+    flow: torch.Tensor,
+    start: torch.Tensor,
+    size: tuple[int, int],
+    moved: torch.Tensor,
+    step: torch.Tensor,
+) -> None:
+    """One step of the chains of P pivots.
+
+    Args:
+        flow: [P, 2, N]; start: x and y of each pixel, [2, N]; size: (height, width).
+        moved: [P, 2, N], added to.
+        step: x, y, u, v, [P, 4, N], written.
+    """
+    height, width = size
+    position = start + moved  # [P, 2, N]
+    position[:, 0].clamp_(0, width - 1)
+    position[:, 1].clamp_(0, height - 1)
+    column, row = position.round_().to(torch.int64).unbind(1)  # [P, N] each
+    nearest = torch.add(column, row, alpha=width)
+    torch.gather(flow, 2, nearest[:, None].expand_as(flow), out=step[:, 2:])
+    moved += step[:, 2:]
+    torch.add(start, moved, out=step[:, :2])
 
 
 @compiled()

@@ -7,13 +7,15 @@ They are stored as int16: all of them are min-max normalised to [0, 1], and LEVE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import torch
 
-from graph_module.chains import ChainStep, follow_chains
+from graph_module.chains import CHAIN_BYTES, ChainStep, follow_chains
 from graph_module.progress import Progress, silent
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import frame_blocks, map_on_cores
 
 N_DIRECTION_BLOCKS = 4  # u past, u future, v past, v future
 LEVELS = 32767  # of int16
@@ -21,6 +23,14 @@ LEVELS = 32767  # of int16
 Range = tuple[float, float]  # lowest and highest value of a block of features
 # Gives the room for an int16 tensor of a shape, for tensors on a device.
 Room = Callable[[tuple[int, ...], torch.device], torch.Tensor]
+
+
+class _Group(NamedTuple):
+    """Feature maps that are normalised together."""
+
+    maps: torch.Tensor  # [n, C, H, W]
+    rows: slice  # of the features that are read from them
+    value_range: Range  # see `ike_range`
 
 
 def count_features(
@@ -62,12 +72,12 @@ def node_features(
         n_channels, dir_features_half_chain_size, features_half_chain_size
     )
     h, c = n_direction // N_DIRECTION_BLOCKS, features_half_chain_size if n_ike else 0
-    flow_ranges = direction_ranges(fwd_flow, bwd_flow)
     groups, row = [], n_direction
     for maps in feature_maps if n_ike else ():
-        n_rows = maps.shape[1] * (2 * c + 1)
-        groups.append((maps, slice(row, row + n_rows), ike_range(maps, fwd_flow, bwd_flow, c)))
-        row += n_rows
+        rows = slice(row, row + maps.shape[1] * (2 * c + 1))
+        groups.append(_Group(maps, rows, ike_range(maps, fwd_flow, bwd_flow, c)))
+        row = rows.stop
+    flow_ranges = direction_ranges(fwd_flow, bwd_flow)
     shape, device = (n_frames, n_direction + n_ike + 1, n_nodes), fwd_flow.device
     features = (
         torch.empty(shape, dtype=torch.int16, device=device)
@@ -75,57 +85,59 @@ def node_features(
         else room(shape, device)
     )
 
-    def write(pivot: int, frame: int, step: ChainStep | None) -> None:
-        """Write what is read in ``frame``; step is None in the pivot frame itself."""
-        for offset in offsets_read_at(frame, pivot, n_frames, h):
-            if offset:
-                out = features[pivot, :n_direction]  # [4 h, N]
-                write_direction_features(out, offset, step, flow_ranges)
-        for maps, rows, map_range in groups:
-            out = features[pivot, rows].view(2 * c + 1, -1, n_nodes)  # [2c+1, C, N]
-            for offset in offsets_read_at(frame, pivot, n_frames, c):
-                write_ike_features(out, offset, maps[frame], step, map_range)
+    def write_pivots(pivots: range) -> range:
+        out = features[pivots.start : pivots.stop]  # [P, d + 1, N]
+        out[:, -1] = LEVELS  # the bias
+        steps, more_steps = (
+            follow_chains(pivots, fwd_flow, bwd_flow, reach, use_compiled=use_compiled)
+            for reach in (h, c)
+        )
+        if h:
+            _write_direction_features(out[:, :n_direction], pivots, n_frames, steps, flow_ranges)
+        if groups:
+            _write_ike_features(out, pivots, groups, c, more_steps)
+        return pivots
 
-    def write_pivot(pivot: int) -> None:
-        features[pivot, -1] = LEVELS  # the bias
-        write(pivot, pivot, None)
-        for step in follow_chains(pivot, fwd_flow, bwd_flow, max(h, c), use_compiled=use_compiled):
-            write(pivot, step.frame, step)
-
-    pivots = map_on_cores(write_pivot, range(n_frames), device)
-    for _ in progress(pivots, desc="features", total=n_frames, unit="frame"):
+    blocks = frame_blocks(n_frames, CHAIN_BYTES * n_nodes, device)
+    written = chain.from_iterable(map_on_cores(write_pivots, blocks, device))
+    for _ in progress(written, desc="features", total=n_frames, unit="frame"):
         pass
     return features
 
 
-def offsets_read_at(frame: int, pivot: int, n_frames: int, half_chain_size: int) -> list[int]:
-    """The offsets -half_chain_size .. half_chain_size of ``pivot`` whose frame, clamped to the
-    video, is ``frame``."""
-    offsets = range(-half_chain_size, half_chain_size + 1)
-    return [o for o in offsets if min(max(pivot + o, 0), n_frames - 1) == frame]
-
-
-def write_direction_features(
+def _write_direction_features(
     out: torch.Tensor,
-    offset: int,
-    step: ChainStep | None,
+    pivots: range,
+    n_frames: int,
+    steps: Iterator[ChainStep],
     ranges: tuple[Range, Range, Range, Range],
 ) -> None:
-    """Write the flow vectors that the chains of a pivot read at ``offset`` into ``out``.
+    """Write the flow vectors that the chains of P pivots read.
 
     Args:
-        out: int16 [4 h, N]: h rows each of u past, u future, v past, v future, and within them
+        out: int16 [P, 4 h, N]: h rows each of u past, u future, v past, v future, and within them
             a row for each offset, the earliest first.
-        offset: -h .. -1 or 1 .. h.
-        step: the chains' step into the offset's frame; None where that is the pivot itself: 0.
         ranges: see `direction_ranges`.
     """
-    h = len(out) // N_DIRECTION_BLOCKS
-    future = offset > 0
-    row = offset + h - future  # there is no row for the offset 0
+    rows = out.unflatten(1, (2, -1))  # [P, 2, 2 h, N], u and v
+    h = rows.shape[2] // 2
+
+    def write(offset: int, some: slice, u: torch.Tensor, v: torch.Tensor) -> None:
+        future = offset > 0
+        for component, values in enumerate((u, v)):
+            # There is no row for the offset 0.
+            write_levels(
+                rows[some, component, offset + h - future], values, ranges[2 * component + future]
+            )
+
+    for step in steps:
+        write(step.offset, _among(step.pivots, pivots), step.u, step.v)
     zero = torch.zeros(1, device=out.device)
-    _write_levels(out[row], zero if step is None else step.u, ranges[future])
-    _write_levels(out[2 * h + row], zero if step is None else step.v, ranges[2 + future])
+    for offset, inner, some in _beyond_the_video(pivots, n_frames, h):
+        if inner == 0:
+            write(offset, some, zero, zero)
+        else:
+            rows[some, :, offset + h - (offset > 0)] = rows[some, :, inner + h - (inner > 0)]
 
 
 def direction_ranges(
@@ -143,28 +155,32 @@ def direction_ranges(
     return past[0], future[0], past[1], future[1]
 
 
-def write_ike_features(
-    out: torch.Tensor, offset: int, maps: torch.Tensor, step: ChainStep | None, value_range: Range
+def _write_ike_features(
+    out: torch.Tensor, pivots: range, groups: Sequence[_Group], c: int, steps: Iterator[ChainStep]
 ) -> None:
-    """Write the feature maps, read where the chains of a pivot stand at ``offset``, into ``out``.
+    """Write the feature maps, read where the chains of P pivots stand.
 
     Each map is read at the position truncated toward zero; outside the frame it is 0.
 
     Args:
-        out: int16 [2 c + 1, C, N], all channels for each of the offsets -c .. c.
-        maps: [C, H, W] of the offset's frame, the channels of all folders side by side.
-        step: the chains' step into that frame; None where it is the pivot itself.
-        value_range: see `ike_range`.
+        out: int16 [P, d + 1, N]; within the rows of a group all channels for each of the offsets
+            -c .. c.
+        steps: c to each side.
     """
-    n_channels, height, width = maps.shape
-    values = maps.reshape(n_channels, -1)  # [C, N]
-    if step is not None:
-        x, y = step.x.trunc(), step.y.trunc()
-        inside = _inside(x, y, height, width)
-        pixel_x = torch.where(inside, x, 0).to(torch.int32)
-        pixel_y = torch.where(inside, y, 0).to(torch.int32)
-        values = values.index_select(1, pixel_y * width + pixel_x) * inside
-    _write_levels(out[len(out) // 2 + offset], values, value_range)
+    by_offset = [out[:, group.rows].unflatten(1, (2 * c + 1, -1)) for group in groups]
+    for (maps, _, value_range), rows in zip(groups, by_offset, strict=True):
+        own = maps[pivots.start : pivots.stop].flatten(2)  # [P, C, N]
+        write_levels(rows[:, c], own, value_range)
+    for step in steps:
+        some, pixels, inside = _among(step.pivots, pivots), *_pixels(step, groups[0].maps.shape[2:])
+        for (maps, _, value_range), rows in zip(groups, by_offset, strict=True):
+            there = maps[step.frames].flatten(2)  # [P, C, N]
+            values = there.gather(2, pixels.expand_as(there)) * inside
+            write_levels(rows[some, c + step.offset], values, value_range)
+    n_frames = len(groups[0].maps)
+    for offset, inner, some in _beyond_the_video(pivots, n_frames, c):
+        for rows in by_offset:
+            rows[some, c + offset] = rows[some, c + inner]
 
 
 def ike_range(maps: torch.Tensor, fwd_flow: torch.Tensor, bwd_flow: torch.Tensor, c: int) -> Range:
@@ -176,9 +192,11 @@ def ike_range(maps: torch.Tensor, fwd_flow: torch.Tensor, bwd_flow: torch.Tensor
     low, high = maps.min().item(), maps.max().item()
     if low <= 0 <= high:
         return low, high
-    for pivot in range(len(maps)):
-        for step in follow_chains(pivot, fwd_flow, bwd_flow, c):
-            if not _inside(step.x.trunc(), step.y.trunc(), *maps.shape[2:]).all():
+    n_frames, *_, height, width = maps.shape
+    for pivots in frame_blocks(n_frames, CHAIN_BYTES * height * width, maps.device):
+        for step in follow_chains(pivots, fwd_flow, bwd_flow, c):
+            _, inside = _pixels(step, maps.shape[2:])
+            if not inside.all():
                 return min(low, 0.0), max(high, 0.0)
     return low, high
 
@@ -190,8 +208,38 @@ def features_as_float(
     return features.to(device).to(dtype).mul_(1 / LEVELS)
 
 
-def _inside(x: torch.Tensor, y: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    return (x >= 0) & (x < width) & (y >= 0) & (y < height)
+def _among(some: range, pivots: range) -> slice:
+    """Where a part of ``pivots`` stands among them."""
+    return slice(some.start - pivots.start, some.stop - pivots.start)
+
+
+def _beyond_the_video(
+    pivots: range, n_frames: int, half_chain_size: int
+) -> Iterator[tuple[int, int, slice]]:
+    """What is written for offsets whose frame is clamped to the video: what the offset before has.
+
+    Yields:
+        The offset, the one before it, nearer to 0, and which of ``pivots`` it leads out of the
+        video.
+    """
+    for way in (1, -1):
+        for offset in range(way, way * (half_chain_size + 1), way):
+            inside = range(max(pivots.start, -offset), min(pivots.stop, n_frames - offset))
+            beyond = (
+                range(max(inside.stop, pivots.start), pivots.stop)
+                if way > 0
+                else range(pivots.start, min(inside.start, pivots.stop))
+            )
+            if beyond:
+                yield offset, offset - way, _among(beyond, pivots)
+
+
+def _pixels(step: ChainStep, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pixels where chains stand, truncated toward zero, and whether in the frame; [P, 1, N]."""
+    height, width = size
+    inside = (step.x > -1) & (step.x < width) & (step.y > -1) & (step.y < height)
+    pixels = torch.add(step.x.to(torch.int64), step.y.to(torch.int64), alpha=width)
+    return torch.where(inside, pixels, 0)[:, None], inside[:, None]
 
 
 def _range_with_zero(values: torch.Tensor) -> Range:
@@ -200,7 +248,7 @@ def _range_with_zero(values: torch.Tensor) -> Range:
     return min(values.min().item(), 0.0), max(values.max().item(), 0.0)
 
 
-def _write_levels(out: torch.Tensor, values: torch.Tensor, value_range: Range) -> None:
+def write_levels(out: torch.Tensor, values: torch.Tensor, value_range: Range) -> None:
     """out = round(LEVELS (v - low) / (high - low)); 0 where all values are equal."""
     low, high = value_range
     scale = LEVELS / (high - low) if high > low else 0.0

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 import torch
 
+from graph_module.chains import CHAIN_BYTES
 from graph_module.extensions.appearance import FRAMES_AT_ONCE, PIXELS_AT_ONCE, Appearance
 from graph_module.features import count_features
-from graph_module.projection import CHUNK_BYTES
-from graph_module.propagation import FRAMES_PER_BLOCK
+from graph_module.motion_matrix import FRAMES_PER_BLOCK
+from graph_module.propagation import LINK_BYTES
 from graph_module.settings import GraphSettings
-from ike_data.runtime.cores import n_workers
+from ike_data.runtime.cores import BLOCK_BYTES, n_workers
 from ike_data.runtime.free_memory import free_memory
 from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import GRAPH_REMEDY
 
 _FLOAT, _INT32, _INT16, _DOUBLE = 4, 4, 2, 8
+# Floats of a node, in a GPU's propagation: cells read, and sent as int64, then as float; rows.
+_PLANES = 4 + 8 + 4 + 4
 
 
 @dataclass(frozen=True)
@@ -110,24 +113,36 @@ def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> in
 
 
 def _link_bytes(size: GraphSize) -> int:
-    """An int32 for each link of each node."""
-    n_linked = sum(max(size.n_frames - k, 0) for k in size.settings.weights())  # pairs of frames
+    """An int32 for each link of each node; a GPU's have room for those that leave the video."""
+    n, distances = size.n_frames, [k for k in size.settings.weights() if k < size.n_frames]
+    n_linked = sum(n if size.on_gpu else n - k for k in distances)  # pairs of frames
     return _INT32 * size.n_nodes * 2 * n_linked
 
 
 def _propagation_bytes(size: GraphSize, store_links: bool, n_features: int, n_cores: int) -> int:
     """Sums of each core's block of frames, with the frames that their links reach.
 
-    Where links are recomputed, and on a GPU, also the four planes of cells that are read and the
-    four that are written.
+    Where links are recomputed also the four planes of cells that are read and the four that are
+    written.
     """
-    block = min(size.n_frames, FRAMES_PER_BLOCK)
+    if size.on_gpu:
+        return _gpu_propagation_bytes(size, store_links, n_features)
     touched = min(size.n_frames, FRAMES_PER_BLOCK + 2 * max(size.settings.weights(), default=0))
-    planes = 8 * (0 if store_links and not size.on_gpu else block if store_links else touched)
-    n_bytes = _FLOAT * size.n_nodes * n_cores * (touched + planes)
-    if size.on_gpu:  # the features that are projected together, as float32
-        n_bytes = max(n_bytes, min(CHUNK_BYTES, _FLOAT * size.n_frames * size.n_nodes * n_features))
-    return n_bytes
+    planes = 8 * (0 if store_links else touched)
+    return _FLOAT * size.n_nodes * n_cores * (touched + planes)
+
+
+def _gpu_propagation_bytes(size: GraphSize, store_links: bool, n_features: int) -> int:
+    """Planes of a block of frames, and what is made of links; or of features, as float32."""
+    n_frames, n_nodes, weights = size.n_frames, size.n_nodes, size.settings.weights()
+    block = max(BLOCK_BYTES // (CHAIN_BYTES * n_nodes), 1)
+    touched = min(n_frames, block + 2 * max(weights, default=0))
+    block = min(n_frames, block)
+    of_distance = LINK_BYTES * n_nodes * block
+    links = min(of_distance * 2 * len(weights), max(BLOCK_BYTES, of_distance))
+    chains = 0 if store_links else CHAIN_BYTES * n_nodes * block
+    projected = min(BLOCK_BYTES, _FLOAT * n_frames * n_nodes * n_features)
+    return max(_FLOAT * n_nodes * touched * (1 + _PLANES) + links + chains, projected)
 
 
 def _appearance_bytes(size: GraphSize, n_cores: int) -> int:
@@ -135,12 +150,21 @@ def _appearance_bytes(size: GraphSize, n_cores: int) -> int:
     settings = size.settings
     learning = settings.motion_prior, settings.bootstrap, settings.refinement
     used: list[Appearance] = [some.appearance for some in learning if some is not None]
-    planes = 60 * size.n_pixels + 300 * size.n_nodes
     return max(
         (
             _FLOAT * min(FRAMES_AT_ONCE + 2 * a.reach, size.n_frames) * a.n_fourier**2
-            + n_cores * (planes + a.n_fourier * (_FLOAT * PIXELS_AT_ONCE + 16 * a.n_fourier))
+            + _core_bytes(size, a, n_cores)
             for a in used
         ),
         default=0,
     )
+
+
+def _core_bytes(size: GraphSize, appearance: Appearance, n_cores: int) -> int:
+    """What each core has of a frame, or a GPU of a block of frames."""
+    n_fourier = appearance.n_fourier
+    planes = 60 * size.n_pixels + 300 * size.n_nodes
+    if size.on_gpu:
+        of_frame = planes + n_fourier * (_FLOAT * size.n_nodes + 24 * n_fourier)
+        return max(of_frame, min(BLOCK_BYTES, size.n_frames * of_frame))
+    return n_cores * (planes + n_fourier * (_FLOAT * PIXELS_AT_ONCE + 16 * n_fourier))

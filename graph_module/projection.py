@@ -14,11 +14,7 @@ import torch
 
 from graph_module.compiled import compiled
 from graph_module.features import LEVELS, features_as_float
-from ike_data.runtime.cores import at_once, map_on_cores
-
-# The most that the features of the frames which a GPU projects together may take as float32, bytes.
-# No setting: masks differ by rounding alone.
-CHUNK_BYTES = 1 << 29
+from ike_data.runtime.cores import frame_blocks, map_on_cores
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,7 @@ class Projection:
 
     features: torch.Tensor  # F^T, int16 [n, d + 1, N], see `node_features`
     gram_factors: torch.Tensor | None  # see `factor_gram`; None: there are no features
-    chunks: list[slice]  # frames that are worked on together
+    blocks: list[range]  # of frames that are worked on together
     use_compiled: bool  # compiled loops instead of PyTorch, on the CPU only
 
 
@@ -42,24 +38,25 @@ def projection(
         device: where the masks are.
     """
     n_frames, n_features, n_nodes = features.shape
-    together = at_once(max(CHUNK_BYTES // (4 * n_features * n_nodes), 1), device)
-    chunks = [slice(start, start + together) for start in range(0, n_frames, together)]
+    blocks = frame_blocks(n_frames, 4 * n_features * n_nodes, device)
     if n_features == 1:
-        return Projection(features, None, chunks, use_compiled)
+        return Projection(features, None, blocks, use_compiled)
     # One tensor for all: a small one for each frame, among the features as float32 that come and
     # go, would leave the allocator with holes as large as these.
     gram = features.new_empty(n_frames, n_features, n_features, dtype=torch.float64, device=device)
 
-    def write_gram(chunk: slice) -> None:
-        for idx in range(chunk.start, min(chunk.stop, n_frames)):
-            # float64: rounding in float32 can make the Gram matrix of equal features lose more
-            # than a small lambda.
-            rows = features_as_float(features[idx : idx + 1], device, torch.float64)
-            gram[idx] = torch.bmm(rows, rows.transpose(1, 2))[0]
+    def write_gram(block: range) -> None:
+        some = slice(block.start, block.stop)
+        # float64: rounding in float32 can make the Gram matrix of equal features lose more than a
+        # small lambda.
+        rows = features_as_float(features[some], device, torch.float64)
+        torch.bmm(rows, rows.transpose(1, 2), out=gram[some])
 
-    for _done in map_on_cores(write_gram, chunks, device):
+    for _done in map_on_cores(
+        write_gram, frame_blocks(n_frames, 8 * n_features * n_nodes, device), device
+    ):
         pass
-    return Projection(features, factor_gram(gram, ridge), chunks, use_compiled)
+    return Projection(features, factor_gram(gram, ridge), blocks, use_compiled)
 
 
 def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
@@ -75,16 +72,17 @@ def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
     if factors is None:
         return masks
 
-    def project_chunk(chunk: slice) -> None:
-        some, features = masks[chunk].flatten(1), projection.features[chunk]
+    def project_block(block: range) -> None:
+        frames = slice(block.start, block.stop)
+        some, features = masks[frames].flatten(1), projection.features[frames]
         if projection.use_compiled:
-            for mask, levels, factor in zip(some, features, factors[chunk], strict=True):
+            for mask, levels, factor in zip(some, features, factors[frames], strict=True):
                 mask.copy_(project_levels(levels, factor, mask))
         else:
             rows = features_as_float(features, masks.device)  # [m, d + 1, N]
-            some.copy_(project_frames(rows, factors[chunk], some))
+            some.copy_(project_frames(rows, factors[frames], some))
 
-    for _done in map_on_cores(project_chunk, projection.chunks, masks.device):
+    for _done in map_on_cores(project_block, projection.blocks, masks.device):
         pass
     return masks
 

@@ -35,6 +35,7 @@ from graph_module.projection import project_, projection
 from graph_module.propagation import propagate
 from graph_module.seeds import seed_mask
 from graph_module.settings import GraphSettings
+from ike_data.runtime.cores import frames_together
 from ike_data.soft_masks import HARD_THRESHOLD
 
 
@@ -49,7 +50,7 @@ class Execution:
 
     def compiled_on(self, device: torch.device) -> bool:
         """Whether compiled loops are used for tensors on ``device``."""
-        return self.compiled and AVAILABLE and device.type == "cpu"
+        return self.compiled and AVAILABLE and not frames_together(device)
 
 
 @dataclass(frozen=True)

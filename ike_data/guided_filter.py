@@ -12,12 +12,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import fill_in_blocks
 
 RADIUS = 4  # of a window, pixels of the frames
 EPSILON = 1e-4  # colours, in [0, 1], that vary by less than this in a window are flat
 # Masks are steepened around 0.5 first: what varies slowly would be flattened to its mean.
 STEEPNESS = 3.0
+# What is made of a pixel of a frame, and of one of a mask, at a time, about.
+GUIDE_BYTES, MASK_BYTES = 60, 300
 
 
 def follow_edges(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
@@ -30,21 +32,22 @@ def follow_edges(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
     Returns:
         [n, H, W] in [0, 1], on the device of ``masks``.
     """
-    filtered = masks.new_empty(len(masks), *video.shape[2:])
-    radius = max(round(RADIUS * masks.shape[1] / video.shape[2]), 1)
+    height, width = video.shape[2:]
+    height, width = video.shape[2:]
+    radius = max(round(RADIUS * masks.shape[1] / height), 1)
 
-    def follow(idx: int) -> None:
-        steep = ((masks[idx] - 0.5) * STEEPNESS + 0.5).clamp_(0, 1)
-        guide = video[idx].to(masks) / 255
-        filtered[idx] = guided_filter(guide, steep, radius=radius, epsilon=EPSILON).clamp_(0, 1)
+    def follow(frames: torch.Tensor, some: torch.Tensor) -> torch.Tensor:
+        steep = ((some - 0.5) * STEEPNESS + 0.5).clamp_(0, 1)
+        guides = frames.to(some) / 255
+        return guided_filter(guides, steep, radius=radius, epsilon=EPSILON).clamp_(0, 1)
 
-    for _done in map_on_cores(follow, range(len(masks)), masks.device):
-        pass
-    return filtered
+    n_bytes = GUIDE_BYTES * height * width + MASK_BYTES * masks[0].numel()
+    filtered = masks.new_empty(len(masks), height, width)
+    return fill_in_blocks(filtered, follow, video, masks, frame_bytes=n_bytes)
 
 
 def guided_filter(
-    guide: torch.Tensor, mask: torch.Tensor, *, radius: int, epsilon: float
+    guides: torch.Tensor, masks: torch.Tensor, *, radius: int, epsilon: float
 ) -> torch.Tensor:
     """q = mean(a) . I + mean(b), with a = (Sigma + epsilon U)^-1 cov(I, p) in each window.
 
@@ -53,65 +56,65 @@ def guided_filter(
     that fall together are averaged), interpolated bilinearly.
 
     Args:
-        guide: I, [3, H, W] in [0, 1].
-        mask: p, [h, w].
+        guides: I, [m, 3, H, W] in [0, 1].
+        masks: p, [m, h, w].
         radius: of the (2 radius + 1)^2 windows, pixels of the mask.
         epsilon: > 0, of the squared range of colours.
 
     Returns:
-        [H, W]; it may leave the range of ``mask`` a little.
+        [m, H, W]; they may leave the range of ``masks`` a little.
     """
-    small = guide
-    if mask.shape != guide.shape[1:]:
-        small = F.interpolate(guide[None], size=mask.shape, mode="area")[0]
+    small = guides
+    if masks.shape[1:] != guides.shape[2:]:
+        small = F.interpolate(guides, size=masks.shape[1:], mode="area")
     rows, columns = torch.triu_indices(3, 3)
-    products = small[rows] * small[columns]  # [6, h, w], the upper triangle of I I^T
-    sums = torch.cat([small, mask[None], small * mask, products])
-    mean_i, mean_p, mean_ip, mean_ii = _window_means(sums, radius).split([3, 1, 3, 6])
-    covariance = mean_ip - mean_i * mean_p  # [3, h, w]
-    sigma = mean_ii - mean_i[rows] * mean_i[columns]  # [6, h, w]
-    sigma[rows == columns] += epsilon
-    a = _solve_symmetric(sigma, covariance)  # [3, h, w]
-    b = mean_p - (a * mean_i).sum(0, keepdim=True)  # [1, h, w]
-    means = _window_means(torch.cat([a, b]), radius)
-    if small is not guide:
-        means = F.interpolate(
-            means[None], size=guide.shape[1:], mode="bilinear", align_corners=False
-        )[0]
-    return (means[:3] * guide).sum(0) + means[3]
+    products = small[:, rows] * small[:, columns]  # [m, 6, h, w], the upper triangle of I I^T
+    p = masks[:, None]
+    sums = torch.cat([small, p, small * p, products], dim=1)
+    mean_i, mean_p, mean_ip, mean_ii = _window_means(sums, radius).split([3, 1, 3, 6], dim=1)
+    covariance = mean_ip - mean_i * mean_p  # [m, 3, h, w]
+    sigma = mean_ii - mean_i[:, rows] * mean_i[:, columns]  # [m, 6, h, w]
+    for diagonal in (0, 3, 5):
+        sigma[:, diagonal].add_(epsilon)
+    a = _solve_symmetric(sigma, covariance)  # [m, 3, h, w]
+    b = mean_p - (a * mean_i).sum(1, keepdim=True)  # [m, 1, h, w]
+    means = _window_means(torch.cat([a, b], dim=1), radius)
+    if small is not guides:
+        means = F.interpolate(means, size=guides.shape[2:], mode="bilinear", align_corners=False)
+    return (means[:, :3] * guides).sum(1) + means[:, 3]
 
 
 def _window_means(planes: torch.Tensor, radius: int) -> torch.Tensor:
-    """Of each window: of its columns, then of their means. [C, H, W] -> [C, H, W]."""
+    """Of each window: of its columns, then of their means. [m, C, H, W] -> [m, C, H, W]."""
     # In this layout and in two steps a CPU takes a sixth of the time.
-    planes = planes[None].contiguous(memory_format=torch.channels_last)
+    planes = planes.contiguous(memory_format=torch.channels_last)
     for size, padding in (
         ((2 * radius + 1, 1), (radius, 0)),
         ((1, 2 * radius + 1), (0, radius)),
     ):
         planes = F.avg_pool2d(planes, size, 1, padding, count_include_pad=False)
-    return planes[0]
+    return planes
 
 
 def _solve_symmetric(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """x of A x = y for each pixel, A positive definite: L D L^T, written out.
 
     Args:
-        matrix: the upper triangles of A, [6, H, W]: 00, 01, 02, 11, 12, 22.
-        right: y, [3, H, W].
+        matrix: the upper triangles of A, [m, 6, H, W]: 00, 01, 02, 11, 12, 22.
+        right: y, [m, 3, H, W].
 
     Returns:
-        x, [3, H, W]
+        x, [m, 3, H, W]
     """
-    d0, a01, a02, a11, a12, a22 = matrix
+    d0, a01, a02, a11, a12, a22 = matrix.unbind(1)
     l10, l20 = a01 / d0, a02 / d0
     d1 = a11 - l10 * a01
     e12 = a12 - l10 * a02
     l21 = e12 / d1
     d2 = a22 - l20 * a02 - l21 * e12
-    y0 = right[0]
-    y1 = right[1] - l10 * y0
-    y2 = right[2] - l20 * y0 - l21 * y1
+    y0, right1, right2 = right.unbind(1)
+    y1 = right1 - l10 * y0
+    y2 = right2 - l20 * y0 - l21 * y1
     x2 = y2 / d2
     x1 = y1 / d1 - l21 * x2
-    return torch.stack([y0 / d0 - l10 * x1 - l20 * x2, x1, x2])
+    return torch.stack([y0 / d0 - l10 * x1 - l20 * x2, x1, x2], dim=1)

@@ -143,7 +143,7 @@ def test_the_kernel_is_gaussian_in_widths_of_lab_and_position():
     """
     rgb = torch.tensor([[255, 0, 0], [128, 128, 128]], dtype=torch.uint8)  # red, grey
     frame = rgb.T[:, :, None].repeat(1, 1, 20)  # [3, 2, 20]
-    found = descriptors(frame, Appearance())
+    found = descriptors(frame[None], Appearance())[0]
     lab = torch.tensor([[53.24, 80.09, 67.20], [53.59, 0.0, 0.0]])  # of CIE, D65
     expected = torch.cat([lab / torch.tensor([20.0, 10, 10]), torch.zeros(2, 2)], dim=1)
     expected[1, 4] = 1 / (0.3 * 2)
@@ -219,7 +219,7 @@ def _fourier(pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _fourier_of(frame: torch.Tensor) -> torch.Tensor:
-    return _fourier(descriptors(frame, Appearance()).flatten(0, 1))
+    return _fourier(descriptors(frame[None], Appearance()).flatten(0, 2))
 
 
 def test_same_masks_in_two_runs():

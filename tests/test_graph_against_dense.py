@@ -188,7 +188,7 @@ def test_without_features_it_is_a_power_iteration_of_m_alone():
 def test_blocks_in_the_middle_of_a_long_video(way, n_workers, monkeypatch):
     """The cores share the frames by blocks, each of which sums into frames of its own."""
     monkeypatch.setattr("ike_data.runtime.cores.n_workers", lambda device: n_workers)
-    monkeypatch.setattr("graph_module.propagation.FRAMES_PER_BLOCK", 7)
+    monkeypatch.setattr("graph_module.motion_matrix.FRAMES_PER_BLOCK", 7)
     rng = np.random.default_rng(0)
     n_frames, height, width = 45, 4, 6
     fwd, bwd = rng.normal(size=(2, n_frames - 1, 2, height, width)).astype(np.float32)

@@ -23,7 +23,7 @@ from graph_module import (
     segment,
     segmentation,
 )
-from graph_module.cells import corner_sums, link_cells, spread_to_corners
+from graph_module.cells import corner_sums, link_cells, n_cells, spread_to_corners
 from graph_module.chains import follow_chains
 from graph_module.compiled import AVAILABLE
 from graph_module.extensions.appearance import appearance_masks
@@ -47,6 +47,7 @@ from ike_data.config import read_config
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
+from ike_data.runtime.cores import as_on_gpu
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import read_soft_masks, write_feature_maps
 from ike_data.working_frames import read_working_frames
@@ -114,9 +115,9 @@ def test_chains_follow_a_constant_flow(use_compiled):
     """Flow (1.5, -0.25) forward and its opposite backward: position = start + k * flow."""
     fwd = torch.tensor([1.5, -0.25]).view(1, 2, 1, 1).expand(3, 2, HEIGHT, WIDTH)
     pixel = 5 * WIDTH + 7
-    steps = follow_chains(1, fwd, -fwd, 15, use_compiled=use_compiled)
-    positions = [(step.frame, step.x[pixel].item(), step.y[pixel].item()) for step in steps]
-    assert positions == [(2, 8.5, 4.75), (3, 10.0, 4.5), (0, 5.5, 5.25)]
+    steps = follow_chains(range(1, 2), fwd, -fwd, 15, use_compiled=use_compiled)
+    positions = [(step.offset, step.x[0, pixel].item(), step.y[0, pixel].item()) for step in steps]
+    assert positions == [(1, 8.5, 4.75), (2, 10.0, 4.5), (-1, 5.5, 5.25)]
 
 
 @COMPILED
@@ -140,16 +141,16 @@ def test_cells_and_corners_by_hand(use_compiled):
         (float("nan"), 0.0): 0,
     }
     # link_cells takes the chains of a whole frame, the first of which has no links.
-    x, y = torch.tensor([(0.0, 0.0), *positions]).T
-    cells = torch.empty(len(x), dtype=torch.int32)
-    link_cells(x.contiguous(), y.contiguous(), 2, 3, cells, use_compiled=use_compiled)
-    assert read[cells].tolist() == [0, *positions.values()]
+    x, y = torch.tensor([(0.0, 0.0), *positions]).T[:, None].contiguous()
+    cells = torch.empty(x.shape, dtype=torch.int32)
+    link_cells(x, y, 2, 3, cells, use_compiled=use_compiled)
+    assert read[cells[0]].tolist() == [0, *positions.values()]
 
 
 def test_spreading_is_the_transpose_of_summing():
     generator = torch.Generator().manual_seed(0)
     masks = torch.rand(2, 5, 7, generator=generator)
-    cells = torch.rand(2, 4 * 6 * 8 + 1, generator=generator)
+    cells = torch.rand(2, n_cells(5, 7), generator=generator)
     left = (corner_sums(masks) * cells).sum(1)
     right = (masks * spread_to_corners(cells, 5, 7)).sum((1, 2))
     torch.testing.assert_close(left, right)
@@ -218,9 +219,10 @@ def test_frames_may_be_worked_on_together(monkeypatch):
     fwd, bwd, _ = moving_square(8)
     way = Execution(compiled=False)
     expected = segmented(fwd, bwd, way=way)
-    monkeypatch.setattr("graph_module.propagation.at_once", lambda n, device: n)
-    monkeypatch.setattr("graph_module.projection.at_once", lambda n, device: 3)
-    assert (segmented(fwd, bwd, way=way) - expected).abs().max() < 1e-5
+    for block_bytes in (1 << 20, 1 << 29):  # several blocks of frames, and all in one
+        monkeypatch.setattr("ike_data.runtime.cores.BLOCK_BYTES", block_bytes)
+        with as_on_gpu():
+            assert (segmented(fwd, bwd, way=way) - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("half_window", [0, 1, 2, 3, 15, 40])

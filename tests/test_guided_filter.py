@@ -38,6 +38,11 @@ def naive_coefficients(
     return means
 
 
+def filtered(guide: torch.Tensor, mask: torch.Tensor, **settings: float) -> torch.Tensor:
+    """The filter of one frame and one mask."""
+    return guided_filter(guide[None], mask[None], **settings)[0]
+
+
 def applied(coefficients: np.ndarray, guide: np.ndarray) -> np.ndarray:
     return (coefficients[..., :3] * guide).sum(-1) + coefficients[..., 3]
 
@@ -47,7 +52,7 @@ def test_it_is_the_mean_of_ridge_regressions_in_windows(height, width, radius):
     generator = torch.Generator().manual_seed(0)
     guide = torch.rand(3, height, width, generator=generator)
     mask = torch.rand(height, width, generator=generator)
-    found = guided_filter(guide, mask, radius=radius, epsilon=0.01)
+    found = filtered(guide, mask, radius=radius, epsilon=0.01)
     colours = guide.permute(1, 2, 0).double().numpy()
     expected = applied(naive_coefficients(colours, mask.double().numpy(), radius, 0.01), colours)
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
@@ -58,7 +63,7 @@ def test_coefficients_of_a_smaller_mask_are_interpolated(height, width, radius):
     generator = torch.Generator().manual_seed(0)
     guide = torch.rand(3, height, width, generator=generator)
     mask = torch.rand(height // 2, width // 2, generator=generator)
-    found = guided_filter(guide, mask, radius=radius, epsilon=0.01)
+    found = filtered(guide, mask, radius=radius, epsilon=0.01)
     colours = guide.permute(1, 2, 0).double().numpy()
     small = cv2.resize(colours, mask.shape[::-1], interpolation=cv2.INTER_AREA)
     coefficients = naive_coefficients(small, mask.double().numpy(), radius, 0.01)
@@ -71,7 +76,7 @@ def test_colours_that_vary_together_are_no_trouble():
     grey = torch.rand(10, 12, generator=torch.Generator().manual_seed(0))
     guide = grey.expand(3, -1, -1)
     mask = (grey > 0.5).float()
-    found = guided_filter(guide, mask, radius=2, epsilon=1e-4)
+    found = filtered(guide, mask, radius=2, epsilon=1e-4)
     colours = guide.permute(1, 2, 0).double().numpy()
     expected = applied(naive_coefficients(colours, mask.double().numpy(), 2, 1e-4), colours)
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-3)
@@ -80,7 +85,7 @@ def test_colours_that_vary_together_are_no_trouble():
 def test_without_colour_it_is_a_mean_of_means():
     mask = torch.zeros(11, 11)
     mask[5, 5] = 1
-    found = guided_filter(torch.full((3, 11, 11), 0.5), mask, radius=1, epsilon=1e-3)
+    found = filtered(torch.full((3, 11, 11), 0.5), mask, radius=1, epsilon=1e-3)
     kernel = torch.tensor([1.0, 2, 3, 2, 1]) / 9
     torch.testing.assert_close(found[3:8, 3:8], torch.outer(kernel, kernel), atol=1e-5, rtol=0)
 

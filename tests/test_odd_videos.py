@@ -28,7 +28,7 @@ import visualize
 from graph_module import GraphSettings
 from graph_module.extensions.fast_propagation import fast_link_weights
 from graph_module.extensions.motion_saliency import motion_saliency
-from graph_module.features import LEVELS, write_ike_features
+from graph_module.features import LEVELS, write_levels
 from graph_module.link_weights import link_weights
 from graph_module.memory_plan import GraphSize, plan_memory
 from graph_module.seeds import seed_mask
@@ -349,7 +349,7 @@ def test_feature_maps_of_any_finite_size_give_finite_masks(place, name, engine):
 def test_levels_of_features_of_any_range(low, high):
     maps = torch.tensor([low, (low + high) / 2, high]).view(1, 1, 3)
     out = torch.full((1, 1, 3), -7, dtype=torch.int16)
-    write_ike_features(out, 0, maps, None, (maps.min().item(), maps.max().item()))
+    write_levels(out, maps, (maps.min().item(), maps.max().item()))
     assert out[0, 0, 0] == 0 and out[0, 0, 2] == LEVELS
     assert abs(int(out[0, 0, 1]) - LEVELS / 2) <= 20  # 1e-42 is 714 steps of the smallest number
 

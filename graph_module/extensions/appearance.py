@@ -18,23 +18,28 @@ long it pauses.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-from graph_module.link_weights import temporal_gaussian
 from graph_module.progress import Progress, silent
 from ike_data.parameters import check_ranges, parameter
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import (
+    frame_blocks,
+    frames_at_once,
+    frames_together,
+    map_on_cores,
+)
 from ike_data.soft_masks import HARD_THRESHOLD
 
 # Pixels whose features a core has in memory at a time: they fit its cache. Frames that are shared
-# among the cores: their moments are in memory, with those of their windows. No settings: masks
-# differ by rounding alone.
+# among the cores, or worked on by a GPU: their moments are in memory, with those of their windows.
+# No settings: masks differ by rounding alone.
 PIXELS_AT_ONCE, FRAMES_AT_ONCE = 1024, 32
 
 
@@ -64,14 +69,15 @@ class Appearance:
 
 
 class Fourier(NamedTuple):
-    """Random features of descriptors [K, 5]; their length is left out: see `_fit`."""
+    """Random features of descriptors [..., 5]; their length is left out: see `_fit`."""
 
     frequencies: torch.Tensor  # [5, D]
     phases: torch.Tensor  # [D]
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """cos(W d + phases), [K, D]."""
-        return torch.addmm(self.phases, pixels, self.frequencies).cos_()
+        """cos(W d + phases), [..., D]."""
+        values = torch.addmm(self.phases, pixels.reshape(-1, 5), self.frequencies).cos_()
+        return values.view(*pixels.shape[:-1], -1)
 
 
 class _Teachers(NamedTuple):
@@ -82,10 +88,22 @@ class _Teachers(NamedTuple):
     # Where each frame of the video stands among them: one that is skipped, half way between two.
     places: list[float]
 
-    def window(self, idx: int, reach: int) -> range:
-        """The places of those around frame ``idx``, up to ``reach`` of them to each side."""
-        first = max(math.ceil(self.places[idx] - reach), 0)
-        return range(first, min(math.floor(self.places[idx] + reach) + 1, len(self.frames)))
+    def window(self, frames: range, reach: int) -> range:
+        """The places of those around ``frames``, up to ``reach`` of them to each side."""
+        start = max(math.ceil(self.places[frames[0]] - reach), 0)
+        stop = min(math.floor(self.places[frames[-1]] + reach) + 1, len(self.frames))
+        return range(start, stop)
+
+    def counts(self, frames: range, settings: Appearance) -> torch.Tensor:
+        """The weights g of those in the window of ``frames``, [m, T]."""
+        window = self.window(frames, settings.reach)
+        own = self.reliability.new_tensor(self.places[frames.start : frames.stop])
+        distances = torch.arange(window.start, window.stop).to(own) - own[:, None]
+        temporal = torch.exp(-((distances / settings.sigma) ** 2) / 2)
+        temporal *= distances.abs() <= settings.reach
+        counts = temporal * self.reliability[window.start : window.stop]
+        # In all as much as without reliability, for the ridge does not change either.
+        return counts * (temporal.sum(1) / counts.sum(1))[:, None]
 
 
 class _Moments(NamedTuple):
@@ -125,41 +143,51 @@ def appearance_masks(
     teachers = _teachers(reliability, settings.least_reliability)
     # A ring: a frame's moments are where those of a frame were that no window reaches any more.
     n_slots = min(FRAMES_AT_ONCE + 2 * settings.reach, len(teachers.frames))
-    moments = _empty_moments(n_slots, settings.n_fourier, masks)
+    ring = _empty_moments(n_slots, settings.n_fourier, masks)
 
-    def learn(place: int) -> None:
-        idx = teachers.frames[place]
-        of_frame = _Moments(*(sums[place % n_slots] for sums in moments))
-        _write_moments(video[idx], masks[idx], fourier, settings, of_frame)
+    def learn(places: range) -> None:
+        idx = teachers.frames[places.start : places.stop]
+        slots = torch.arange(places.start, places.stop, device=device) % n_slots
+        of_frames = _moments_of(video[idx], masks[idx], fourier, settings)
+        for sums, some in zip(ring, of_frames, strict=True):
+            sums.index_copy_(0, slots, some)
 
-    def predict(idx: int) -> torch.Tensor:
-        window = teachers.window(idx, settings.reach)
-        counts = masks.new_zeros(n_slots)
-        counts[torch.tensor(window, device=device) % n_slots] = _counts(
-            teachers, idx, window, settings.sigma
-        )
-        sums = _Moments(*(_weighted_sum(counts, some) for some in moments))
-        weights, cut = _fit(sums, settings.ridge, settings.to_middle)
-        pixels = descriptors(video[idx], settings).flatten(0, 1).to(masks)  # [H W, 5]
-        values = [fourier(some) @ weights for some in pixels.split(PIXELS_AT_ONCE)]
-        # + 0.5, which the regression takes off, and + 0.5 - cut, for the masks are cut at 0.5.
-        return (torch.cat(values) + (1 - cut)).clamp_(0, 1).view_as(masks[idx])
+    def predict(frames: range) -> None:
+        counts = teachers.counts(frames, settings)  # [m, T]
+        first_slot = teachers.window(frames, settings.reach).start % n_slots
+        counts = F.pad(counts, (0, n_slots - counts.shape[1])).roll(first_slot, dims=1)
+        sums = _Moments(*(_weighted_sums(counts, some) for some in ring))
+        some = slice(frames.start, frames.stop)
+        predicted[some] = _predict(video[some], sums, fourier, settings).view_as(masks[some])
 
-    def masks_in_order() -> Iterator[torch.Tensor]:
+    def predicted_frames() -> Iterator[int]:
         n_learnt = 0
         for start in range(0, n_frames, FRAMES_AT_ONCE):
             some = range(start, min(start + FRAMES_AT_ONCE, n_frames))
-            to_learn = range(n_learnt, teachers.window(some[-1], settings.reach).stop)
-            for _done in map_on_cores(learn, to_learn, device):
-                pass
+            to_learn = range(n_learnt, teachers.window(some, settings.reach).stop)
+            _for_blocks(learn, to_learn, settings.n_sampled, settings.n_fourier, device)
             n_learnt = to_learn.stop
-            yield from map_on_cores(predict, some, device)
+            _for_blocks(predict, some, masks[0].numel(), settings.n_fourier, device)
+            yield from some
 
     predicted = torch.empty_like(masks)
-    bar = progress(masks_in_order(), desc="appearance", total=n_frames, unit="frame")
-    for idx, mask in enumerate(bar):
-        predicted[idx] = mask
+    for _ in progress(predicted_frames(), desc="appearance", total=n_frames, unit="frame"):
+        pass
     return predicted
+
+
+def _for_blocks(
+    function: Callable[[range], None],
+    frames: range,
+    n_pixels: int,
+    n_fourier: int,
+    device: torch.device,
+) -> None:
+    """Call it for blocks of ``frames``, whose features and Gram matrices are in memory."""
+    frame_bytes = 4 * n_fourier * n_pixels + 24 * n_fourier**2
+    blocks = (frames[b.start : b.stop] for b in frame_blocks(len(frames), frame_bytes, device))
+    for _done in map_on_cores(function, blocks, device):
+        pass
 
 
 def fourier_features(n_fourier: int, like: torch.Tensor) -> Fourier:
@@ -170,19 +198,19 @@ def fourier_features(n_fourier: int, like: torch.Tensor) -> Fourier:
     return Fourier(frequencies.to(like), phases.to(like))
 
 
-def descriptors(frame: torch.Tensor, settings: Appearance) -> torch.Tensor:
-    """Lab colour and position of a frame's pixels, in widths of the kernel.
+def descriptors(frames: torch.Tensor, settings: Appearance) -> torch.Tensor:
+    """Lab colour and position of the pixels of frames, in widths of the kernel.
 
     Args:
-        frame: uint8 RGB [3, H, W], on the CPU.
+        frames: uint8 RGB [m, 3, H, W], on the CPU.
 
     Returns:
-        float32 [H, W, 5]
+        float32 [m, H, W, 5]
     """
-    height, width = frame.shape[1:]
-    rgb = np.ascontiguousarray(frame.permute(1, 2, 0).numpy(), np.float32) / 255
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # [H, W, 3]
-    scaled = np.empty((height, width, 5), np.float32)
+    m, _, height, width = frames.shape
+    rgb = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy(), np.float32) / 255
+    lab = cv2.cvtColor(rgb.reshape(-1, width, 3), cv2.COLOR_RGB2LAB).reshape(rgb.shape)
+    scaled = np.empty((m, height, width, 5), np.float32)
     widths = np.array([settings.lightness, settings.colour, settings.colour], np.float32)
     scaled[..., :3] = np.asarray(lab, np.float32) / widths
     scaled[..., 3] = np.arange(width) / (settings.position * height)
@@ -197,66 +225,73 @@ def _teachers(reliability: torch.Tensor, least: float) -> _Teachers:
     return _Teachers(teaches.nonzero()[:, 0].tolist(), reliability[teaches], places.tolist())
 
 
-def _counts(teachers: _Teachers, idx: int, window: range, sigma: float) -> torch.Tensor:
-    """The weights g of the frames of a window around frame ``idx``, [m]."""
-    distances = [other - teachers.places[idx] for other in window]
-    temporal = teachers.reliability.new_tensor([temporal_gaussian(k, sigma) for k in distances])
-    counts = temporal * teachers.reliability[window.start : window.stop]
-    # In all as much as without reliability, for the ridge does not change either.
-    return counts * (temporal.sum() / counts.sum())
-
-
 def _empty_moments(n_frames: int, n_fourier: int, like: torch.Tensor) -> _Moments:
     shapes = (n_fourier, n_fourier), (n_fourier,), (n_fourier,), (), ()
     return _Moments(*(like.new_zeros(n_frames, *shape) for shape in shapes))
 
 
-def _write_moments(
-    frame: torch.Tensor,
-    mask: torch.Tensor,
-    fourier: Fourier,
-    settings: Appearance,
-    moments: _Moments,
-) -> None:
-    """Those of a frame, uint8 [3, H, W], and its mask [H, W]."""
-    for sums in moments:
-        sums.zero_()
-    height, width = mask.shape
+def _moments_of(
+    frames: torch.Tensor, masks: torch.Tensor, fourier: Fourier, settings: Appearance
+) -> _Moments:
+    """Those of m frames, uint8 [m, 3, H, W], and their masks [m, H, W]."""
+    m, height, width = masks.shape
     step = round(math.sqrt(height * width / settings.n_sampled))
     step = min(max(step, 1), height, width)
     sampled = slice(step // 2, None, step)
-    pixels = descriptors(frame, settings)[sampled, sampled].flatten(0, 1).to(mask)  # [K, 5]
-    labels = (mask[sampled, sampled] >= HARD_THRESHOLD).to(mask.dtype).flatten()  # [K]
-    for some, y in zip(pixels.split(PIXELS_AT_ONCE), labels.split(PIXELS_AT_ONCE), strict=True):
-        c = fourier(some)
-        moments.gram.addmm_(c.T, c)
-        moments.objects.addmv_(c.T, y)
-        moments.features.add_(c.sum(0))
-    moments.n_objects.copy_(labels.sum())
-    moments.n_all.fill_(len(labels))
+    pixels = descriptors(frames, settings)[:, sampled, sampled].flatten(1, 2).to(masks)  # [m, K, 5]
+    hard = masks[:, sampled, sampled] >= HARD_THRESHOLD
+    labels = hard.to(masks.dtype).flatten(1)[..., None]  # [m, K, 1]
+    moments = _empty_moments(m, settings.n_fourier, masks)
+    for some, y in zip(_pieces(pixels, fourier), _pieces(labels, fourier), strict=True):
+        c = fourier(some)  # [m, k, D]
+        moments.gram.baddbmm_(c.mT, c)
+        moments.objects.unsqueeze(-1).baddbmm_(c.mT, y)
+        moments.features.add_(c.sum(1))
+    moments.n_objects.copy_(labels.sum((1, 2)))
+    moments.n_all.fill_(labels.shape[1])
+    return moments
 
 
-def _weighted_sum(weights: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
-    """Over the frames: [m], [m, ...] -> [...]."""
-    return (weights @ sums.view(len(weights), -1)).view(sums.shape[1:])
+def _pieces(pixels: torch.Tensor, fourier: Fourier) -> tuple[torch.Tensor, ...]:
+    """Parts of [m, K, ...] whose features are in memory at a time."""
+    n_pixels, device = PIXELS_AT_ONCE, fourier.phases.device
+    if frames_together(device):
+        n_pixels = frames_at_once(4 * len(pixels) * len(fourier.phases), device)
+    return pixels.split(n_pixels, dim=1)
+
+
+def _weighted_sums(counts: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
+    """Over T frames, for each of m: [m, T], [T, ...] -> [m, ...]."""
+    return (counts @ sums.view(len(sums), -1)).view(-1, *sums.shape[1:])
+
+
+def _predict(
+    frames: torch.Tensor, sums: _Moments, fourier: Fourier, settings: Appearance
+) -> torch.Tensor:
+    """The masks [m, H W] of frames [m, 3, H, W], from the moments of their windows."""
+    weights, cut = _fit(sums, settings.ridge, settings.to_middle)
+    pixels = descriptors(frames, settings).flatten(1, 2).to(weights)  # [m, H W, 5]
+    values = [fourier(some) @ weights[..., None] for some in _pieces(pixels, fourier)]
+    # + 0.5, which the regression takes off, and + 0.5 - cut, for the masks are cut at 0.5.
+    return (torch.cat(values, dim=1)[..., 0] + (1 - cut)[:, None]).clamp_(0, 1)
 
 
 def _fit(sums: _Moments, ridge: float, to_middle: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights [D] of the regression of y - 0.5 on c, and where to cut what they predict of y.
+    """Of m windows the weights [m, D] of the regression of y - 0.5 on c, and where to cut what they
+    predict of y, [m].
 
     Of y - 0.5, for there is no bias: pixels that are like none of those seen get about 0.5.
     """
     # float64: of frames of few colours the Gram matrix is nearly singular.
     gram = sums.gram.double()
     # Of z = sqrt(2 / D) c the Gram matrix is 2 / D times this one.
-    gram.diagonal().add_(ridge * len(gram) / 2)
+    gram.diagonal(dim1=1, dim2=2).add_(ridge * gram.shape[1] / 2)
     moments = (sums.objects - 0.5 * sums.features).double()
-    weights = torch.cholesky_solve(moments[:, None], torch.linalg.cholesky(gram))[:, 0]
+    weights = torch.cholesky_solve(moments[..., None], torch.linalg.cholesky(gram))[..., 0]
     weights = weights.to(sums.gram)
     n_background = sums.n_all - sums.n_objects
+    of_objects = (sums.objects * weights).sum(1) / sums.n_objects + 0.5
+    of_background = ((sums.features - sums.objects) * weights).sum(1) / n_background + 0.5
     half = torch.full_like(sums.n_all, HARD_THRESHOLD)
-    if min(sums.n_objects, n_background) < 1:
-        return weights, half
-    of_objects = sums.objects @ weights / sums.n_objects + 0.5
-    of_background = (sums.features - sums.objects) @ weights / n_background + 0.5
-    return weights, torch.lerp(half, (of_objects + of_background) / 2, to_middle)
+    cut = torch.lerp(half, (of_objects + of_background) / 2, to_middle)
+    return weights, torch.where(torch.minimum(sums.n_objects, n_background) < 1, half, cut)

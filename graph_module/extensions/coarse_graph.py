@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from ike_data.flow_resizing import resize_flow
 from ike_data.parameters import check_ranges, parameter
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import fill_in_blocks
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class CoarseGraph:
 
 def coarse_maps(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The mean of the pixels that fall together; [n, C, H, W] -> [n, C, *size]."""
-    return _resize_each(maps, size, lambda frame: F.interpolate(frame, size=size, mode="area"))
+    return _resize_each(maps, size, lambda some: F.interpolate(some, size=size, mode="area"))
 
 
 def coarse_flow(flow: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """As `coarse_maps`, and in the pixels of that size; [n - 1, 2, H, W] -> [n - 1, 2, *size]."""
-    return _resize_each(flow, size, lambda frame: resize_flow(frame, size, mode="area"))
+    return _resize_each(flow, size, lambda some: resize_flow(some, size, mode="area"))
 
 
 def coarse_video(video: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """As `coarse_maps`, rounded; uint8 [n, 3, H, W] -> [n, 3, *size]."""
     return _resize_each(
-        video, size, lambda frame: F.interpolate(frame.float(), size=size, mode="area").round_()
+        video, size, lambda some: F.interpolate(some.float(), size=size, mode="area").round_()
     )
 
 
@@ -65,14 +65,8 @@ def _resize_each(
     size: tuple[int, int],
     resize: Callable[[torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
-    """``resize`` of each frame, [1, C, H, W] -> [1, C, *size]; frames of that size stay."""
+    """``resize`` of frames, [m, C, H, W] -> [m, C, *size]; frames of that size stay."""
     if frames.shape[2:] == size:
         return frames
     resized = frames.new_empty(*frames.shape[:2], *size)
-
-    def resize_frame(idx: int) -> None:
-        resized[idx] = resize(frames[idx : idx + 1])[0]
-
-    for _done in map_on_cores(resize_frame, range(len(frames)), frames.device):
-        pass
-    return resized
+    return fill_in_blocks(resized, resize, frames, frame_bytes=4 * frames[0].numel())

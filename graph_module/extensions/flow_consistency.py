@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 
 from ike_data.parameters import check_ranges, parameter
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import fill_in_blocks
+
+# What is made of a pixel at a time, about.
+PIXEL_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,15 @@ def flow_consistency(
         [m, H, W] in [0, 1]; 1 where both agree.
     """
     settings = settings or FlowConsistency()
-    consistency = torch.empty_like(flow[:, 0])
 
-    def compare(idx: int) -> None:
-        there = flow[idx]
-        here = flow_at_end(flow[idx : idx + 1], back[idx : idx + 1])[0]  # [2, H, W]
-        lengths = (there**2).sum(0) + (here**2).sum(0)
-        error = ((there + here) ** 2).sum(0)
-        consistency[idx] = torch.exp(-error / (settings.relative * lengths + settings.absolute))
+    def compare(there: torch.Tensor, some_back: torch.Tensor) -> torch.Tensor:
+        here = flow_at_end(there, some_back)  # [m, 2, H, W]
+        lengths = (there**2).sum(1) + (here**2).sum(1)
+        error = ((there + here) ** 2).sum(1)
+        return torch.exp(-error / (settings.relative * lengths + settings.absolute))
 
-    for _done in map_on_cores(compare, range(len(flow)), flow.device):
-        pass
-    return consistency
+    n_bytes = PIXEL_BYTES * flow[0, 0].numel() if len(flow) else 0
+    return fill_in_blocks(torch.empty_like(flow[:, 0]), compare, flow, back, frame_bytes=n_bytes)
 
 
 def flow_at_end(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:

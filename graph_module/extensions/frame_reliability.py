@@ -14,7 +14,11 @@ import torch
 
 from graph_module.extensions.motion_saliency import saturating
 from ike_data.parameters import check_ranges, parameter
+from ike_data.runtime.cores import fill_in_blocks
 from ike_data.soft_masks import HARD_THRESHOLD
+
+# What `split_by_mask` makes of a pixel at a time, about.
+SPLIT_BYTES = 12
 
 
 @dataclass(frozen=True)
@@ -46,38 +50,45 @@ def frame_reliability(
         [n] in [0, 1); 0 for a mask of nothing or of everything.
     """
     settings = settings or FrameReliability()
-    reliability = []
-    for salient_map, mask in zip(saliency, masks, strict=True):
-        salient, n_pixels = split_by_mask(salient_map, mask)
+
+    def of_frames(some: torch.Tensor, of_masks: torch.Tensor) -> torch.Tensor:
+        salient, n_pixels = split_by_mask(some, of_masks)
         agrees = agreement(salient, n_pixels) * (n_pixels[1] > 0)
-        moves = something_moves(salient_map, settings.salient, settings.power)
-        reliability.append(moves * saturating(agrees, settings.agreement, settings.power))
-    return torch.stack(reliability)
+        moves = something_moves(some, settings.salient, settings.power)
+        return moves * saturating(agrees, settings.agreement, settings.power)
+
+    n_bytes = SPLIT_BYTES * masks[0].numel()
+    return fill_in_blocks(
+        masks.new_empty(len(masks)), of_frames, saliency, masks, frame_bytes=n_bytes
+    )
 
 
 def something_moves(saliency: torch.Tensor, salient: float, power: int) -> torch.Tensor:
-    """Near 1 where the mean saliency of what is salient is above ``salient``; [H, W] -> []."""
-    mean_salient = (saliency**2).sum() / saliency.sum().clamp(min=1e-6)
+    """Near 1 where the mean saliency of what is salient is above ``salient``.
+
+    [m, H, W] -> [m]
+    """
+    mean_salient = (saliency**2).sum((1, 2)) / saliency.sum((1, 2)).clamp(min=1e-6)
     return saturating(mean_salient, salient, power)
 
 
-def split_by_mask(saliency: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Sums of a frame inside and outside of its mask, [2, 2].
+def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sums inside and outside of the mask of each frame, from [m, H, W] both.
 
     Returns:
-        [[saliency inside, saliency outside], [pixels inside, pixels outside]]
+        Saliency and pixels, [2, m] each: inside, outside.
     """
-    inside = mask >= HARD_THRESHOLD
-    salient, n_inside = (saliency * inside).sum(), inside.sum()
-    sums = [salient, saliency.sum() - salient, n_inside, inside.numel() - n_inside]
-    return torch.stack([part.to(saliency) for part in sums]).view(2, 2)
+    inside = (masks >= HARD_THRESHOLD).to(saliency)
+    salient, n_inside = (saliency * inside).sum((1, 2)), inside.sum((1, 2))
+    outside, n_pixels = saliency.sum((1, 2)) - salient, inside[0].numel()
+    return torch.stack([salient, outside]), torch.stack([n_inside, n_pixels - n_inside])
 
 
 def agreement(salient: torch.Tensor, n_pixels: torch.Tensor) -> torch.Tensor:
-    """Mean saliency inside, over the sum of the means inside and outside; in [0, 1].
+    """Mean saliency inside, over the sum of the means inside and outside; [2, m] -> [m] in [0, 1].
 
     Args:
-        salient, n_pixels: [2] each, see `split_by_mask`.
+        salient, n_pixels: see `split_by_mask`.
     """
     means = salient / n_pixels.clamp(min=1)
-    return means[0] / means.sum().clamp(min=1e-6)
+    return means[0] / means.sum(0).clamp(min=1e-6)

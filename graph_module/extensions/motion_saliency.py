@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
 from graph_module.extensions.flow_consistency import FlowConsistency, flow_consistency
 from ike_data.parameters import check_ranges, parameter
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import fill_in_blocks
+
+# What is made of a pixel of a flow field at a time, about.
+FLOW_BYTES = 60
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,13 @@ def motion_saliency(
     if n_pairs == 0:
         return fwd_flow.new_zeros(1, height, width)
     fwd, bwd = (
-        torch.stack(
-            list(map_on_cores(lambda flow: _saliency_of(flow, settings), flows, flows.device))
+        fill_in_blocks(
+            torch.empty_like(flow[:, 0]),
+            lambda some: _saliency_of(some, settings),
+            flow,
+            frame_bytes=FLOW_BYTES * height * width,
         )
-        for flows in (fwd_flow, bwd_flow)
+        for flow in (fwd_flow, bwd_flow)
     )
     least = settings.least_weight
     fwd_weights = flow_consistency(fwd_flow, bwd_flow, settings.consistency) + least
@@ -91,29 +97,30 @@ def motion_saliency(
 
 
 def _saliency_of(flow: torch.Tensor, settings: MotionSaliency) -> torch.Tensor:
-    """r^2 / (r^2 + t^2) of one flow field; [2, H, W] -> [H, W]."""
+    """r^2 / (r^2 + t^2) of m flow fields; [m, 2, H, W] -> [m, H, W]."""
     dominant = dominant_motion(flow, settings.dominant)
     residual = flow - dominant
     step = settings.sample_step
-    median = torch.hypot(*residual).flatten()[::step].median()
-    noise = settings.noise_medians * median + settings.noise_height * flow.shape[1]
+    lengths = torch.hypot(*residual.unbind(1)).flatten(1)[:, ::step]  # [m, K]
+    median = lengths.median(dim=1).values  # [m]
+    noise = settings.noise_medians * median + settings.noise_height * flow.shape[2]
     own = without_parallax(residual, dominant, settings.parallax, settings.parallax_share)
     scale = salient_scale(
-        own.flatten()[::step], noise, settings.scale_share, settings.n_scale_steps
+        own.flatten(1)[:, ::step], noise, settings.scale_share, settings.n_scale_steps
     )
-    return saturating(own, scale)
+    return saturating(own, scale[:, None, None])
 
 
 def without_parallax(
     residual: torch.Tensor, dominant: torch.Tensor, parallax: float, parallax_share: float
 ) -> torch.Tensor:
-    """|r| (1 - parallax cos^2), cos of the angle to the dominant motion; [2, H, W] twice -> [H, W].
+    """|r| (1 - parallax cos^2), cos of the angle to the dominant motion.
 
-    Residuals against the dominant motion count in full.
+    Residuals against the dominant motion count in full. [m, 2, H, W] twice -> [m, H, W].
     """
-    length = torch.hypot(*residual)  # [H, W]
-    dominant_length = torch.hypot(torch.hypot(*dominant), parallax_share * length)
-    along = (residual * dominant).sum(dim=0).clamp_(min=0)
+    length = torch.hypot(*residual.unbind(1))  # [m, H, W]
+    dominant_length = torch.hypot(torch.hypot(*dominant.unbind(1)), parallax_share * length)
+    along = (residual * dominant).sum(dim=1).clamp_(min=0)
     cosine = along / (length * dominant_length).clamp_(min=1e-6)
     return length * (1 - parallax * cosine**2)
 
@@ -121,16 +128,22 @@ def without_parallax(
 def salient_scale(
     residuals: torch.Tensor, noise: torch.Tensor, share: float, n_steps: int
 ) -> torch.Tensor:
-    """t = share * the mean of the residuals [K], weighed by r^2 / (r^2 + t^2); at least the noise.
+    """t = share * the mean of the residuals, weighed by r^2 / (r^2 + t^2); at least the noise.
 
     As in Ridler and Calvard's threshold ("Picture Thresholding Using an Iterative Selection
     Method", 1978): slow and fast objects count alike, and of an object whose limbs are faster than
     its body both are found. The search begins at the noise, and goes upwards.
+
+    Args:
+        residuals: [m, K] of m frames; noise: [m].
+
+    Returns:
+        [m]
     """
     scale = noise
     for _ in range(n_steps):
-        salient = saturating(residuals, scale)
-        mean = (salient * residuals).sum() / salient.sum().clamp(min=1e-6)
+        salient = saturating(residuals, scale[:, None])
+        mean = (salient * residuals).sum(dim=1) / salient.sum(dim=1).clamp(min=1e-6)
         scale = torch.maximum(noise, share * mean)
     return scale
 

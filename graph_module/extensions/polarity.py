@@ -21,8 +21,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from graph_module.extensions.frame_reliability import split_by_mask
+from graph_module.extensions.frame_reliability import SPLIT_BYTES, split_by_mask
 from ike_data.parameters import check_ranges, parameter
+from ike_data.runtime.cores import fill_in_blocks
 from ike_data.soft_masks import HARD_THRESHOLD
 
 
@@ -75,12 +76,16 @@ def contrast(evidence: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
 
     It is 0 for a mask of nothing or of everything.
     """
-    contrasts = []
-    for of_frame, mask in zip(evidence, masks, strict=True):
-        sums, n_pixels = split_by_mask(of_frame.clamp(0, 1), mask)
+
+    def of_frames(some: torch.Tensor, of_masks: torch.Tensor) -> torch.Tensor:
+        sums, n_pixels = split_by_mask(some.clamp(0, 1), of_masks)  # [2, m] each
         means = sums / n_pixels.clamp(min=1)
-        contrasts.append((means[0] - means[1]) * (n_pixels.min() > 0))
-    return torch.stack(contrasts)
+        return (means[0] - means[1]) * (n_pixels.amin(0) > 0)
+
+    n_bytes = SPLIT_BYTES * masks[0].numel()
+    return fill_in_blocks(
+        masks.new_empty(len(masks)), of_frames, evidence, masks, frame_bytes=n_bytes
+    )
 
 
 def likeness(masks: torch.Tensor, grid: int = Polarity.grid) -> torch.Tensor:
@@ -92,14 +97,17 @@ def likeness(masks: torch.Tensor, grid: int = Polarity.grid) -> torch.Tensor:
     overlap have r near 0, but d near 0, too. The cube is near 0 except where d is near 0 or 1.
     """
     hard = masks >= HARD_THRESHOLD
-    cells = [F.adaptive_avg_pool2d(mask[None].to(masks), grid).flatten() for mask in hard]
-    values = []
-    for idx in range(len(masks) - 1):
-        a, b = (some - some.mean() for some in cells[idx : idx + 2])
-        r = (a @ b) / (a.norm() * b.norm()).clamp(min=1e-6)
-        d = (hard[idx] != hard[idx + 1]).to(masks).mean()
-        values.append(r + (1 - 2 * d) ** 3)
-    return torch.stack(values) if values else masks.new_zeros(0)
+    cells = fill_in_blocks(
+        masks.new_empty(len(masks), grid * grid),
+        lambda some: F.adaptive_avg_pool2d(some.to(masks)[:, None], grid).flatten(1),
+        hard,
+        frame_bytes=4 * masks[0].numel(),
+    )
+    cells -= cells.mean(1, keepdim=True)
+    a, b = cells[:-1], cells[1:]
+    r = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp(min=1e-6)
+    d = (hard[:-1] != hard[1:]).sum((1, 2)) / masks[0].numel()
+    return r + (1 - 2 * d) ** 3
 
 
 def _best_inversions(contrasts: list[float], links: list[float]) -> list[bool]:

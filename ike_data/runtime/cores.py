@@ -1,4 +1,9 @@
-"""Work on many frames shared among the processor's cores."""
+"""Work on many frames: shared among a processor's cores, or done by a GPU in few operations.
+
+A frame fits a core's cache, and is too small to be shared by several cores. So on a CPU each core
+takes a frame at a time. On a GPU a frame takes less time than it takes Python to start the
+operation, so there each operation works on as many frames as the memory for its results allows.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -17,18 +24,73 @@ Result = TypeVar("Result")
 # More gain little where memory is what limits, and each needs some of it.
 _MAX_WORKERS = 16
 
+# The most that the tensors of one block of frames may take on a GPU, bytes. No setting: masks
+# differ by rounding alone.
+BLOCK_BYTES = 1 << 29
+
+_as_on_gpu = ContextVar("as_on_gpu", default=False)
+
+
+@contextmanager
+def as_on_gpu() -> Iterator[None]:
+    """In this block tensors on a CPU are worked on as those on a GPU are.
+
+    So the operations that a GPU is given can be tested and counted without one.
+    """
+    token = _as_on_gpu.set(True)
+    try:
+        yield
+    finally:
+        _as_on_gpu.reset(token)
+
+
+def frames_together(device: torch.device) -> bool:
+    """Whether one operation works on many frames: on a GPU, not on a CPU."""
+    return device.type != "cpu" or _as_on_gpu.get()
+
 
 def n_workers(device: torch.device) -> int:
     """How many calls `map_on_cores` makes at a time."""
-    return min(torch.get_num_threads(), _MAX_WORKERS) if device.type == "cpu" else 1
+    return 1 if frames_together(device) else min(torch.get_num_threads(), _MAX_WORKERS)
 
 
-def at_once(n_items: int, device: torch.device) -> int:
-    """How many of ``n_items`` frames one operation should work on.
+def frames_at_once(frame_bytes: float, device: torch.device) -> int:
+    """How many frames one operation works on: one on a CPU, on a GPU as `BLOCK_BYTES` allows.
 
-    All on a GPU, which they fill, in as few kernels; one on a CPU, whose cache it fits.
+    Args:
+        frame_bytes: what the tensors of a frame take that are there at a time.
     """
-    return 1 if device.type == "cpu" else n_items
+    return max(int(BLOCK_BYTES / max(frame_bytes, 1)), 1) if frames_together(device) else 1
+
+
+def frame_blocks(n_frames: int, frame_bytes: float, device: torch.device) -> list[range]:
+    """Split range(n_frames) into blocks of `frames_at_once`, for `map_on_cores`."""
+    size = frames_at_once(frame_bytes, device)
+    return [range(start, min(start + size, n_frames)) for start in range(0, n_frames, size)]
+
+
+def fill_in_blocks(
+    out: torch.Tensor,
+    function: Callable[..., torch.Tensor],
+    *frames: torch.Tensor,
+    frame_bytes: float,
+) -> torch.Tensor:
+    """Write ``function`` of blocks of frames to the same frames of ``out``, which is returned.
+
+    Args:
+        out: [n, ...].
+        frames: arguments of the function, [n, ...] each; it gets [m, ...] of each, and gives the
+            m frames of ``out``.
+        frame_bytes: see `frames_at_once`.
+    """
+
+    def fill(block: range) -> None:
+        some = slice(block.start, block.stop)
+        out[some] = function(*(tensor[some] for tensor in frames))
+
+    for _done in map_on_cores(fill, frame_blocks(len(out), frame_bytes, out.device), out.device):
+        pass
+    return out
 
 
 def equal_blocks(n_items: int, largest: int, device: torch.device) -> list[range]:
@@ -47,16 +109,16 @@ def map_on_cores(
 ) -> Iterator[Result]:
     """``map``, in order; on a CPU with a thread for each core that PyTorch may use.
 
-    A frame is too small to be shared by several cores: gathering and adding by index run on one
-    anyway, and for the rest the cores would wait for each other after each operation. PyTorch
-    and compiled loops release Python's lock while they compute.
+    Not several cores for a frame: gathering and adding by index run on one anyway, and for the rest
+    the cores would wait for each other after each operation. PyTorch and compiled loops release
+    Python's lock while they compute.
 
     The calls are made in inference mode if this one is.
 
     However this ends, by an error of a call, Ctrl-C or because its results are not wanted any more,
     no call runs on: those that have not begun are not made, and the others are waited for.
     """
-    if device.type != "cpu":
+    if frames_together(device):
         yield from map(function, items)
         return
     threads = _threads(n_workers(device))
