@@ -4,6 +4,7 @@
     python tools/benchmark.py stages --frames_path FRAMES --of_path FLOW --n_frames 25 50 100
     python tools/benchmark.py network --frames_path FRAMES --pseudo_gt_path MASKS --base_channels 16
     python tools/benchmark.py raft --frames_path FRAMES
+    python tools/benchmark.py gpu [--count]
 
 Compare only what one run printed: another machine, or the same on another day, has other times.
 """
@@ -42,6 +43,18 @@ from ike_tools.flags import Parser
 PROJECT = PROJECT_CONFIG.parent
 PAPER = PROJECT / "configs" / "paper.ini"
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
+# Seconds that are aimed at on a GPU, 50 frames of 224 x 416, RAFT's of 480 x 854.
+GOALS = {
+    "links": 0.05,
+    "features": 0.05,
+    "an iteration": 0.005,
+    "motion saliency": 0.1,
+    "motion prior": 0.1,
+    "appearance": 0.13,
+    "graph, config.ini": 1.5,
+    "training, an epoch": 17 * 0.017,
+    "RAFT large, bfloat16 or float16": 0.04,
+}
 STAGES = ("reading", "chains", "features", "propagation", "regression", "writing")
 N_ITERATIONS = 20
 
@@ -121,6 +134,13 @@ def get_args_parser() -> argparse.ArgumentParser:
     raft.add_argument("--iters", type=int, default=20)
     raft.add_argument("--models", type=path_argument, help="weights (default: random ones)")
     raft.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+
+    gpu = commands.add_parser("gpu", help="the stages on a CUDA GPU, of a made-up video")
+    gpu.add_argument(
+        "--count",
+        action="store_true",
+        help="how many operations a GPU is given, in place of seconds; needs no GPU",
+    )
     return parser
 
 
@@ -133,6 +153,7 @@ def main() -> None:
         "stages": measure_stages,
         "network": compare_network,
         "raft": compare_raft,
+        "gpu": count_operations if getattr(args, "count", False) else time_on_gpu,
     }[args.what](args)
 
 
@@ -442,6 +463,61 @@ def compare_raft(args: argparse.Namespace) -> None:
             f"  {name:6} {seconds[name] / args.n_pairs:8.3f} s/pair  "
             f"{seconds['plain'] / seconds[name]:5.2f} x  mean end-point difference {error:.5f} px"
         )
+
+
+def count_operations(args: argparse.Namespace) -> None:
+    """Of each stage, on frames as small as they may be."""
+    import torch
+
+    from graph_module import GraphSettings
+    from ike_data.runtime.cores import as_on_gpu
+    from ike_tools.gpu_stages import graph_stages, moving_block, raft_stages, training_stage
+    from ike_tools.operation_count import OperationCount
+    from network_module.settings import Settings
+
+    torch.set_num_threads(1)  # frames as small as these are not worth sharing
+    counts: dict[str, list[int]] = {}
+    for n_frames in (8, 16):
+        video = moving_block(n_frames, 32, 48)
+        one_step = Settings.paper(base_channels=2, n_epochs=2, batch_size=n_frames)
+        with as_on_gpu():
+            with torch.no_grad():
+                stages = [*graph_stages(video, GraphSettings.with_extensions())]
+            stages += [training_stage(video, one_step), *raft_stages(torch.device("cpu"), 128, 128)]
+            for name, stage in stages:
+                with OperationCount() as operations:
+                    stage()
+                counts.setdefault(name, []).append(operations.total())
+    print("  operations                        8 frames  16 frames")
+    for name, (few, many) in counts.items():
+        print(f"  {name:32}  {few:8}  {many:9}")
+
+
+def time_on_gpu(args: argparse.Namespace) -> None:
+    """Seconds of each stage, the second time that it is done."""
+    import torch
+
+    from graph_module import GraphSettings
+    from ike_tools.gpu_stages import graph_stages, moving_block, raft_stages, training_stage
+    from network_module.settings import Settings
+
+    if not torch.cuda.is_available():
+        raise InputError("PyTorch sees no CUDA GPU here; use --count, which needs none")
+    device = torch.device("cuda")
+    video = moving_block(50, 224, 416).to(device)
+    with torch.no_grad():
+        stages = [*graph_stages(video, GraphSettings.with_extensions())]
+    stages += [training_stage(video, Settings.paper()), *raft_stages(device, 480, 854)]
+    print(
+        "  50 frames of 224 x 416; RAFT: a pair of 480 x 854\n  stage" + 29 * " " + "seconds  goal"
+    )
+    for name, stage in stages:
+        seconds: dict[str, float] = {}
+        for _ in range(2):  # the first one loads the kernels
+            with _clock(seconds, name):
+                stage()
+                torch.cuda.synchronize()
+        print(f"  {name:32}  {seconds[name]:7.3f}  {GOALS.get(name, '')}", flush=True)
 
 
 @contextmanager

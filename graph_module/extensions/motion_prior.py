@@ -20,6 +20,7 @@ from graph_module.extensions.dominant_motion import DominantMotion, dominant_mot
 from graph_module.extensions.flow_consistency import flow_at_end
 from graph_module.extensions.motion_prior_network import MotionPriorNetwork
 from ike_data.flow_resizing import resize_flow
+from ike_data.runtime.cores import frames_at_once, frames_together
 from ike_data.runtime.errors import InputError
 
 WEIGHTS = Path(__file__).with_suffix(".pth")
@@ -27,6 +28,7 @@ WEIGHTS_SHA256 = "4ce88bcc9e738e908ba70e57ed5f935b0c02f819ecefa94ba8a354493f7a35
 
 N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
 LEAST_SIDE = 16  # pixels
+FRAME_BYTES = 16 << 20  # what the network makes of a frame at a time, about
 FIT = DominantMotion(n_fits=8, n_rows=20)
 # A frame's unit of length is this quantile of its residuals, and no less than so many pixels: in a
 # frame without motion the noise of the flow is small.
@@ -41,14 +43,14 @@ LEAST_PRIOR = 0.01
 
 @torch.no_grad()
 def motion_prior(
-    fwd_flow: torch.Tensor, bwd_flow: torch.Tensor, *, n_at_once: int = 8
+    fwd_flow: torch.Tensor, bwd_flow: torch.Tensor, *, n_at_once: int | None = None
 ) -> torch.Tensor:
     """The probability that a pixel belongs to something that moves by itself, for each frame.
 
     Args:
         fwd_flow: [n - 1, 2, H, W], pixels, from frame idx to frame idx + 1.
         bwd_flow: the same shape, from frame idx + 1 to frame idx.
-        n_at_once: frames in the network at a time.
+        n_at_once: frames in the network at a time; None: 8 on a CPU, on a GPU as memory allows.
 
     Returns:
         float32 [n, H, W] in [0, 1], on the device of the flow; 0 for a video of one frame.
@@ -60,7 +62,10 @@ def motion_prior(
     prior = fwd_flow.new_zeros(n_pairs + 1, height, width, dtype=torch.float32)
     if n_pairs == 0:
         return prior
-    network = load_network().to(fwd_flow.device)
+    device = fwd_flow.device
+    if n_at_once is None:
+        n_at_once = frames_at_once(FRAME_BYTES, device) if frames_together(device) else 8
+    network = load_network().to(device)
     for start in range(0, n_pairs + 1, n_at_once):
         frames = range(start, min(start + n_at_once, n_pairs + 1))
         soft_masks = network(_inputs_of_frames(fwd_flow, bwd_flow, frames)).sigmoid()
