@@ -38,13 +38,18 @@ class _Gate:
 
 
 class ContextGRU:
-    """torchvision's RecurrentBlock, one or two ConvGRU in a row; equal to it but for rounding."""
+    """torchvision's RecurrentBlock, one or two ConvGRU in a row; equal to it but for rounding.
 
-    def __init__(self, block: RecurrentBlock, hidden_size: int, context_size: int) -> None:
+    Its weights are of ``dtype``, once and for all: autocast would convert them in each update.
+    """
+
+    def __init__(
+        self, block: RecurrentBlock, hidden_size: int, context_size: int, dtype: torch.dtype
+    ) -> None:
         units = [unit for unit in (block.convgru1, block.convgru2) if isinstance(unit, ConvGRU)]
         self._gates = [
             tuple(
-                _gate(convolutions, hidden_size, context_size)
+                _gate(convolutions, hidden_size, context_size, dtype)
                 for convolutions in ([unit.convz, unit.convr], [unit.convq])
             )
             for unit in units
@@ -74,12 +79,14 @@ class ContextGRU:
         return hidden
 
 
-def _gate(convolutions: list[torch.nn.Conv2d], hidden_size: int, context_size: int) -> _Gate:
-    weight = torch.cat([convolution.weight.detach() for convolution in convolutions])
+def _gate(
+    convolutions: list[torch.nn.Conv2d], hidden_size: int, context_size: int, dtype: torch.dtype
+) -> _Gate:
+    weight = torch.cat([convolution.weight.detach() for convolution in convolutions]).to(dtype)
     hidden, context, motion = weight.split(
         [hidden_size, context_size, weight.shape[1] - hidden_size - context_size], dim=1
     )
-    biases = [c.bias.detach() for c in convolutions if c.bias is not None]
+    biases = [c.bias.detach().to(dtype) for c in convolutions if c.bias is not None]
     padding = convolutions[0].padding
     assert isinstance(padding, tuple)
     return _Gate(

@@ -58,14 +58,12 @@ class RaftFlow:
         self._model = model.to(device).eval()
         block, hidden_size = model.update_block, model.update_block.hidden_state_size
         context_size = model.context_encoder.conv.out_channels - hidden_size
-        self._gru = ContextGRU(block.recurrent_block, hidden_size, context_size)
+        half = torch.float16 if device.type == "cuda" else torch.bfloat16
+        dtype = half if mixed_precision else torch.float32
+        self._gru = ContextGRU(block.recurrent_block, hidden_size, context_size, dtype)
         self._iters = iters
         self._device = device
-        self._autocast = torch.autocast(
-            device.type,
-            dtype=torch.float16 if device.type == "cuda" else torch.bfloat16,
-            enabled=mixed_precision,
-        )
+        self._autocast = torch.autocast(device.type, dtype=half, enabled=mixed_precision)
 
     @torch.inference_mode()
     def encode(self, frame: np.ndarray) -> EncodedFrame:
@@ -104,7 +102,10 @@ class RaftFlow:
             for _ in range(self._iters):
                 # Stays float32 under autocast, too.
                 correlation = model.corr_block.index_pyramid(coords)
-                motion = model.update_block.motion_encoder(coords - start, correlation)
+                # Here, or they would be brought to the type of the convolutions before each, and
+                # what is made of the two back to float32 beside the flow.
+                inputs = (values.to(hidden.dtype) for values in (coords - start, correlation))
+                motion = model.update_block.motion_encoder(*inputs)
                 hidden = gru.update(hidden, motion, of_context)
                 coords = coords + model.update_block.flow_head(hidden)
             # Only the last flow is of use: torchvision upsamples each.
