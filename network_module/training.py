@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
+from ike_data.runtime.cores import frames_together
 from ike_data.tensor_files import is_state_of
 from network_module.batches import shuffled_batches, to_unit_range
 from network_module.extensions.augmentation import colour_jitter, flip_some
@@ -50,7 +51,9 @@ class Training:
     @classmethod
     def of(cls, network: torch.nn.Module, settings: Settings) -> Training:
         """The start of the training of ``network``, which changes in place."""
-        optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate)
+        # Fused: a GPU is given one operation for many parameters. On a CPU PyTorch decides.
+        fused = True if frames_together(next(network.parameters()).device) else None
+        optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=fused)
         return cls(network, optimiser, torch.Generator().manual_seed(settings.seed))
 
     def state(self) -> dict[str, Any]:
