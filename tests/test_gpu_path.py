@@ -7,15 +7,27 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from graph_module import GraphSettings, segment
 from graph_module.extensions.appearance import Appearance
 from graph_module.extensions.bootstrap import Bootstrap
+from graph_module.extensions.coarse_graph import coarse_flow
+from graph_module.extensions.degree_normalisation import DegreeNormalisation, degree_divisor
+from graph_module.extensions.flow_consistency import flow_consistency
+from graph_module.extensions.frame_reliability import frame_reliability
 from graph_module.extensions.motion_evidence import MotionPrior
+from graph_module.extensions.polarity import contrast, likeness
 from graph_module.extensions.refinement import Refinement
+from graph_module.motion_matrix import motion_matrix
+from graph_module.normalisation import min_max_each_
+from graph_module.projection import project_, projection
+from graph_module.propagation import propagate
+from ike_data.guided_filter import follow_edges
 from ike_data.runtime.cores import as_on_gpu
-from ike_tools.gpu_stages import graph_stages, moving_block
+from ike_tools.gpu_stages import graph_stages, moving_block, training_stage
 from ike_tools.operation_count import OperationCount
+from network_module.settings import Settings
 
 # Operations of 16 frames in what was before the frames were worked on together.
 BEFORE = {
@@ -116,3 +128,37 @@ def test_the_masks_are_those_of_frame_after_frame(extensions):
         found, again = (segment(*flows, **given) for _ in range(2))
     assert torch.equal(found, again)
     assert (found - expected).abs().max() < (2e-3 if extensions else 1e-4)
+
+
+def test_the_optimiser_is_one_operation():
+    settings = Settings.paper(base_channels=1, n_epochs=2, batch_size=2)
+    with as_on_gpu():
+        _, epoch = training_stage(moving_block(2, 16, 16), settings)
+        with OperationCount() as operations:
+            epoch()
+    assert operations.counts["_fused_adamw_"] == 1
+
+
+@pytest.mark.parametrize("store_links", [True, False])
+def test_all_tensors_are_on_the_gpu(store_links):
+    """With tensors that have a device but no data; PyTorch refuses a CPU's beside a GPU's."""
+    n_frames, height, width = 4, 12, 16
+    with FakeTensorMode(), torch.no_grad():
+        masks = torch.empty(n_frames, height, width, device="cuda")
+        flow = torch.empty(n_frames - 1, 2, height, width, device="cuda")
+        with pytest.raises(RuntimeError, match="device"):
+            masks + torch.empty(n_frames, height, width)
+        matrix = motion_matrix(flow, flow, {1: 1.0, 2: 0.5}, store_links=store_links)
+        levels = torch.empty(n_frames, 3, height * width, dtype=torch.int16, device="cuda")
+        results = [
+            min_max_each_(propagate(matrix, masks)),
+            degree_divisor(matrix, masks, DegreeNormalisation()),
+            project_(projection(levels, 100.0, masks.device), masks),
+            coarse_flow(flow, (height // 2, width // 2)),
+            flow_consistency(flow, flow),
+            frame_reliability(masks, masks),
+            contrast(masks, masks),
+            likeness(masks),
+            follow_edges(torch.empty(n_frames, 3, 24, 32, dtype=torch.uint8), masks),
+        ]
+    assert {tensor.device.type for tensor in results} == {"cuda"}

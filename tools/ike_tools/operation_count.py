@@ -36,17 +36,24 @@ class OperationCount(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = func.overloadpacket.__name__
-        if name not in _START_NOTHING and not _is_view(func):
+        result = func(*args, **(kwargs or {}))
+        if name not in _START_NOTHING and not (_may_be_view(func) and _is_view(result, args[0])):
             self.counts[name] += 1
             if args and isinstance(args[0], torch.Tensor) and args[0].is_floating_point():
                 self.of_fractions.add(name)
-        return func(*args, **(kwargs or {}))
+        return result
 
     def total(self) -> int:
         """Of all operations."""
         return self.counts.total()
 
 
-def _is_view(func: Any) -> bool:
+def _may_be_view(func: Any) -> bool:
     aliases = [value.alias_info for value in func._schema.returns]
     return any(alias is not None and not alias.is_write for alias in aliases)
+
+
+def _is_view(result: Any, of: torch.Tensor) -> bool:
+    """Not so where `to` or `reshape` had to copy."""
+    first = result if isinstance(result, torch.Tensor) else result[0]
+    return first.untyped_storage().data_ptr() == of.untyped_storage().data_ptr()
