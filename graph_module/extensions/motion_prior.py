@@ -68,7 +68,12 @@ def motion_prior(
     network = load_network().to(device)
     for start in range(0, n_pairs + 1, n_at_once):
         frames = range(start, min(start + n_at_once, n_pairs + 1))
-        soft_masks = network(_inputs_of_frames(fwd_flow, bwd_flow, frames)).sigmoid()
+        inputs = _inputs_of_frames(fwd_flow, bwd_flow, frames)
+        # A GPU gives what a CPU gives, but for rounding, and the same in each run.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            soft_masks = network(inputs).sigmoid()
         soft_masks *= soft_masks >= LEAST_PRIOR
         prior[start : frames.stop] = F.interpolate(
             soft_masks[:, None], (height, width), mode="bilinear", align_corners=False
