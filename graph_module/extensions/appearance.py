@@ -290,8 +290,15 @@ def _fit(sums: _Moments, ridge: float, to_middle: float) -> tuple[torch.Tensor, 
     weights = torch.cholesky_solve(moments[..., None], torch.linalg.cholesky(gram))[..., 0]
     weights = weights.to(sums.gram)
     n_background = sums.n_all - sums.n_objects
-    of_objects = (sums.objects * weights).sum(1) / sums.n_objects + 0.5
-    of_background = ((sums.features - sums.objects) * weights).sum(1) / n_background + 0.5
+    of_objects = _dot(sums.objects, weights) / sums.n_objects + 0.5
+    of_background = _dot(sums.features - sums.objects, weights) / n_background + 0.5
     half = torch.full_like(sums.n_all, HARD_THRESHOLD)
     cut = torch.lerp(half, (of_objects + of_background) / 2, to_middle)
     return weights, torch.where(torch.minimum(sums.n_objects, n_background) < 1, half, cut)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Of each row, [m, D] twice -> [m]."""
+    if len(a) == 1:  # on a CPU
+        return torch.dot(a[0], b[0])[None]
+    return (a * b).sum(1)
