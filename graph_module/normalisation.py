@@ -18,9 +18,7 @@ def min_max_(values: torch.Tensor) -> torch.Tensor:
 
 def min_max_each_(masks: torch.Tensor) -> torch.Tensor:
     """(v - min) / (max - min) over each of the n masks [n, ...], in place."""
-    if frames_together(
-        masks.device
-    ):  # one kernel for all, where a CPU is faster with one mask at a time
+    if frames_together(masks.device):
         low, high = masks.flatten(1).aminmax(dim=1)
         shape = -1, *(1,) * (masks.ndim - 1)
         span = torch.where(high > low, high - low, 1)
