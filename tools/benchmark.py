@@ -21,25 +21,32 @@ import configparser
 import csv
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
 from ike_data.command_line import PROJECT_CONFIG
-from ike_data.frames import open_frames
+from ike_data.frames import Frames, open_frames
 from ike_data.runtime.command import path_argument, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.flags import Parser
 
+if TYPE_CHECKING:
+    import torch
+
+    from graph_module import GraphSettings
+
+Item = TypeVar("Item")
 PROJECT = PROJECT_CONFIG.parent
 PAPER = PROJECT / "configs" / "paper.ini"
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
@@ -55,8 +62,9 @@ GOALS = {
     "training, an epoch": 17 * 0.017,
     "RAFT large, bfloat16 or float16": 0.04,
 }
-STAGES = ("reading", "chains", "features", "propagation", "regression", "writing")
-N_ITERATIONS = 20
+# "power iteration" and those before it are what the loops of the graph call themselves; the rest is
+# what has no loop of its own, as saliency and prior.
+STAGES = ("reading", "links", "features", "power iteration", "appearance", "the rest", "writing")
 
 
 class Measured(NamedTuple):
@@ -102,6 +110,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     stages.add_argument("--frames_path", type=path_argument, required=True)
     stages.add_argument("--of_path", type=path_argument, required=True)
     stages.add_argument("--n_frames", type=int, nargs="+", required=True, help="first frames")
+    stages.add_argument(
+        "--config",
+        type=path_argument,
+        default=PROJECT_CONFIG,
+        help="links_memory = 0: links are recomputed, else stored (default: config.ini)",
+    )
     stages.add_argument(
         "--working_size",
         type=int,
@@ -256,85 +270,73 @@ def run_plain(args: argparse.Namespace) -> None:
 
 
 def measure_stages(args: argparse.Namespace) -> None:
-    """Seconds of each stage of the graph module, in the paper's setting, on the CPU."""
-    frames = open_frames(args.frames_path)
-    print(
-        "  frames  size       links       seconds  " + "  ".join(f"{name:>11}" for name in STAGES)
-    )
-    for height, width in args.working_size or [(224, 416)]:
-        for n_frames in args.n_frames:
-            for store_links in (True, False):
-                seconds = _stage_seconds(
-                    args.of_path,
-                    n_frames,
-                    (frames.height, frames.width),
-                    (height, width),
-                    store_links,
-                )
-                total = sum(seconds[name] for name in STAGES)
-                shares = "  ".join(
-                    f"{seconds[name]:5.2f} {100 * seconds[name] / total:3.0f} %" for name in STAGES
-                )
-                links = "stored" if store_links else "recomputed"
-                print(
-                    f"  {n_frames:6}  {height}x{width:<5}  {links:10}  {total:7.2f}  {shares}",
-                    flush=True,
-                )
+    """Seconds of each stage of the graph module on the CPU, and the peak memory so far."""
+    from graph_module.run import settings_of
+    from ike_data.config import read_config
+
+    config = read_config(args.config).graph_module
+    ways = settings_of(config), config.links_memory > 0
+    sizes = [tuple(size) for size in args.working_size or [(224, 416)]]
+    _stage_seconds(args, min(args.n_frames), sizes[0], *ways)  # compiles
+    print("  frames  size       seconds  " + "  ".join(f"{name:>15}" for name in STAGES) + "  peak")
+    for height, width in sizes:
+        for n_frames in sorted(args.n_frames):
+            seconds = _stage_seconds(args, n_frames, (height, width), *ways)
+            total = sum(seconds.values())
+            shares = "  ".join(
+                f"{seconds.get(name, 0):8.2f} {100 * seconds.get(name, 0) / total:4.0f} %"
+                for name in STAGES
+            )
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+            row = f"  {n_frames:6}  {height}x{width:<5}  {total:7.2f}  {shares}  {peak:.2f} GB"
+            print(row, flush=True)
 
 
 def _stage_seconds(
-    flow: Path,
+    args: argparse.Namespace,
     n_frames: int,
-    frame_size: tuple[int, int],
-    working_size: tuple[int, int],
+    size: tuple[int, int],
+    settings: GraphSettings,
     store_links: bool,
 ) -> dict[str, float]:
-    """Stage by stage; what projects the masks onto the features is the regression."""
-    from graph_module.compiled import AVAILABLE
-    from graph_module.features import node_features
-    from graph_module.link_weights import link_weights
-    from graph_module.motion_matrix import motion_matrix
-    from graph_module.normalisation import min_max_each_
-    from graph_module.projection import project_, projection
-    from graph_module.propagation import propagate
-    from graph_module.seeds import seed_mask
+    from graph_module import Execution, segment
     from graph_module.working_flow import read_working_flow
     from ike_data.flow_files import BACKWARD, FORWARD
     from ike_data.soft_masks import write_mask_images, write_soft_masks
 
+    frames = open_frames(args.frames_path)
+    own_size = frames.height, frames.width
     seconds: dict[str, float] = {}
     with _clock(seconds, "reading"):
         fwd, bwd = (
-            read_working_flow(flow / way, n_frames, frame_size, working_size)
+            read_working_flow(args.of_path / way, n_frames, own_size, size)
             for way in (FORWARD, BACKWARD)
         )
-    seed = seed_mask(0, 0.5, *working_size).repeat(n_frames, 1, 1)
-    for _ in range(2):  # the first one compiles
-        with _clock(seconds, "chains"):
-            matrix = motion_matrix(
-                fwd, bwd, link_weights(15, 4.0), store_links=store_links, use_compiled=AVAILABLE
-            )
-        with _clock(seconds, "features"):
-            features = node_features(
-                fwd,
-                bwd,
-                [],
-                dir_features_half_chain_size=5,
-                features_half_chain_size=-1,
-                use_compiled=AVAILABLE,
-            )
-        with _clock(seconds, "propagation"):
-            for _ in range(N_ITERATIONS):
-                masks = propagate(matrix, seed)
-        with _clock(seconds, "regression"):
-            onto_features = projection(features, 100.0, masks.device, use_compiled=AVAILABLE)
-            for _ in range(N_ITERATIONS):
-                min_max_each_(project_(onto_features, min_max_each_(masks)))
+        video = _first_frames(frames, n_frames, size) if settings.uses_video else None
+
+    def clocked(loop: Iterable[Item], /, *, desc: str, total: int, unit: str) -> Iterator[Item]:
+        with _clock(seconds, desc):
+            yield from loop
+
+    start, outside = time.perf_counter(), sum(seconds.values())
+    ways = Execution(store_links=store_links, progress=clocked)
+    masks = segment(fwd, bwd, video=video, settings=settings, execution=ways)
+    seconds["the rest"] = time.perf_counter() - start + outside - sum(seconds.values())
     with tempfile.TemporaryDirectory() as folder, _clock(seconds, "writing"):
-        for name, written in (("seed", seed), ("last", masks)):
-            write_soft_masks(Path(folder) / name, written)
-            write_mask_images(Path(folder) / f"{name}_images", written, *frame_size)
+        write_soft_masks(Path(folder) / "last", masks)
+        write_mask_images(Path(folder) / "last_images", masks, *own_size)
     return seconds
+
+
+def _first_frames(frames: Frames, n_frames: int, size: tuple[int, int]) -> torch.Tensor:
+    from ike_data.working_frames import read_working_frames
+
+    if frames.names is None:
+        raise InputError(f"frames_path {frames.path}: stages reads a folder of frames, not a video")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in frames.names[:n_frames]:
+            (Path(folder) / name).symlink_to(frames.path.absolute() / name)
+        return read_working_frames(open_frames(Path(folder)), *size)
 
 
 def compare_network(args: argparse.Namespace) -> None:
@@ -512,8 +514,8 @@ def time_on_gpu(args: argparse.Namespace) -> None:
         "  50 frames of 224 x 416; RAFT: a pair of 480 x 854\n  stage" + 29 * " " + "seconds  goal"
     )
     for name, stage in stages:
-        seconds: dict[str, float] = {}
         for _ in range(2):  # the first one loads the kernels
+            seconds: dict[str, float] = {}
             with _clock(seconds, name):
                 stage()
                 torch.cuda.synchronize()
@@ -522,9 +524,12 @@ def time_on_gpu(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _clock(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Add the seconds that this block takes, also where it is left early."""
     start = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - start
+    try:
+        yield
+    finally:
+        seconds[name] = seconds.get(name, 0) + time.perf_counter() - start
 
 
 def _machine() -> str:
