@@ -28,7 +28,8 @@ class MotionPrior:
     power: int = parameter(8)
     reach: int = parameter(4)  # frames to each side over which the overlaps are averaged
     step: int = parameter(2, low=1)  # every so many frames are looked at
-    appearance: Appearance = field(default_factory=Appearance)
+    # Half of the features that masks are learnt with: it is asked how far, not where.
+    appearance: Appearance = field(default_factory=lambda: Appearance(n_fourier=250))
 
     def __post_init__(self) -> None:
         check_ranges(self)
