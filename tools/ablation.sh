@@ -38,7 +38,7 @@ variant refinement refinement=yes
 variant degree_normalisation "${saliency[@]}" bootstrap_passes=2 degree_normalisation=yes
 variant all "${saliency[@]}" bootstrap_passes=2 degree_normalisation=yes refinement=yes
 # What the motion prior does: saliency alone, prior alone, and both, which is config.ini.
-rest=(dir_features_half_chain_size=-1 bootstrap_passes=2 degree_normalisation=yes refinement=yes coarse_graph=yes)
+rest=(dir_features_half_chain_size=-1 bootstrap_passes=1 degree_normalisation=yes refinement=yes coarse_graph=yes)
 variant coarse_saliency "${rest[@]}" motion_saliency=yes
 variant coarse_prior "${rest[@]}" motion_prior=yes
 variant coarse_both "${rest[@]}" motion_saliency=yes motion_prior=yes
