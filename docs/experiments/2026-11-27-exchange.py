@@ -12,45 +12,37 @@ from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
+from clips import WORKING_SIZE, Clip, read_clip, scores
 
 from graph_module import Execution, GraphSettings, finish, iterations, segment
 from graph_module.extensions.coarse_graph import coarse_flow
 from graph_module.extensions.motion_prior import motion_prior
 from graph_module.extensions.motion_saliency import motion_saliency
-from graph_module.working_flow import read_working_flow
-from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
-from ike_data.soft_masks import resize_mask
-from ike_data.working_frames import read_working_frames
-from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
+from network_module import Settings, learn, predict
 from network_module.extensions.confidence_weights import confidence
 from network_module.extensions.prior_bias import start_from_prior
 from network_module.losses import cross_entropy, dice, hard_labels
 from network_module.unet import UNet, seeded_unet
 
-N_FRAMES, WORKING_SIZE = 30, (224, 416)
 N_CHANNELS, N_PASSES, BATCH, LEARNING_RATE = 8, 20, 3, 0.002
 GRAPH = GraphSettings.with_extensions()
 
 
 @dataclass
-class Clip:
-    """A video and its first graph; n frames of H x W pixels, h x w is half of that."""
+class FirstGraph:
+    """Of n frames of H x W pixels; h x w is half of that."""
 
-    video: torch.Tensor  # uint8 [n, 3, H, W]
-    fwd: torch.Tensor  # [n - 1, 2, H, W]
-    bwd: torch.Tensor
-    masks: torch.Tensor  # of the first graph, [n, H, W]
-    moving: torch.Tensor  # the first graph's evidence of motion, [n, h, w]
+    masks: torch.Tensor  # [n, H, W]
+    moving: torch.Tensor  # its evidence of motion, [n, h, w]
     both: torch.Tensor  # what that is made of: saliency and prior, [n, 2, h, w]
 
 
@@ -65,31 +57,31 @@ class Lesson(NamedTuple):
 Change = Callable[[Lesson, torch.Generator], Lesson]
 
 
-def plain(clip: Clip) -> Lesson:
+def plain(clip: Clip, graph: FirstGraph) -> Lesson:
     """As config.ini has it."""
     inputs = F.avg_pool2d(clip.video.float() / 255, 2)
-    labels = F.avg_pool2d(clip.masks[None], 2)[0]
+    labels = F.avg_pool2d(graph.masks[None], 2)[0]
     return Lesson(inputs, labels, confidence(labels))
 
 
-def motion_input(clip: Clip) -> Lesson:
+def motion_input(clip: Clip, graph: FirstGraph) -> Lesson:
     """Saliency and prior are inputs beside the colours."""
-    lesson = plain(clip)
-    return lesson._replace(inputs=torch.cat([lesson.inputs, clip.both], 1))
+    lesson = plain(clip, graph)
+    return lesson._replace(inputs=torch.cat([lesson.inputs, graph.both], 1))
 
 
-def motion_contradicts(clip: Clip, reach: int | None = None) -> Lesson:
+def motion_contradicts(clip: Clip, graph: FirstGraph, reach: int | None = None) -> Lesson:
     """Background where something moves by itself does not count; within ``reach`` of the object."""
-    lesson = plain(clip)
-    doubtful = (lesson.labels < 0.5) & (clip.moving > 0.3)
+    lesson = plain(clip, graph)
+    doubtful = (lesson.labels < 0.5) & (graph.moving > 0.3)
     if reach is not None:
         doubtful &= grown(lesson.labels >= 0.5, reach)
     return lesson._replace(weights=lesson.weights * ~doubtful)
 
 
-def without_band(clip: Clip) -> Lesson:
+def without_band(clip: Clip, graph: FirstGraph) -> Lesson:
     """3 pixels to both sides of the labels' boundary do not count."""
-    lesson = plain(clip)
+    lesson = plain(clip, graph)
     inside = lesson.labels >= 0.5
     return lesson._replace(weights=lesson.weights * ~(grown(inside, 3) & grown(~inside, 3)))
 
@@ -129,7 +121,7 @@ def _like(some: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     return some.view(-1, *[1] * (maps.ndim - 1))
 
 
-def learn(lesson: Lesson, *changes: Change, n_passes: int = N_PASSES) -> UNet:
+def learn_lesson(lesson: Lesson, *changes: Change, n_passes: int = N_PASSES) -> UNet:
     generator, n = torch.Generator().manual_seed(0), len(lesson.inputs)
     network = seeded_unet(N_CHANNELS, seed=0)
     n_inputs = lesson.inputs.shape[1]
@@ -162,61 +154,67 @@ def learn(lesson: Lesson, *changes: Change, n_passes: int = N_PASSES) -> UNet:
 
 
 @torch.no_grad()
-def predict(network: UNet, inputs: torch.Tensor) -> torch.Tensor:
+def probabilities(network: UNet, inputs: torch.Tensor) -> torch.Tensor:
     """[n, C, h, w] -> [n, h, w] in [0, 1]."""
     with torch.autocast("cpu", torch.bfloat16):
         logits = torch.cat([network(some) for some in inputs.split(6)])
     return logits.float().softmax(1)[:, 1]
 
 
-def agrees_with_held_out(clip: Clip) -> Lesson:
+def agrees_with_held_out(clip: Clip, graph: FirstGraph) -> Lesson:
     """A label counts as far as a network agrees that has learnt from the other two thirds."""
-    lesson = plain(clip)
+    lesson = plain(clip, graph)
     thirds = torch.arange(len(lesson.labels)) * 3 // len(lesson.labels)
     held_out = torch.empty_like(lesson.labels)
     for third in range(3):
         there = thirds == third
         others = Lesson(*(maps[~there] for maps in lesson))
-        network = learn(others, zoom_and_shift, n_passes=N_PASSES // 2)
-        held_out[there] = predict(network, lesson.inputs[there])
+        network = learn_lesson(others, zoom_and_shift, n_passes=N_PASSES // 2)
+        held_out[there] = probabilities(network, lesson.inputs[there])
     agreement = 1 - (hard_labels(lesson.labels) - held_out).abs()
     return lesson._replace(weights=lesson.weights * (2 * agreement).clamp(max=1))
 
 
-VARIANTS: dict[str, tuple[Callable[[Clip], Lesson], tuple[Change, ...]]] = {
+VARIANTS: dict[str, tuple[Callable[[Clip, FirstGraph], Lesson], tuple[Change, ...]]] = {
     "plain": (plain, ()),
     "motion input": (motion_input, ()),
     "motion contradicts": (motion_contradicts, ()),
-    "motion contradicts near": (lambda clip: motion_contradicts(clip, reach=8), ()),
+    "motion contradicts near": (lambda clip, graph: motion_contradicts(clip, graph, reach=8), ()),
     "zoom and shift": (plain, (zoom_and_shift,)),
     "agrees with held out": (agrees_with_held_out, ()),
     "without band": (without_band, ()),
 }
 
 
-def read_clip(davis: Path, flow: Path, sequence: str) -> Clip:
-    frames = open_frames(davis / "JPEGImages/480p" / sequence)
-    n_frames, size = min(frames.count, N_FRAMES), (frames.height, frames.width)
-    video = read_working_frames(frames, *WORKING_SIZE)[:n_frames]
-    fwd, bwd = (
-        read_working_flow(flow / sequence / folder, n_frames, size, WORKING_SIZE)
-        for folder in ("fwd_of", "bwd_of")
-    )
-    for last in iterations(fwd, bwd, video=video, settings=GRAPH, execution=Execution()):  # noqa: B007
+def first_graph(clip: Clip) -> FirstGraph:
+    flows, execution = (clip.fwd, clip.bwd), Execution()
+    for last in iterations(*flows, video=clip.video, settings=GRAPH, execution=execution):  # noqa: B007
         pass
     assert last.moving is not None
-    small = [coarse_flow(flow, GRAPH.graph_size(*WORKING_SIZE)) for flow in (fwd, bwd)]
+    small = [coarse_flow(flow, GRAPH.graph_size(*WORKING_SIZE)) for flow in flows]
     both = torch.stack([motion_saliency(*small), motion_prior(*small)], 1)
-    return Clip(video, fwd, bwd, finish(last, video, GRAPH).masks, last.moving, both)
+    return FirstGraph(finish(last, clip.video, GRAPH).masks, last.moving, both)
 
 
-def scores(masks: torch.Tensor, truth: list[np.ndarray]) -> str:
-    """J, F without the first and the last frame."""
-    pairs = []
-    for mask, annotation in list(zip(masks, truth, strict=True))[1:-1]:
-        hard = (resize_mask(mask, *annotation.shape) >= 0.5).numpy()
-        pairs.append((region_similarity(hard, annotation), boundary_measure(hard, annotation)))
-    return "{:.3f}, {:.3f}".format(*np.mean(pairs, axis=0))
+def predict_small(network: UNet, clip: Clip, lesson: Lesson) -> torch.Tensor:
+    """The masks of a network of half the size, at the working size along the edges."""
+    small = probabilities(network, lesson.inputs)
+    return follow_edges(
+        clip.video, F.interpolate(small[:, None], WORKING_SIZE, mode="bilinear")[:, 0]
+    )
+
+
+def show(name: str, sequence: str, clip: Clip, masks: torch.Tensor, seconds: float) -> None:
+    """Scores of a network's masks, of the graph after it, and of the mean of both."""
+    after = segment(
+        clip.fwd,
+        clip.bwd,
+        video=clip.video,
+        feature_maps=masks[:, None],
+        settings=GRAPH.for_known_masks(),
+    )
+    row = (scores(some, clip.truth) for some in (masks, after, (masks + after) / 2))
+    print(sequence, name, *row, f"{seconds:.0f} s of processor", sep=" | ", flush=True)
 
 
 def main() -> None:
@@ -224,31 +222,27 @@ def main() -> None:
     parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
     parser.add_argument("flow", type=Path)
     parser.add_argument("sequences", nargs="+")
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
+    parser.add_argument(
+        "--passes_per_epoch", type=int, nargs="*", default=[], help="of config.ini's network"
+    )
+    parser.add_argument("--n_frames", type=int, default=30)
     args = parser.parse_args()
     print("sequence | masks | network | graph after it | mean of both")
     for sequence in args.sequences:
-        clip = read_clip(args.davis, args.flow, sequence)
-        paths = sorted((args.davis / "Annotations/480p" / sequence).glob("*.png"))[
-            : len(clip.video)
-        ]
-        truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
-        print(sequence, "first graph", "", scores(clip.masks, truth), "", sep=" | ", flush=True)
+        clip = read_clip(args.davis, args.flow, sequence, args.n_frames)
+        graph = first_graph(clip)
+        print(sequence, "first graph", "", scores(graph.masks, clip.truth), sep=" | ", flush=True)
         for name in args.variants:
             make, changes = VARIANTS[name]
-            lesson = make(clip)
-            small = predict(learn(lesson, *changes), lesson.inputs)
-            enlarged = F.interpolate(small[:, None], WORKING_SIZE, mode="bilinear")[:, 0]
-            masks = follow_edges(clip.video, enlarged)
-            after = segment(
-                clip.fwd,
-                clip.bwd,
-                video=clip.video,
-                feature_maps=masks[:, None],
-                settings=GRAPH.for_known_masks(),
-            )
-            row = (scores(some, truth) for some in (masks, after, (masks + after) / 2))
-            print(sequence, name, *row, sep=" | ", flush=True)
+            start, lesson = time.process_time(), make(clip, graph)
+            masks = predict_small(learn_lesson(lesson, *changes), clip, lesson)
+            show(name, sequence, clip, masks, time.process_time() - start)
+        for n_passes in args.passes_per_epoch:
+            start, settings = time.process_time(), Settings(passes_per_epoch=n_passes)
+            masks = predict(learn(clip.video, graph.masks, settings), clip.video, settings)
+            seconds = time.process_time() - start
+            show(f"{settings.n_passes} passes", sequence, clip, masks, seconds)
 
 
 if __name__ == "__main__":

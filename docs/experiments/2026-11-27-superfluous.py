@@ -13,10 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
+from clips import read_clip, scores
 
 from graph_module import GraphSettings, segment
 from graph_module.extensions import motion_prior as prior_module
@@ -33,22 +32,20 @@ from graph_module.extensions.motion_prior import (
     round_trip_error,
 )
 from graph_module.extensions.motion_saliency import MotionSaliency
-from graph_module.working_flow import read_working_flow
-from ike_data.frames import open_frames
-from ike_data.soft_masks import resize_mask
-from ike_data.working_frames import read_working_frames
-from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
 
-WORKING_SIZE = (224, 416)
 NOW = GraphSettings.with_extensions()
+BEFORE = replace(
+    NOW,
+    motion_prior=MotionPrior(appearance=Appearance(n_fourier=500)),
+    bootstrap=Bootstrap(n_passes=2),
+)
 VARIANTS = {
-    "now": NOW,
-    "evidence with 500 features": replace(
-        NOW, motion_prior=MotionPrior(appearance=Appearance(n_fourier=500))
-    ),
-    "no parallax": replace(NOW, motion_saliency=MotionSaliency(parallax=0.0)),
-    "edges count in full": replace(NOW, motion_saliency=MotionSaliency(edge=1.0)),
-    "one bootstrap pass": replace(NOW, bootstrap=Bootstrap(n_passes=1)),
+    "before": BEFORE,
+    "evidence with 250 features": replace(BEFORE, motion_prior=MotionPrior()),
+    "no parallax": replace(BEFORE, motion_saliency=MotionSaliency(parallax=0.0)),
+    "edges count in full": replace(BEFORE, motion_saliency=MotionSaliency(edge=1.0)),
+    "one bootstrap pass, 250 features": NOW,
+    "no bootstrap pass, 250 features": replace(NOW, bootstrap=None),
 }
 
 
@@ -84,15 +81,6 @@ def prior_with(fwd: torch.Tensor, bwd: torch.Tensor, times_pixels: int) -> torch
         prior_module.N_PIXELS = n_pixels
 
 
-def scores(masks: torch.Tensor, truth: list[np.ndarray]) -> str:
-    """J, F without the first and the last frame."""
-    pairs = []
-    for mask, annotation in list(zip(masks, truth, strict=True))[1:-1]:
-        hard = (resize_mask(mask, *annotation.shape) >= 0.5).numpy()
-        pairs.append((region_similarity(hard, annotation), boundary_measure(hard, annotation)))
-    return "{:.3f}, {:.3f}".format(*np.mean(pairs, axis=0))
-
-
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -102,15 +90,7 @@ def main() -> None:
     parser.add_argument("--n_frames", type=int, default=40)
     args = parser.parse_args()
     for sequence in args.sequences:
-        frames = open_frames(args.davis / "JPEGImages/480p" / sequence)
-        n_frames, size = min(frames.count, args.n_frames), (frames.height, frames.width)
-        video = read_working_frames(frames, *WORKING_SIZE)[:n_frames]
-        fwd, bwd = (
-            read_working_flow(args.flow / sequence / folder, n_frames, size, WORKING_SIZE)
-            for folder in ("fwd_of", "bwd_of")
-        )
-        paths = sorted((args.davis / "Annotations/480p" / sequence).glob("*.png"))[:n_frames]
-        truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
+        video, fwd, bwd, truth = read_clip(args.davis, args.flow, sequence, args.n_frames)
         for name, settings in VARIANTS.items():
             start = time.process_time()
             masks = segment(fwd, bwd, video=video, settings=settings)
