@@ -72,7 +72,7 @@ def follow_chains(
             there = range(max(pivots.start, -offset), min(pivots.stop, n_pairs + 1 - offset))
             if not there:
                 break
-            kept = slice(there.start - pivots.start, there.stop - pivots.start)
+            kept = among(there, pivots)
             # The last of the pairs of frames that lie between a pivot and where its chains get.
             first_pair = there.start + offset - (way > 0)
             read = flow[first_pair : first_pair + len(there)].flatten(2)  # [P, 2, N]
@@ -82,6 +82,11 @@ def follow_chains(
             else:
                 _advance(read, start, (height, width), moved[kept], step[kept])
             yield ChainStep(offset, there, *step[kept].unbind(1))
+
+
+def among(some: range, frames: range) -> slice:
+    """Where a part of ``frames`` stands among them."""
+    return slice(some.start - frames.start, some.stop - frames.start)
 
 
 def _pixel_positions(height: int, width: int, like: torch.Tensor) -> torch.Tensor:

@@ -38,14 +38,15 @@ def _add_stored(
     use_compiled: bool,
 ) -> None:
     """Frame by frame, so that what the links into one read and write stays in the cache."""
-    add_links = _add_links_compiled if use_compiled else _add_links
+    add_links = _add_links_loop if use_compiled else _add_links
+    flat = masks.flatten(1), part.flatten(1)  # [m, N] each, views
     for q in block:
         row, links = q - touched.start, stored[q]
         assert isinstance(links, Arrivals)
         read = corner_sums(masks[row : row + 1])
         written = torch.zeros_like(read)
         pivots = links.pivots - touched.start
-        add_links(links.cells, pivots, links.weights, read[0], written[0], masks, part)
+        add_links(links.cells, pivots, links.weights, read[0], written[0], *flat)
         part[row] += spread_to_corners(written, *masks.shape[1:])[0]
 
 
@@ -60,7 +61,8 @@ def _add_recomputed(
 ) -> None:
     """Pivot by pivot."""
     height, width = masks.shape[1:]
-    add_links = _add_links_compiled if use_compiled else _add_links
+    add_links = _add_links_loop if use_compiled else _add_links
+    flat = masks.flatten(1), part.flatten(1)  # [m, N] each, views
     read = corner_sums(masks)
     written = torch.zeros_like(read)
     cells = torch.empty(1, height * width, dtype=torch.int32)
@@ -70,7 +72,7 @@ def _add_recomputed(
             link_cells(step.x, step.y, height, width, cells, use_compiled=use_compiled)
             q = step.frames.start - touched.start
             weight = torch.tensor([weights[abs(step.offset)]])
-            add_links(cells, pivot, weight, read[q], written[q], masks, part)
+            add_links(cells, pivot, weight, read[q], written[q], *flat)
     part += spread_to_corners(written, height, width)
 
 
@@ -91,28 +93,16 @@ def _add_links(
     Args:
         cells: [K, N] int32; pivots: [K], rows of masks and part; weights: [K].
         read, written: [`n_cells`], see `corner_sums`.
-        masks, part: [m, H, W].
+        masks, part: [m, N].
     """
-    masks, part = masks.flatten(1), part.flatten(1)  # [m, N]
     for row, pivot, weight in zip(cells, pivots.tolist(), weights, strict=True):
         part[pivot] += read.index_select(0, row).mul_(weight)
         written.index_add_(0, row, masks[pivot] * weight)
 
 
-def _add_links_compiled(
-    cells: torch.Tensor,
-    pivots: torch.Tensor,
-    weights: torch.Tensor,
-    read: torch.Tensor,
-    written: torch.Tensor,
-    masks: torch.Tensor,
-    part: torch.Tensor,
-) -> None:
-    _add_links_loop(cells, pivots, weights, read, written, masks.flatten(1), part.flatten(1))
-
-
 @compiled()
 def _add_links_loop(cells, pivots, weights, read, written, masks, part):  # type: ignore[no-untyped-def]
+    """`_add_links`, compiled."""
     for k in range(len(pivots)):
         weight, links = weights[k], cells[k]
         mask, product = masks[pivots[k]], part[pivots[k]]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from graph_module.chains import CHAIN_BYTES, ChainStep, follow_chains
+from graph_module.chains import CHAIN_BYTES, ChainStep, among, follow_chains
 from graph_module.progress import Progress, silent
 from ike_data.runtime.cores import frame_blocks, map_on_cores
 
@@ -131,7 +131,7 @@ def _write_direction_features(
             )
 
     for step in steps:
-        write(step.offset, _among(step.pivots, pivots), step.u, step.v)
+        write(step.offset, among(step.pivots, pivots), step.u, step.v)
     zero = torch.zeros(1, device=out.device)
     for offset, inner, some in _beyond_the_video(pivots, n_frames, h):
         if inner == 0:
@@ -172,7 +172,7 @@ def _write_ike_features(
         own = maps[pivots.start : pivots.stop].flatten(2)  # [P, C, N]
         write_levels(rows[:, c], own, value_range)
     for step in steps:
-        some, pixels, inside = _among(step.pivots, pivots), *_pixels(step, groups[0].maps.shape[2:])
+        some, pixels, inside = among(step.pivots, pivots), *_pixels(step, groups[0].maps.shape[2:])
         for (maps, _, value_range), rows in zip(groups, by_offset, strict=True):
             there = maps[step.frames].flatten(2)  # [P, C, N]
             values = there.gather(2, pixels.expand_as(there)) * inside
@@ -208,11 +208,6 @@ def features_as_float(
     return features.to(device).to(dtype).mul_(1 / LEVELS)
 
 
-def _among(some: range, pivots: range) -> slice:
-    """Where a part of ``pivots`` stands among them."""
-    return slice(some.start - pivots.start, some.stop - pivots.start)
-
-
 def _beyond_the_video(
     pivots: range, n_frames: int, half_chain_size: int
 ) -> Iterator[tuple[int, int, slice]]:
@@ -231,7 +226,7 @@ def _beyond_the_video(
                 else range(pivots.start, min(inside.start, pivots.stop))
             )
             if beyond:
-                yield offset, offset - way, _among(beyond, pivots)
+                yield offset, offset - way, among(beyond, pivots)
 
 
 def _pixels(step: ChainStep, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:

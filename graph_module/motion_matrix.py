@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 from graph_module.cells import cells_outside, link_cells, n_cells
-from graph_module.chains import CHAIN_BYTES, ChainStep, follow_chains
+from graph_module.chains import CHAIN_BYTES, ChainStep, among, follow_chains
 from graph_module.progress import Progress, silent
 from ike_data.runtime.cores import equal_blocks, frames_at_once, frames_together, map_on_cores
 
@@ -160,8 +160,7 @@ def _departures(flows: Flows, matrix: MotionMatrix, progress: Progress) -> list[
         cells = torch.empty(len(offsets), len(block), n_nodes, dtype=torch.int32, device=device)
         cells[:] = cells_outside(n_nodes, height, width, device)
         for step in linked_steps(block, flows, weights, use_compiled=False):
-            rows = slice(step.pivots.start - block.start, step.pivots.stop - block.start)
-            out = cells[offsets.index(step.offset), rows]
+            out = cells[offsets.index(step.offset), among(step.pivots, block)]
             write_cells(step, first, height, width, out)
         return Departures(block, of_offsets, cells)
 

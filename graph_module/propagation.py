@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import torch
 
 from graph_module.cells import corner_sums, n_cells, spread_to_corners
+from graph_module.chains import among
 from graph_module.cpu_propagation import add_on_cpu
 from graph_module.motion_matrix import (
     Departures,
@@ -67,7 +68,7 @@ def _add(
     sent = torch.zeros_like(read, dtype=torch.int64)
     scale = _steps_of_one(matrix.weights, masks[0].numel())
     for links in _links_of(matrix, number, touched.start, height, width):
-        rows = slice(links.pivots.start - touched.start, links.pivots.stop - touched.start)
+        rows = among(links.pivots, touched)
         cells = links.cells.flatten()  # [K P N]
         arrived = read.index_select(0, cells).view(len(links.weights), -1)  # [K, P N]
         part[rows].view(-1).addmv_(arrived.T, links.weights)

@@ -33,7 +33,6 @@ def follow_edges(video: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         [n, H, W] in [0, 1], on the device of ``masks``.
     """
     height, width = video.shape[2:]
-    height, width = video.shape[2:]
     radius = max(round(RADIUS * masks.shape[1] / height), 1)
 
     def follow(frames: torch.Tensor, some: torch.Tensor) -> torch.Tensor:
