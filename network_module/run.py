@@ -98,7 +98,7 @@ def learn_video(
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, *working_size)
     video = read_working_frames(frames, *working_size)
     to_save = config.to_save_epochs or range(1, config.n_epochs + 1)
-    _tell_of_half_size(settings, working_size, min(to_save))
+    _tell_of_half_size(settings, frames.count, working_size, min(to_save))
 
     height, width = working_size
     all_settings = {"working_h": height, "working_w": width, **vars(config)}
@@ -221,7 +221,9 @@ def _network_size(
     )
 
 
-def _tell_of_half_size(settings: Settings, working_size: tuple[int, int], first_saved: int) -> None:
+def _tell_of_half_size(
+    settings: Settings, n_frames: int, working_size: tuple[int, int], first_saved: int
+) -> None:
     """Where half the size is too small to be used, and where a saved epoch is at half the size."""
     half_size = settings.half_size
     if half_size and not is_large_enough(*working_size, half_size.least_side):
@@ -230,8 +232,9 @@ def _tell_of_half_size(settings: Settings, working_size: tuple[int, int], first_
             f"half_size_share is not used: half of {height} x {width} is less than "
             f"{half_size.least_side} pixels, too little to learn from"
         )
-    n_half_size = n_half_size_passes(half_size, settings.n_passes, *working_size)
-    last_half_size = n_half_size // settings.passes_per_epoch
+    passes_of_epoch = settings.passes_of_epoch(n_frames)
+    n_passes = settings.n_epochs * passes_of_epoch
+    last_half_size = n_half_size_passes(half_size, n_passes, *working_size) // passes_of_epoch
     if first_saved <= last_half_size:
         print(
             f"warning: up to epoch {last_half_size} the network learns at half size "

@@ -8,6 +8,7 @@ from typing import Any
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.parameters import check_ranges, parameter
 from network_module.extensions.half_size import HalfSize
+from network_module.extensions.short_videos import passes_of_epoch
 
 _PRECISIONS = "auto", "yes", "no"
 
@@ -21,7 +22,7 @@ class Settings:
     """
 
     n_epochs: int = parameter(5, low=1, high=MAX_EPOCHS)
-    batch_size: int = parameter(3, low=1, high=100_000)  # frames
+    batch_size: int = parameter(1, low=1, high=100_000)  # frames
     learning_rate: float = parameter(0.002, low_excluded=True, high=1e30)  # of AdamW
     # Of the U-Net's first stage.
     base_channels: int = parameter(16, low=1, high=MAX_BASE_CHANNELS)
@@ -31,7 +32,8 @@ class Settings:
     deterministic: bool = True  # the same weights each time on a GPU, too
 
     # Not the paper's; see `extensions`.
-    passes_per_epoch: int = parameter(8, low=1, high=1_000_000)  # over the video
+    # Over the video; 0: one, or more of a short video, see `extensions.short_videos`.
+    passes_per_epoch: int = parameter(0, low=0, high=1_000_000)
     cosine_decay: bool = True
     confidence_weights: bool = True
     flips: bool = True
@@ -44,6 +46,7 @@ class Settings:
     def paper(cls, **changes: Any) -> Settings:
         """The paper's settings, but for ``changes``."""
         values: dict[str, Any] = dict(
+            batch_size=3,
             learning_rate=0.0001,
             base_channels=64,
             passes_per_epoch=1,
@@ -56,10 +59,9 @@ class Settings:
         )
         return cls(**(values | changes))
 
-    @property
-    def n_passes(self) -> int:
-        """Passes over the video in the whole training."""
-        return self.n_epochs * self.passes_per_epoch
+    def passes_of_epoch(self, n_frames: int) -> int:
+        """Passes over a video of ``n_frames`` in each epoch."""
+        return self.passes_per_epoch or passes_of_epoch(n_frames, self.batch_size)
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -118,17 +118,19 @@ def train(
     network, optimiser = training.network, training.optimiser
     device = next(network.parameters()).device
     bf16 = use_bf16(settings.mixed_precision, device)
-    n_half_size = n_half_size_passes(settings.half_size, settings.n_passes, *video.shape[-2:])
+    passes_of_epoch = settings.passes_of_epoch(len(video))
+    n_passes = settings.n_epochs * passes_of_epoch
+    n_half_size = n_half_size_passes(settings.half_size, n_passes, *video.shape[-2:])
     losses_of = confident_losses if settings.confidence_weights else paper_losses
     while training.epoch < settings.n_epochs:
         sums = torch.zeros(2, device=device)
-        batches = _batches_of_epoch(training, settings, len(video))
+        batches = _batches_of_epoch(training, passes_of_epoch, len(video), settings.batch_size)
         bar = tqdm(
             batches, f"epoch {training.epoch + 1}", unit="batch", leave=False, disable=not progress
         )
         with convolution_settings(deterministic=settings.deterministic):
             for n_passes_done, batch in bar:
-                rate = _learning_rate(settings, n_passes_done, n_half_size)
+                rate = _learning_rate(settings, n_passes_done, n_passes, n_half_size)
                 optimiser.param_groups[0]["lr"] = rate
                 frames = to_unit_range(video[batch], device)  # [b, 3, H, W]
                 targets = soft_masks[batch].to(device)  # [b, H, W]
@@ -145,33 +147,34 @@ def train(
                 sums += len(batch) * losses.detach()
         training.epoch += 1
         # At the end of the epoch only: a GPU would be waited for in each step.
-        means = sums.cpu() / (settings.passes_per_epoch * len(video))
+        means = sums.cpu() / (passes_of_epoch * len(video))
         if not torch.isfinite(means).all():
             raise DivergedError(training.epoch, settings.learning_rate)
         yield EpochLosses(float(means.sum()), float(means[0]), float(means[1]))
 
 
 def _batches_of_epoch(
-    training: Training, settings: Settings, n_frames: int
+    training: Training, n_passes: int, n_frames: int, batch_size: int
 ) -> list[tuple[float, torch.Tensor]]:
     """(passes over the video before it, and parts of one; frame indices) of each batch."""
-    n_passes = settings.passes_per_epoch
     batches = [
         batch
         for _ in range(n_passes)
-        for batch in shuffled_batches(n_frames, settings.batch_size, training.generator)
+        for batch in shuffled_batches(n_frames, batch_size, training.generator)
     ]
     batches_per_pass = len(batches) // n_passes
     first = training.epoch * n_passes
     return [(first + idx / batches_per_pass, batch) for idx, batch in enumerate(batches)]
 
 
-def _learning_rate(settings: Settings, n_passes_done: float, n_half_size: int) -> float:
+def _learning_rate(
+    settings: Settings, n_passes_done: float, n_passes: int, n_half_size: int
+) -> float:
     if not settings.cosine_decay:
         return settings.learning_rate
     full_size_rate = settings.half_size.full_size_rate if settings.half_size else 1.0
     return decayed_rate(
-        settings.learning_rate, n_passes_done, settings.n_passes, n_half_size, full_size_rate
+        settings.learning_rate, n_passes_done, n_passes, n_half_size, full_size_rate
     )
 
 

@@ -139,7 +139,7 @@ def test_defaults_are_those_of_the_projects_files():
     ("build", "name", "value"),
     [
         *((Settings, "n_epochs", 0), (Settings, "batch_size", 2.5), (Settings, "seed", -1)),
-        *((Settings, "base_channels", 513), (Settings, "passes_per_epoch", 0)),
+        *((Settings, "base_channels", 513), (Settings, "passes_per_epoch", -1)),
         *((Settings, "learning_rate", math.nan), (Settings, "learning_rate", 0)),
         *((Settings, "colour_jitter", 1.0), (Settings, "mixed_precision", "bf16")),
         (Settings, "half_size", 0.5),
@@ -299,6 +299,19 @@ def test_colour_jitter_turns_no_colour_around():
 
 ALL_AT_HALF_SIZE = HalfSize(share=1, least_side=1)
 HALF_AT_HALF_SIZE = HalfSize(share=0.5, least_side=1)
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "batch_size", "n_steps"), [(1, 1, 30), (4, 3, 30), (16, 1, 32), (40, 1, 40)]
+)
+def test_of_a_short_video_an_epoch_has_several_passes(n_frames, batch_size, n_steps):
+    """30 steps or the first whole pass after them; the last batch of a pass may be smaller."""
+    settings = paper(n_epochs=2, passes_per_epoch=0, batch_size=batch_size, half_size=None)
+    training = Training.of(seeded_unet(1, seed=0), settings)
+    steps = []
+    training.optimiser.register_step_pre_hook(lambda *_: steps.append(training.epoch))
+    list(train(training, *square_tensors(n_frames), settings))
+    assert steps == [0] * n_steps + [1] * n_steps
 
 
 @pytest.mark.parametrize("half_size", [None, HALF_AT_HALF_SIZE])

@@ -23,7 +23,7 @@ if [ ! -d "$out/video" ]; then
 fi
 # The settings of config.ini, at a size and with a training small enough for two processor cores.
 sed -e 's/^working_h = .*/working_h = 120/' -e 's/^working_w = .*/working_w = 216/' \
-  -e 's/^passes_per_epoch = .*/passes_per_epoch = 2/' -e 's/^base_channels = .*/base_channels = 8/' \
+  -e 's/^base_channels = .*/base_channels = 8/' \
   config.ini >"$out/demo.ini"
 run "$PYTHON" tools/run_video.py "$out/video/frames" "$out" --method dis --cycles 2 \
   --config "$out/demo.ini" --annotations "$out/video/annotations"

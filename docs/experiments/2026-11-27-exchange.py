@@ -27,7 +27,6 @@ from graph_module.extensions.coarse_graph import coarse_flow
 from graph_module.extensions.motion_prior import motion_prior
 from graph_module.extensions.motion_saliency import motion_saliency
 from ike_data.guided_filter import follow_edges
-from network_module import Settings, learn, predict
 from network_module.extensions.confidence_weights import confidence
 from network_module.extensions.prior_bias import start_from_prior
 from network_module.losses import cross_entropy, dice, hard_labels
@@ -223,9 +222,6 @@ def main() -> None:
     parser.add_argument("flow", type=Path)
     parser.add_argument("sequences", nargs="+")
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
-    parser.add_argument(
-        "--passes_per_epoch", type=int, nargs="*", default=[], help="of config.ini's network"
-    )
     parser.add_argument("--n_frames", type=int, default=30)
     args = parser.parse_args()
     print("sequence | masks | network | graph after it | mean of both")
@@ -238,11 +234,6 @@ def main() -> None:
             start, lesson = time.process_time(), make(clip, graph)
             masks = predict_small(learn_lesson(lesson, *changes), clip, lesson)
             show(name, sequence, clip, masks, time.process_time() - start)
-        for n_passes in args.passes_per_epoch:
-            start, settings = time.process_time(), Settings(passes_per_epoch=n_passes)
-            masks = predict(learn(clip.video, graph.masks, settings), clip.video, settings)
-            seconds = time.process_time() - start
-            show(f"{settings.n_passes} passes", sequence, clip, masks, seconds)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from ike_data.parameters import check_ranges, parameter
 class HalfSize:
     """Which passes are at half the size, and how the others go on; docs/extensions.md says why."""
 
-    share: float = parameter(0.9, low_excluded=True, high=1)  # of the passes, the first ones
+    share: float = parameter(0.6, low_excluded=True, high=1)  # of the passes, the first ones
     # Networks that learnt from fewer pixels had worse masks: then all passes are at full size.
     least_side: int = parameter(96, low=1)  # pixels, of the shorter side at half the size
     # Of the learning rate, where that decays: more undoes what was learnt at half the size.

@@ -1,0 +1,77 @@
+"""J and F of each stage of the exchange, with networks that learn for a short or a long time.
+
+The first graph, then in each cycle a network that learns from the last graph's masks, and the graph
+that sees this network's. Run from the project's folder, with flow from extract_optical_flow.py in
+FLOW/<sequence>:
+
+    PYTHONPATH=.:tools python docs/experiments/2026-11-28-short-training.py DAVIS FLOW hike surf
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from clips import Clip, read_clip, scores
+
+from graph_module import GraphSettings, segment
+from network_module import Settings, learn, predict
+from network_module.extensions.half_size import HalfSize
+
+GRAPH = GraphSettings.with_extensions()
+
+
+def stages(clip: Clip, settings: Settings, n_cycles: int) -> Iterator[torch.Tensor]:
+    """The masks of the first graph, and of the network and the graph of each cycle."""
+    flows = clip.fwd, clip.bwd
+    masks = segment(*flows, video=clip.video, settings=GRAPH)
+    yield masks
+    for _ in range(n_cycles):
+        masks = predict(learn(clip.video, masks, settings), clip.video, settings)
+        yield masks
+        masks = segment(
+            *flows,
+            video=clip.video,
+            feature_maps=masks[:, None],
+            settings=GRAPH.for_known_masks(),
+        )
+        yield masks
+
+
+def main() -> None:
+    default = Settings()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
+    parser.add_argument("flow", type=Path)
+    parser.add_argument("sequences", nargs="+")
+    parser.add_argument("--n_frames", type=int, default=30)
+    parser.add_argument("--cycles", type=int, default=2)
+    parser.add_argument("--n_epochs", type=int, default=default.n_epochs)
+    parser.add_argument("--passes_per_epoch", type=int, default=default.passes_per_epoch)
+    parser.add_argument("--batch_size", type=int, default=default.batch_size)
+    parser.add_argument("--half_size_share", type=float, default=HalfSize().share)
+    parser.add_argument("--base_channels", type=int, default=default.base_channels)
+    parser.add_argument("--seed", type=int, default=default.seed)
+    args = parser.parse_args()
+    settings = Settings(
+        n_epochs=args.n_epochs,
+        passes_per_epoch=args.passes_per_epoch,
+        batch_size=args.batch_size,
+        half_size=HalfSize(args.half_size_share),
+        base_channels=args.base_channels,
+        seed=args.seed,
+    )
+    print("sequence | first graph | network | graph after it | ... | seconds of processor")
+    for sequence in args.sequences:
+        clip = read_clip(args.davis, args.flow, sequence, args.n_frames)
+        start, row = time.process_time(), []
+        for masks in stages(clip, settings, args.cycles):
+            row.append(scores(masks, clip.truth))
+        print(sequence, *row, f"{time.process_time() - start:.0f}", sep=" | ", flush=True)
+
+
+if __name__ == "__main__":
+    main()
