@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 
 from graph_module.progress import Progress, silent
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import (
     frame_blocks,
     frames_at_once,
@@ -44,7 +44,7 @@ PIXELS_AT_ONCE, FRAMES_AT_ONCE = 1024, 32
 
 
 @dataclass(frozen=True)
-class Appearance:
+class Appearance(Parameters):
     """The window in time, the kernel, and the regression."""
 
     sigma: float = parameter(4.0, low_excluded=True)  # of the Gaussian over time, frames
@@ -63,9 +63,6 @@ class Appearance:
     # means of both classes (Fisher's discriminant) favours none, and gives halos. This is how far
     # the cut is moved from 0.5 to that middle.
     to_middle: float = parameter(0.5, high=1)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 class Fourier(NamedTuple):

@@ -12,20 +12,17 @@ import torch
 
 from graph_module.extensions.appearance import Appearance, appearance_masks
 from graph_module.progress import Progress, silent
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class Bootstrap(Parameters):
     """How many passes, and how exact they are."""
 
     n_passes: int = parameter(1, low=1)  # a second one gives 0.001 of mean J more
     # Mean change of the masks below which a pass ends; enough for what is learnt from them.
     tolerance: float = parameter(0.001, high=1)
     appearance: Appearance = field(default_factory=Appearance)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def bootstrap_map(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class DominantMotion:
+class DominantMotion(Parameters):
     """How the fit is made."""
 
     n_fits: int = parameter(15, low=1)  # of reweighted least squares; enough to converge
@@ -27,9 +27,6 @@ class DominantMotion:
     # pixels.
     scale_medians: float = parameter(1.5, low_excluded=True)
     least_median: float = parameter(0.02, low_excluded=True)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def dominant_motion(flow: torch.Tensor, settings: DominantMotion | None = None) -> torch.Tensor:

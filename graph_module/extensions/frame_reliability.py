@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from graph_module.extensions.motion_saliency import saturating
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 from ike_data.soft_masks import HARD_THRESHOLD
 
@@ -22,7 +22,7 @@ SPLIT_BYTES = 12
 
 
 @dataclass(frozen=True)
-class FrameReliability:
+class FrameReliability(Parameters):
     """When a frame is half reliable, and how sharply that changes."""
 
     # Mean saliency of what is salient in the frame. DIS flow of still things gives 0 to 0.3, of
@@ -32,9 +32,6 @@ class FrameReliability:
     # that moves are unreliable.
     agreement: float = parameter(0.05, low_excluded=True, high=1)
     power: int = parameter(8, low=1)  # high, so that the result is nearly yes or no
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def frame_reliability(
