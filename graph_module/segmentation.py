@@ -144,8 +144,7 @@ def iterations(
 ) -> Iterator[Iteration]:
     """The masks after each iteration of each pass; see `segment` for the arguments.
 
-    The last one is the last pass's, which ends after n_iterations or when the masks change by less
-    than the tolerance.
+    A pass ends after n_iterations, or when the masks change by less than its tolerance.
     """
     _check(fwd_flow, bwd_flow, video, feature_maps, settings)
     frame_size, device, progress = fwd_flow.shape[2:], fwd_flow.device, execution.progress
@@ -175,9 +174,8 @@ def iterations(
         use_compiled=compiled,
         progress=progress,
     )
-    divisor = None
-    if settings.degree_normalisation is not None:
-        divisor = degree_divisor(M, x, settings.degree_normalisation)
+    normalisation = settings.degree_normalisation
+    divisor = degree_divisor(M, x, normalisation) if normalisation else None
 
     learnt_maps: list[torch.Tensor] = []
     inverted = torch.zeros(len(x), dtype=torch.bool)
