@@ -17,12 +17,7 @@ from ike_data.config import MAX_ITERS, Config, OpticalFlow, fill_in, needed_path
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import open_frames
 from ike_data.runtime.claim import claimed
-from ike_data.runtime.command import (
-    number_argument,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_data.runtime.out_of_memory import FLOW_REMEDY
 

@@ -100,7 +100,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     run_command(
-        main,
-        NETWORK_REMEDY,
-        "run the same command again, with --resume to go on with a training",
+        main, NETWORK_REMEDY, "run the same command again, with --resume to go on with a training"
     )

@@ -13,13 +13,7 @@ import torch
 from graph_module.cells import corner_sums, n_cells, spread_to_corners
 from graph_module.chains import among
 from graph_module.cpu_propagation import add_on_cpu
-from graph_module.motion_matrix import (
-    Departures,
-    Flows,
-    MotionMatrix,
-    linked_steps,
-    write_cells,
-)
+from graph_module.motion_matrix import Departures, Flows, MotionMatrix, linked_steps, write_cells
 from ike_data.runtime.cores import frame_blocks, frames_together, map_on_cores
 
 # What a link makes as it carries a value: what it reads, float32, what it sends, float32 and int64.

@@ -37,12 +37,7 @@ from graph_module.working_flow import read_working_flow
 from ike_data.config import GraphModule
 from ike_data.flow_files import check_flow_folders, flow_name
 from ike_data.frames import Frames
-from ike_data.layout import (
-    SEED_ITERATION,
-    iteration_images,
-    iteration_masks,
-    saved_iterations,
-)
+from ike_data.layout import SEED_ITERATION, iteration_images, iteration_masks, saved_iterations
 from ike_data.runtime.memory_statement import GB
 from ike_data.runtime.out_of_memory import memory_is_full
 from ike_data.saved_config import warn_of_other_frames

@@ -29,12 +29,7 @@ import torch.nn.functional as F
 
 from graph_module.progress import Progress, silent
 from ike_data.parameters import Parameters, parameter
-from ike_data.runtime.cores import (
-    frame_blocks,
-    frames_at_once,
-    frames_together,
-    map_on_cores,
-)
+from ike_data.runtime.cores import frame_blocks, frames_at_once, frames_together, map_on_cores
 from ike_data.soft_masks import HARD_THRESHOLD
 
 # Pixels whose features a core has in memory at a time: they fit its cache. Frames that are shared

@@ -58,9 +58,7 @@ def enlarge_masks(masks: torch.Tensor, size: torch.Size) -> torch.Tensor:
 
 
 def _resize_each(
-    frames: torch.Tensor,
-    size: tuple[int, int],
-    resize: Callable[[torch.Tensor], torch.Tensor],
+    frames: torch.Tensor, size: tuple[int, int], resize: Callable[[torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
     """``resize`` of frames, [m, C, H, W] -> [m, C, *size]; frames of that size stay."""
     if frames.shape[2:] == size:
