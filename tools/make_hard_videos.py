@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ike_data.folders import folders_in
 from ike_data.frames import open_frames
 from ike_data.runtime.command import prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
 from ike_tools.data_sets.frame_matching import annotation_files
 from ike_tools.flags import Parser
-from ike_tools.masks.mask_folder import folders_in
 from ike_tools.masks.mask_values import annotation_values, read_annotation
 
 # Below a data set and below out_path, as in DAVIS.

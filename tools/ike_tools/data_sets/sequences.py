@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from ike_data.folders import folders_in
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
-from ike_tools.masks.mask_folder import folders_in
 
 _FLAG = "--sequences"
 
@@ -59,11 +59,10 @@ def choose_sequences(asked: Sequence[str] | None, known: Iterable[str], where: P
         names.update(dict.fromkeys(_names_in(path) if is_file else [text]))
     unknown = [name for name in names if name not in known]
     if unknown:
-        said = ", ".join(f"{name} (the nearest is {_nearest(name, known)})" for name in unknown[:3])
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        said = listed([f"{name} (the nearest is {_nearest(name, known)})" for name in unknown], 3)
         raise InputError(
-            f"{_FLAG}: no sequence of {where}, nor a file of names: {said}{more}; give names of "
-            "its sequences"
+            f"{_FLAG}: no sequence of {where}, nor a file of names: {said}; give names of its "
+            "sequences"
         )
     return [name for name in known if name in names]
 
@@ -154,7 +153,5 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    def likeness(other: str) -> float:
-        return SequenceMatcher(None, name.lower(), other.lower()).ratio()
-
-    return max(known, key=likeness)
+    folded = {other.lower(): other for other in known}
+    return folded[get_close_matches(name.lower(), folded, n=1, cutoff=0)[0]]

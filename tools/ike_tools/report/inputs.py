@@ -52,7 +52,7 @@ def open_data_set(
     """The sequences of a data set that every result has, and what is not shown, a line for each.
 
     Args:
-        frames: as annotations, see `data_set_layouts`.
+        frames: as annotations, see `layouts`.
         inside: see `open_video`.
         asked: what --sequences asks for.
         out: a folder among the sequences that is not one of them.

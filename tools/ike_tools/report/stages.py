@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ike_data.config import read_ini
 from ike_data.flow_files import FORWARD
+from ike_data.folders import files_of
 from ike_data.layout import (
     CONFIG,
     FLOW,
@@ -25,7 +26,6 @@ from ike_data.layout import (
     module_and_cycle,
 )
 from ike_data.runtime.errors import InputError
-from ike_tools.masks.mask_folder import files_of
 
 EXPECTED = (
     "expected a folder of masks (00000.pt or 00000.png, ...), the out_path of run_graph_module.py "

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import SECTIONS, Config, format_config
+from ike_data.folders import visible_in
 from ike_data.runtime.atomic import atomic_file, remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, inherited
 from ike_data.runtime.errors import InputError
@@ -169,11 +170,7 @@ def describe_inputs(path: Path) -> str:
         raise InputError(f"{path}: no such file or folder")
     files = [path]
     if path.is_dir():  # OUT may be one of its folders
-        files = [
-            file
-            for file in sorted(path.iterdir())
-            if file.exists() and not file.is_dir() and not file.name.startswith(".")
-        ]
+        files = [file for file in visible_in(path) if file.exists() and not file.is_dir()]
     lines = []
     for file in files:
         found = file.stat()

@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ike_data.folders import files_of, folders_in
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import frame_names_of
 from ike_data.frame_order import numbers_of
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.frame_matching import annotated_frames
 from ike_tools.data_sets.layouts import find_annotations, find_videos
-from ike_tools.data_sets.sequences import Result, choose_sequences, in_all_results
-from ike_tools.masks.mask_folder import files_of, folders_in, numbered_masks, png_files
+from ike_tools.data_sets.sequences import Result, choose_sequences, in_all_results, listed
+from ike_tools.masks.mask_folder import numbered_masks, png_files
 from ike_tools.masks.mask_values import (
     Annotation,
     MaskValues,
@@ -87,7 +88,7 @@ def pair_with_annotations(
     """Pair the masks of results with the annotations of a sequence or of a whole data set.
 
     ``annotations`` holds the .png files of one sequence, and then each result holds its masks; or
-    it is a data set (see `data_set_layouts`), and then they hold folders named as its sequences.
+    it is a data set (see `layouts`), and then they hold folders named as its sequences.
     A sequence of which a result has no masks at all is left out, of all results; one of which it
     has some is an error, as masks are lost then. Annotations may be of some frames only, see
     `annotated_frames`. Only names are read here.
@@ -187,9 +188,8 @@ def _check_number(
             {number for path in files for number in numbers_of(path.stem)[-1:]}
             for files in (annotation_files, mask_files)
         )
-        missing = [f"{number:05d}" for number in sorted(annotated - masked)]
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        missing = listed([f"{number:05d}" for number in sorted(annotated - masked)], 5)
         raise InputError(
             f"{counts} for the {len(annotation_files)} annotations of "
-            f"{annotation_files[0].parent}; missing: {', '.join(missing[:5])}{more}; {remedy}"
+            f"{annotation_files[0].parent}; missing: {missing}; {remedy}"
         )
