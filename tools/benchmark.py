@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
@@ -363,9 +363,8 @@ def compare_raft(args: argparse.Namespace) -> None:
     from torchvision.models.optical_flow import raft_large, raft_small
 
     from ike_data.command_line import choose_device
-    from RAFT import RaftFlow, load_raft
+    from RAFT import RaftFlow, load_raft, video_flow
     from RAFT.frame_fitting import cut_flow, fit_frame
-    from RAFT.frame_pairs import flows_of_pairs
 
     device = choose_device(args.device)
     torch.manual_seed(0)
@@ -380,52 +379,38 @@ def compare_raft(args: argparse.Namespace) -> None:
 
         frames = [cv2.resize(frame, tuple(args.size[::-1])) for frame in frames]
 
-    def plain() -> list[tuple[np.ndarray, np.ndarray]]:
-        """Two calls of the network for each pair."""
-        flows = []
+    height, width = frames[0].shape[:2]
+
+    def plain() -> torch.Tensor:
+        """Two calls of the network for each pair; [n_pairs, 2, 2, h, w] on the CPU."""
         with torch.inference_mode():
             images = [
                 fit_frame(2 * (torch.from_numpy(f).to(device).permute(2, 0, 1)[None] / 255) - 1)
                 for f in frames
             ]
-            for pair in pairwise(images):
-                both = [
-                    model(*order, num_flow_updates=args.iters)[-1] for order in (pair, pair[::-1])
-                ]
-                fwd, bwd = (cut_flow(flow, *frames[0].shape[:2])[0].cpu().numpy() for flow in both)
-                flows.append((fwd, bwd))
-        return flows
+            flows = [
+                cut_flow(model(*order, num_flow_updates=args.iters)[-1], height, width).cpu()
+                for pair in pairwise(images)
+                for order in (pair, pair[::-1])
+            ]
+        return torch.cat(flows).unflatten(0, (-1, 2))
 
-    def ours(mixed_precision: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    def ours(mixed_precision: bool) -> torch.Tensor:
         method = RaftFlow(model, iters=args.iters, mixed_precision=mixed_precision, device=device)
-        return [
-            (fwd.transpose(2, 0, 1), bwd.transpose(2, 0, 1))
-            for _, fwd, bwd in flows_of_pairs(frames, method)
-        ]
+        return torch.stack(video_flow(frames, method), dim=1)  # [n_pairs, 2, 2, h, w]
 
-    ways: dict[str, Callable[[], list]] = {
-        "plain": plain,
-        "fp32": lambda: ours(False),
-        "mixed": lambda: ours(True),
-    }
+    ways = {"plain": plain, "fp32": lambda: ours(False), "mixed": lambda: ours(True)}
     if device.type == "cuda":
         for way in ways.values():
             way()  # loads the kernels
-    results: dict[str, list] = {}
+    results: dict[str, torch.Tensor] = {}
     seconds: dict[str, float] = {}
     for name, way in ways.items():
         with _clock(seconds, name):
             results[name] = way()
-    height, width = frames[0].shape[:2]
     print(f"RAFT, {height} x {width}, {args.iters} updates, {args.n_pairs} pairs on {device.type}")
     for name in ways:
-        error = np.mean(
-            [
-                np.linalg.norm(a - b, axis=0).mean()
-                for pair, plain_pair in zip(results[name], results["plain"], strict=True)
-                for a, b in zip(pair, plain_pair, strict=True)
-            ]
-        )
+        error = (results[name] - results["plain"]).norm(dim=2).mean()
         print(
             f"  {name:6} {seconds[name] / args.n_pairs:8.3f} s/pair  "
             f"{seconds['plain'] / seconds[name]:5.2f} x  mean end-point difference {error:.5f} px"
