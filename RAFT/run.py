@@ -53,9 +53,8 @@ def extract_flow(
     """
     check_saved_config(out_path, FLOW_PROGRAM)
     n_pairs = frames.count - 1
-    if overwrite:
-        to_make = dict.fromkeys(range(n_pairs), FOLDERS)
-    else:
+    to_make: Mapping[int, Sequence[str]] = dict.fromkeys(range(n_pairs), FOLDERS)
+    if not overwrite:
         _check_earlier_run(out_path, config, frames)
         to_make = _missing_flows(out_path, n_pairs, frames.height, frames.width)
     # Loaded before anything is deleted or saved, and only where there is work for it.
@@ -140,22 +139,16 @@ def _state_memory(frames: Frames, settings: OpticalFlow, device: torch.device) -
     state_memory(device, n_bytes, FLOW_REMEDY, *notes)
 
 
-def _missing_flows(
-    out_path: Path, n_pairs: int, height: int, width: int
-) -> dict[int, tuple[str, ...]]:
+def _missing_flows(out_path: Path, n_pairs: int, height: int, width: int) -> dict[int, list[str]]:
     """idx of each pair that lacks a file -> the folders that lack it.
 
     A file that is damaged or not of height x width pixels counts as missing.
     """
-    missing = {}
+    missing: dict[int, list[str]] = {}
     for idx in range(n_pairs):
-        folders = tuple(
-            folder
-            for folder in FOLDERS
-            if not _is_whole(out_path / folder / flow_name(idx), height, width)
-        )
-        if folders:
-            missing[idx] = folders
+        for folder in FOLDERS:
+            if not _is_whole(out_path / folder / flow_name(idx), height, width):
+                missing.setdefault(idx, []).append(folder)
     return missing
 
 

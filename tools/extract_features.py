@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ike_data.command_line import PROJECT_CONFIG, choose_device
+from ike_data.command_line import DEVICE_FLAG, PROJECT_CONFIG, choose_device
 from ike_data.config import read_config
 from ike_data.frames import describe_frames, open_frames
 from ike_data.runtime.atomic import check_replaceable
@@ -80,11 +80,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "for working_h and working_w (default: the project's config.ini)",
         default=PROJECT_CONFIG,
     )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        help="auto is CUDA where PyTorch sees a GPU (default: device in config.ini)",
-    )
+    parser.add_argument("--device", **DEVICE_FLAG)
     return parser
 
 

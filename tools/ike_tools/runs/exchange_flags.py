@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from ike_data.command_line import PROJECT_CONFIG, max_side_argument
+from ike_data.command_line import DEVICE_FLAG, PROJECT_CONFIG, max_side_argument
 from ike_data.config import Config, read_config
 from ike_data.runtime.command import number_argument
 from ike_data.runtime.errors import InputError
@@ -50,7 +50,7 @@ def add_exchange_flags(parser: Parser) -> None:
         metavar="PIXELS",
         help="the flow of larger frames is found at this size (default: config's)",
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="(default: config's)")
+    parser.add_argument("--device", **DEVICE_FLAG)
 
 
 def read_exchange_config(args: argparse.Namespace) -> Config:

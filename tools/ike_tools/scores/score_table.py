@@ -50,7 +50,10 @@ def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
     over frames counts each frame alike; decay has no meaning there (NaN).
     """
     rows = [
-        Row(s.results, s.sequence, len(s.region), s.threshold, *map(statistics, _measures(s)))
+        Row(
+            *(s.results, s.sequence, len(s.region), s.threshold),
+            *(statistics(s.region), statistics(s.boundary)),
+        )
         for s in scores
     ]
     if len(rows) > 1:
@@ -63,14 +66,9 @@ def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
             statistics([j for s in scores for j in s.region])._replace(decay=math.nan),
             statistics([f for s in scores for f in s.boundary])._replace(decay=math.nan),
         )
-        results = rows[0].results
-        rows.append(Row(results, OVER_SEQUENCES, n_frames, None, *over_sequences))
-        rows.append(Row(results, OVER_FRAMES, n_frames, None, *over_frames))
+        for name, both in ((OVER_SEQUENCES, over_sequences), (OVER_FRAMES, over_frames)):
+            rows.append(Row(scores[0].results, name, n_frames, None, *both))
     return rows
-
-
-def _measures(score: SequenceScore) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return score.region, score.boundary
 
 
 def format_table(rows: Sequence[Row], oracle: bool) -> str:
