@@ -191,13 +191,9 @@ def fourier_features(n_fourier: int, like: torch.Tensor) -> Fourier:
 
 
 def descriptors(frames: torch.Tensor, settings: Appearance) -> torch.Tensor:
-    """Lab colour and position of the pixels of frames, in widths of the kernel.
+    """Lab colour and position of each pixel, in widths of the kernel.
 
-    Args:
-        frames: uint8 RGB [m, 3, H, W], on the CPU.
-
-    Returns:
-        float32 [m, H, W, 5]
+    uint8 RGB [m, 3, H, W], on the CPU -> float32 [m, H, W, 5]
     """
     m, _, height, width = frames.shape
     rgb = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy(), np.float32) / 255

@@ -33,13 +33,7 @@ def dominant_motion(flow: torch.Tensor, settings: DominantMotion | None = None) 
     """Fit a quadratic polynomial of the position to u and to v, for each field on its own.
 
     The weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
-    median residual on the frame's border.
-
-    Args:
-        flow: [..., 2, H, W], pixels.
-
-    Returns:
-        The same shape, channels (u, v) in pixels.
+    median residual on the frame's border. [..., 2, H, W] -> the same, (u, v) in pixels.
     """
     settings = settings or DominantMotion()
     height, width = flow.shape[-2:]

@@ -54,13 +54,9 @@ def flow_consistency(
 
 
 def flow_at_end(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
-    """w', the flow back from where ``flow`` leads; 0 = w + w' where both agree.
+    """w', the flow back from where ``flow`` w leads; it is -w where both agree.
 
-    Args:
-        flow, back: as in `flow_consistency`.
-
-    Returns:
-        [m, 2, H, W], pixels.
+    [m, 2, H, W] twice, as in `flow_consistency` -> [m, 2, H, W], pixels.
     """
     height, width = flow.shape[2:]
     rows = torch.arange(height, dtype=flow.dtype, device=flow.device)

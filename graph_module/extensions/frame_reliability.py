@@ -39,12 +39,8 @@ def frame_reliability(
 ) -> torch.Tensor:
     """Near 0 where nothing moves by itself, and where nearly all that moves is outside the mask.
 
-    Args:
-        saliency: [n, H, W] in [0, 1], see `motion_saliency`.
-        masks: soft masks, [n, H, W].
-
-    Returns:
-        [n] in [0, 1); 0 for a mask of nothing or of everything.
+    Saliency (`motion_saliency`) and soft masks, [n, H, W] in [0, 1] both -> [n] in [0, 1); 0 for a
+    mask of nothing or of everything.
     """
     settings = settings or FrameReliability()
 
@@ -70,10 +66,9 @@ def something_moves(saliency: torch.Tensor, salient: float, power: int) -> torch
 
 
 def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums inside and outside of the mask of each frame, from [m, H, W] both.
+    """Saliency and pixels inside and outside of the mask of each frame, [2, m] each.
 
-    Returns:
-        Saliency and pixels, [2, m] each: inside, outside.
+    From [m, H, W] both.
     """
     inside = (masks >= HARD_THRESHOLD).to(saliency)
     salient, n_inside = (saliency * inside).sum((1, 2)), inside.sum((1, 2))
@@ -82,10 +77,9 @@ def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Te
 
 
 def agreement(salient: torch.Tensor, n_pixels: torch.Tensor) -> torch.Tensor:
-    """Mean saliency inside, over the sum of the means inside and outside; [2, m] -> [m] in [0, 1].
+    """Mean saliency inside over the sum of the means inside and outside, [m] in [0, 1].
 
-    Args:
-        salient, n_pixels: see `split_by_mask`.
+    Of what `split_by_mask` gives.
     """
     means = salient / n_pixels.clamp(min=1)
     return means[0] / means.sum(0).clamp(min=1e-6)

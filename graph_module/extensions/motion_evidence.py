@@ -61,12 +61,8 @@ def explained(
 ) -> torch.Tensor:
     """Overlap (J) of each mask, cut at 0.5, with what colour and position make of the masks.
 
-    Args:
-        video: uint8 RGB [m, 3, H, W], on the CPU.
-        masks: [m, H, W] in [0, 1].
-
-    Returns:
-        [m] in [0, 1]; 0 where a mask has no pixel of at least 0.5.
+    Video: uint8 RGB [m, 3, H, W], on the CPU; masks: [m, H, W] in [0, 1]. -> [m] in [0, 1]; 0 where
+    a mask has no pixel of at least 0.5.
     """
     learnt = appearance_masks(video, masks, settings, progress=progress) >= HARD_THRESHOLD
     given = masks >= HARD_THRESHOLD

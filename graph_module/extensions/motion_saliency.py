@@ -130,12 +130,7 @@ def salient_scale(
     As in Ridler and Calvard's threshold ("Picture Thresholding Using an Iterative Selection
     Method", 1978): slow and fast objects count alike, and of an object whose limbs are faster than
     its body both are found. The search begins at the noise, and goes upwards.
-
-    Args:
-        residuals: [m, K] of m frames; noise: [m].
-
-    Returns:
-        [m]
+    Residuals [m, K] and noise [m] of m frames -> [m].
     """
     scale = noise
     for _ in range(n_steps):

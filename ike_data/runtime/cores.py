@@ -57,8 +57,7 @@ def n_workers(device: torch.device) -> int:
 def frames_at_once(frame_bytes: float, device: torch.device) -> int:
     """How many frames one operation works on: one on a CPU, on a GPU as `BLOCK_BYTES` allows.
 
-    Args:
-        frame_bytes: what the tensors of a frame take that are there at a time.
+    ``frame_bytes``: what the tensors of a frame take that are there at a time.
     """
     return max(int(BLOCK_BYTES / max(frame_bytes, 1)), 1) if frames_together(device) else 1
 
