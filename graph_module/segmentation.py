@@ -221,7 +221,7 @@ def finish(
     settings: GraphSettings,
     progress: Progress = silent,
 ) -> Result:
-    """The soft masks that the masks of an iteration of the last pass are saved as."""
+    """What is saved: the soft masks made from those of an iteration of the last pass."""
     masks, inverted = _of_object(iteration.masks, iteration.evidence, settings)
     if settings.refinement is None or video is None:
         return Result(masks, inverted, False)

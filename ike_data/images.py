@@ -98,7 +98,7 @@ def _has_whole_numbers(image: ImageFile.ImageFile) -> bool:
 
 
 def _n_bits(image: ImageFile.ImageFile) -> int:
-    """Of each value. Of colour Pillow's mode does not tell: it makes 8 bits of 16."""
+    """Bits of each value. Pillow's mode does not tell them for colour: it makes 8 bits of 16."""
     if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(_TIFF_BITS, (1,)))
     if image.format not in ("PNG", "PPM"):

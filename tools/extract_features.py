@@ -89,7 +89,7 @@ def main() -> None:
     config = read_config(args.config)
     size = config.general.working_h, config.general.working_w
     out_path = Path(os.path.abspath(args.out_path))
-    check_replaceable("--out_path", out_path, _MAP_NAME, [args.frames_path])
+    check_replaceable(out_path, _MAP_NAME, [args.frames_path])
     frames = open_frames(args.frames_path)
     print(describe_frames(frames))
 

@@ -185,8 +185,8 @@ def check_out(video: Video, out: Path, *, pictures: bool) -> None:
     if out.resolve() in (path.resolve() for path in inputs):
         raise InputError(f"--out_path {out}: is a folder of the input; choose another folder")
     if pictures:
-        check_replaceable("--out_path", out / OVERLAYS, re.compile(r"[^/]+/\d{5,}\.png"), inputs)
-        check_replaceable("--out_path", out / FLOW, re.compile(r"\d{5,}\.png"), inputs)
+        check_replaceable(out / OVERLAYS, re.compile(r"[^/]+/\d{5,}\.png"), inputs)
+        check_replaceable(out / FLOW, re.compile(r"\d{5,}\.png"), inputs)
 
 
 def value_notes(video: Video) -> list[str]:

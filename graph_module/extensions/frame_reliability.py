@@ -66,9 +66,9 @@ def something_moves(saliency: torch.Tensor, salient: float, power: int) -> torch
 
 
 def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Saliency and pixels inside and outside of the mask of each frame, [2, m] each.
+    """Sums of saliency and of pixels, inside and outside of the mask of each frame.
 
-    From [m, H, W] both.
+    [m, H, W] both -> [2, m] twice, inside and outside.
     """
     inside = (masks >= HARD_THRESHOLD).to(saliency)
     salient, n_inside = (saliency * inside).sum((1, 2)), inside.sum((1, 2))
@@ -77,9 +77,9 @@ def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Te
 
 
 def agreement(salient: torch.Tensor, n_pixels: torch.Tensor) -> torch.Tensor:
-    """Mean saliency inside over the sum of the means inside and outside, [m] in [0, 1].
+    """Mean saliency inside, over the sum of the means inside and outside; [m] in [0, 1].
 
-    Of what `split_by_mask` gives.
+    Both arguments are what `split_by_mask` gives.
     """
     means = salient / n_pixels.clamp(min=1)
     return means[0] / means.sum(0).clamp(min=1e-6)

@@ -80,30 +80,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def check_replaceable(
-    flag: str, path: Path, names: re.Pattern[str], inputs: Iterable[Path]
-) -> None:
-    """Raise InputError unless ``path``, which is replaced as a whole, is new or a result like it.
+def check_replaceable(path: Path, names: re.Pattern[str], inputs: Iterable[Path]) -> None:
+    """Raise InputError unless an --out_path, which is replaced as a whole, is new or such a result.
 
     Args:
-        flag: that gave ``path``.
         names: what each file of such a result is called, from ``path`` on.
         inputs: folders that are read.
     """
     if not path.exists():
         return
     if not path.is_dir():
-        raise InputError(f"{flag} {path}: is a file; give a folder")
+        raise InputError(f"--out_path {path}: is a file; give a folder")
     sources = [source.resolve() for source in inputs]
     if path.resolve() in sources:
-        raise InputError(f"{flag} {path}: is a folder of the input; give a new folder")
+        raise InputError(f"--out_path {path}: is a folder of the input; give a new folder")
     files = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
     others = [name for name in sorted(files) if not names.fullmatch(name)]
     others += [f"{source}, which is read" for source in sources if path.resolve() in source.parents]
     if others:
         raise InputError(
-            f"{flag} {path}: holds {others[0]}, and is replaced as a whole; give a new folder, or "
-            "one that holds an earlier result only"
+            f"--out_path {path}: holds {others[0]}, and is replaced as a whole; give a new folder, "
+            "or one that holds an earlier result only"
         )
 
 

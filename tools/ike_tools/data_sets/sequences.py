@@ -74,11 +74,10 @@ def in_all_results(
     data_set: Path,
     done: str,
 ) -> tuple[list[str], list[str]]:
-    """Those of the sequences ``names`` of ``data_set`` that every result has masks of.
-
-    Means over them can be compared.
+    """The sequences that every result has masks of, so that means over them can be compared.
 
     Args:
+        names: sequences of ``data_set``.
         done: what is done with them, "scored" or "shown".
 
     Returns:

@@ -29,7 +29,7 @@ class Video:
     """A video and the files that belong to its frames."""
 
     name: str
-    sequence: str | None  # its name in a data set; None: it is none of a data set
+    sequence: str | None  # its name in a data set; None: it is of no data set
     frames: Frames
     stages: list[Stage]
     masks: list[list[Path]]  # of each stage, one a frame
