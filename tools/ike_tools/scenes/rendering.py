@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ike_tools.scenes.layers import Layer, Ripple, Sway
-from ike_tools.scenes.motion import HEIGHT, WIDTH, moved, translation
+from ike_tools.scenes.motion import HEIGHT, STEPS, WIDTH, moved, translation
 from ike_tools.scenes.scene import Scene
 from ike_tools.scenes.textures import Paint, draw_paint, fractal_noise, sensor_noise
 
@@ -196,3 +196,8 @@ def _exposed(rng: np.random.Generator, scene: Scene, image: np.ndarray) -> np.nd
     noise = field[top : top + HEIGHT, left : left + WIDTH]
     exposed = image * np.float32(1 + rng.normal(0, 0.02)) + np.float32(scene.noise) * noise
     return np.clip(exposed, 0, 255).astype(np.uint8)
+
+
+def views(rng: np.random.Generator, scene: Scene) -> list[View]:
+    """The frames at `motion.STEPS`."""
+    return [render(rng, scene, step) for step in STEPS]

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ike_tools.scenes.motion import HEIGHT, STEPS, WIDTH, log_uniform
-from ike_tools.scenes.rendering import View, layer_flow, render
+from ike_tools.scenes.motion import HEIGHT, WIDTH, log_uniform
+from ike_tools.scenes.rendering import View, layer_flow, views
 from ike_tools.scenes.scene import Scene, draw_scene
 from ike_tools.scenes.textures import fractal_noise
 
@@ -33,7 +33,7 @@ def draw_sample(seed: int, number: int) -> Sample:
     """Sample ``number`` of a seed: always the same, whatever was drawn before."""
     rng = np.random.default_rng([seed, number])
     scene = draw_scene(rng)
-    before, middle, after = (render(rng, scene, step) for step in STEPS)
+    before, middle, after = views(rng, scene)
     kind = rng.random()
     if kind < CLEAN:
         fields = _clean_flows(rng, scene, before, middle, after)
