@@ -75,8 +75,7 @@ def extract_flow(
 def load_method(settings: OpticalFlow, device: torch.device) -> FlowMethod:
     """The method that the settings name; RAFT runs on ``device``, DIS on the CPU.
 
-    Raises:
-        InputError: RAFT's weights are missing or cannot be used.
+    InputError where RAFT's weights are missing or cannot be used.
     """
     method: FlowMethod = DisFlow()
     if settings.method == "raft":
@@ -161,14 +160,11 @@ def _is_whole(path: Path, height: int, width: int) -> bool:
 
 
 def _check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
-    """Check that the flow in ``out_path`` may be kept beside the flow of this run.
+    """Raise InputError where the flow in ``out_path`` may not be kept beside the flow of this run.
 
-    Where there is no saved config.ini it may, if its files are whole and of the frames' size:
-    nothing is known of how it was made.
-
-    Raises:
-        InputError: it was made from other frames or with other settings, or is of pairs that the
-            video does not have.
+    It may not where it was made from other frames or with other settings, or is of pairs that the
+    video does not have. Without a saved config.ini nothing is known of how it was made: then its
+    files must be whole and of the frames' size.
     """
     there, n_pairs = _flow_indices(out_path), frames.count - 1
     instead = "give --overwrite to make all flow in it again, or another --out_path"

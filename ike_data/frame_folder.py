@@ -79,11 +79,7 @@ def names_in(path: Path) -> list[str] | None:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files of ``folder``, in no order of their frames.
-
-    Raises:
-        InputError: there is none.
-    """
+    """The image files of ``folder``, not yet in order; InputError where there is none."""
     images = files_of(folder, *IMAGE_SUFFIXES)
     if not images:
         raise InputError(f"{folder}: holds no frame (jpg, png, tif, ...); is it the right folder?")

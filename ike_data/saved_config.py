@@ -25,10 +25,9 @@ _SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
 
 
 def check_saved_config(out_path: Path, program: str) -> None:
-    """Check that ``out_path/config.ini`` may be replaced by the settings of a run of ``program``.
+    """Raise InputError where a run of ``program`` may not replace ``out_path/config.ini``.
 
-    Raises:
-        InputError: a person wrote it, or another command saved it with its results.
+    A person wrote it, or another command saved it with its results.
     """
     path = out_path / CONFIG
     if not path.exists():

@@ -166,8 +166,7 @@ def _folder(files: dict[int, Path]) -> Path:
 def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
     """The annotated frames that count: all but the video's first and last, or all of them.
 
-    Raises:
-        InputError: none is left.
+    InputError where none is left.
     """
     left_out = () if all_frames else (0, sequence.n_frames - 1)
     frames = [idx for idx in sequence.annotation_files if idx not in left_out]
@@ -181,10 +180,9 @@ def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
 
 
 def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSequence]]) -> None:
-    """Find what would stop the writing of results, before any work is done.
+    """Raise InputError where results could not be written, before any work is done.
 
-    Raises:
-        InputError: ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
+    ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
     """
     if out.is_dir():
         raise InputError(f"--out_path {out}: is a folder; give the name of a .csv file")

@@ -160,8 +160,7 @@ def main() -> None:
 def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
     """The video, or the sequences of the data set and what is not shown of it.
 
-    Raises:
-        InputError: something is missing, or does not fit the frames.
+    InputError where something is missing, or does not fit the frames.
     """
     paths = args.frames_path, args.results, args.annotations, args.of_path
     inside = args.stage or [""]
@@ -173,10 +172,9 @@ def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
 
 
 def check_out(video: Video, out: Path, *, pictures: bool) -> None:
-    """See that only pictures of an earlier run will be replaced.
+    """Raise InputError where anything but pictures of an earlier run would be replaced.
 
-    Raises:
-        InputError: something else stands where they go, such as a run's own flow/.
+    Such as a run's own flow/.
     """
     from ike_tools.report.pictures import FLOW, OVERLAYS
 

@@ -43,11 +43,8 @@ def add_sequences_flag(parser: argparse.ArgumentParser) -> None:
 def choose_sequences(asked: Sequence[str] | None, known: Iterable[str], where: Path) -> list[str]:
     """Those of the sequences ``known`` in ``where`` that --sequences asks for, in their order.
 
-    Args:
-        asked: names, and files of names; None: all.
-
-    Raises:
-        InputError: one is not known, or a file names none.
+    ``asked`` has names, and files of names; None: all. InputError where one is not known, or a file
+    names none.
     """
     known = list(known)
     if asked is None:

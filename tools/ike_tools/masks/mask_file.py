@@ -37,8 +37,7 @@ class Png:
 def png_kind(path: Path) -> str:
     """`PALETTE`, `GREY` or `COLOUR`; reads only the header.
 
-    Raises:
-        InputError: the file is not a PNG, or its header is damaged.
+    InputError where the file is not a PNG, or its header is damaged.
     """
     with _opened(path) as image:
         return _KINDS[image.mode]

@@ -44,8 +44,7 @@ def numbered_masks(
 def masks_of_video(folder: Path, n_frames: int) -> list[Path]:
     """As `numbered_masks`, one for each frame of a video.
 
-    Raises:
-        InputError: as `numbered_masks`, or their number is not that of the frames.
+    InputError, too, where their number is not that of the frames.
     """
     files = numbered_masks(folder)
     if len(files) != n_frames:

@@ -90,11 +90,7 @@ def mask_values(files: Sequence[Path]) -> MaskValues:
 
 
 def annotation_values(files: Sequence[Path]) -> MaskValues:
-    """How the annotations ``files`` of a folder, .png, are read.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
+    """How the annotations ``files``, .png, are read; InputError where one cannot be read."""
     palettes = _by_kind(files)[PALETTE]
     void = _look_at_palettes(palettes)[1] if palettes else None
     note = "" if void is None else f"have void pixels ({void}), which are left out of the score"

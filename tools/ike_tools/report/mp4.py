@@ -29,8 +29,7 @@ _BT709 = 1  # the number of its primaries and transfer function, ITU-T H.273
 def choose_encoder() -> str:
     """The first of `ENCODERS` that this PyAV has; libx264 is not in every build.
 
-    Raises:
-        InputError: it has none.
+    InputError where it has none.
     """
     for name in ENCODERS:
         try:

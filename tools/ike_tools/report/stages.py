@@ -55,10 +55,7 @@ def find_stages(path: Path, name: str | None = None) -> list[Stage]:
 
     In the out_path of a module it is the last iteration or epoch that was saved. A module of a
     whole run that has saved none yet is left out. A single stage is called ``name``, if given, and
-    otherwise as its folder.
-
-    Raises:
-        InputError: nothing is found.
+    otherwise as its folder. InputError where nothing is found.
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; {EXPECTED}")
@@ -153,8 +150,7 @@ def find_flow(path: Path) -> Path | None:
 def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
     """The notes at the top of ``out_path/config.ini``, and its sections; empty without a file.
 
-    Raises:
-        InputError: it is not a valid ini file.
+    InputError where it is not a valid ini file.
     """
     path = out_path / CONFIG
     if not path.is_file():

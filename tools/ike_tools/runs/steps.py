@@ -28,11 +28,7 @@ class Steps:
     """The steps of a run in OUT, one after the other."""
 
     def __init__(self, out: Path, frames: Path, lock: int) -> None:
-        """``lock``: see `claim`.
-
-        Raises:
-            InputError: there are no ``frames``.
-        """
+        """``lock``: see `claim`. InputError where there are no ``frames``."""
         self._out, self._digest, self._lock = out, describe_inputs(frames), lock
         self._busy, self._stopped_by = False, 0
         self._child: subprocess.Popen[bytes] | None = None
@@ -163,8 +159,7 @@ def end_stopped(number: int) -> NoReturn:
 def describe_inputs(path: Path) -> str:
     """Names, sizes and times of the files of an input: they tell if it has changed.
 
-    Raises:
-        InputError: there is nothing.
+    InputError where there is nothing.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")

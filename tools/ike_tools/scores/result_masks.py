@@ -50,22 +50,14 @@ class AnnotatedSequence:
         return annotation_values([*self.annotation_files.values()])
 
     def soft_masks(self) -> Iterator[np.ndarray]:
-        """Of all frames that have one, annotated or not: float32 [height, width] in [0, 1].
-
-        Raises:
-            InputError: see `read_annotation` and `read_soft_mask`.
-        """
+        """Of all frames that have one, annotated or not: float32 [height, width] in [0, 1]."""
         first = next(iter(self.annotation_files.values()))
         height, width = read_annotation(first, self.annotation_values).object.shape
         for path in self.mask_files.values():
             yield read_soft_mask(path, height, width, self.mask_values)
 
     def read(self, idx: int) -> tuple[np.ndarray, Annotation]:
-        """The soft mask and the annotation of an annotated frame.
-
-        Raises:
-            InputError: see `read_annotation` and `read_soft_mask`.
-        """
+        """Of an annotated frame, see `read_soft_mask` and `read_annotation`."""
         annotation = read_annotation(self.annotation_files[idx], self.annotation_values)
         height, width = annotation.object.shape
         soft = read_soft_mask(self.mask_files[idx], height, width, self.mask_values)
