@@ -14,7 +14,7 @@ import torch
 
 from graph_module.compiled import compiled
 from graph_module.features import LEVELS, features_as_float
-from ike_data.runtime.cores import frame_blocks, map_on_cores
+from ike_data.runtime.cores import do_on_cores, frame_blocks
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,7 @@ def projection(
         rows = features_as_float(features[some], device, torch.float64)
         torch.bmm(rows, rows.transpose(1, 2), out=gram[some])
 
-    for _done in map_on_cores(
-        write_gram, frame_blocks(n_frames, 8 * n_features * n_nodes, device), device
-    ):
-        pass
+    do_on_cores(write_gram, frame_blocks(n_frames, 8 * n_features * n_nodes, device), device)
     return Projection(features, factor_gram(gram, ridge), blocks, use_compiled)
 
 
@@ -79,8 +76,7 @@ def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
             rows = features_as_float(features, masks.device)  # [m, d + 1, N]
             some.copy_(project_frames(rows, factors[frames], some))
 
-    for _done in map_on_cores(project_block, projection.blocks, masks.device):
-        pass
+    do_on_cores(project_block, projection.blocks, masks.device)
     return masks
 
 

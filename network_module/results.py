@@ -17,12 +17,8 @@ from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
 
 def is_complete(out_path: Path, to_save: Sequence[int]) -> bool:
     """Whether all is there of the epochs ``to_save``."""
-    return all(
-        checkpoint_path(out_path, epoch).exists()
-        and epoch_masks(out_path, epoch).exists()
-        and epoch_images(out_path, epoch).exists()
-        for epoch in to_save
-    )
+    parts = checkpoint_path, epoch_masks, epoch_images
+    return all(part(out_path, epoch).exists() for epoch in to_save for part in parts)
 
 
 def write_masks(

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 
 from graph_module.progress import Progress, silent
 from ike_data.parameters import Parameters, parameter
-from ike_data.runtime.cores import frame_blocks, frames_at_once, frames_together, map_on_cores
+from ike_data.runtime.cores import do_on_cores, frame_blocks, frames_at_once, frames_together
 from ike_data.soft_masks import HARD_THRESHOLD
 
 # Pixels whose features a core has in memory at a time: they fit its cache. Frames that are shared
@@ -178,8 +178,7 @@ def _for_blocks(
     """Call it for blocks of ``frames``, whose features and Gram matrices are in memory."""
     frame_bytes = 4 * n_fourier * n_pixels + 24 * n_fourier**2
     blocks = (frames[b.start : b.stop] for b in frame_blocks(len(frames), frame_bytes, device))
-    for _done in map_on_cores(function, blocks, device):
-        pass
+    do_on_cores(function, blocks, device)
 
 
 def fourier_features(n_fourier: int, like: torch.Tensor) -> Fourier:

@@ -87,8 +87,7 @@ def fill_in_blocks(
         some = slice(block.start, block.stop)
         out[some] = function(*(tensor[some] for tensor in frames))
 
-    for _done in map_on_cores(fill, frame_blocks(len(out), frame_bytes, out.device), out.device):
-        pass
+    do_on_cores(fill, frame_blocks(len(out), frame_bytes, out.device), out.device)
     return out
 
 
@@ -137,6 +136,14 @@ def map_on_cores(
     finally:
         # Executor.map does not wait: a call could write into a folder that is being removed.
         wait([future for future in calls if not future.cancel()])
+
+
+def do_on_cores(
+    function: Callable[[Item], object], items: Iterable[Item], device: torch.device
+) -> None:
+    """`map_on_cores` of a function that returns nothing of use."""
+    for _ in map_on_cores(function, items, device):
+        pass
 
 
 @functools.cache
