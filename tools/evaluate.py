@@ -29,7 +29,7 @@ from ike_tools.scores.score_table import (
     format_comparison,
     format_table,
     table_rows,
-    write_csv,
+    write_scores,
 )
 
 
@@ -126,7 +126,7 @@ def main() -> None:
         if n_sequences > 1:
             print(f"side by side, over the {n_sequences} sequences that all results have:")
         print(f"{format_comparison(rows)}\n")
-    write_csv(
+    write_scores(
         args.out_path, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule)
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.atomic import write_csv
 from ike_tools.scores.davis_metrics import Statistics, statistics
 
 OVER_SEQUENCES, OVER_FRAMES = "mean over sequences", "mean over frames"
@@ -112,15 +111,13 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def write_csv(path: Path, rows: Sequence[Row], rule: str) -> None:
+def write_scores(path: Path, rows: Sequence[Row], rule: str) -> None:
     """Write all rows as a CSV with `CSV_COLUMNS`; what has no meaning is left empty."""
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        for row in rows:
-            threshold = "" if row.threshold is None else f"{row.threshold:.6g}"
-            numbers = [
-                "" if math.isnan(value) else f"{value:.6f}"
-                for value in (*row.region, *row.boundary)
-            ]
-            writer.writerow([row.results, row.name, row.n_frames, threshold, rule, *numbers])
+    lines = []
+    for row in rows:
+        threshold = "" if row.threshold is None else f"{row.threshold:.6g}"
+        numbers = [
+            "" if math.isnan(value) else f"{value:.6f}" for value in (*row.region, *row.boundary)
+        ]
+        lines.append([row.results, row.name, row.n_frames, threshold, rule, *numbers])
+    write_csv(path, CSV_COLUMNS, lines)
