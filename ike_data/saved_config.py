@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from ike_data.config import Config, format_config
 from ike_data.layout import CONFIG
 from ike_data.runtime.atomic import atomic_file
-from ike_data.runtime.errors import InputError
+from ike_data.runtime.errors import InputError, warn
 
 if TYPE_CHECKING:
     from ike_data.frames import Frames
@@ -92,9 +91,8 @@ def warn_of_other_frames(folder: Path, frames: Frames) -> None:
             continue
         n_bytes = saved_n_bytes(path)
         if n_bytes is not None and n_bytes != frames.n_bytes:
-            print(
-                f"warning: {folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
-                f"{frames.n_bytes}; is it of this video?",
-                file=sys.stderr,
+            warn(
+                f"{folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
+                f"{frames.n_bytes}; is it of this video?"
             )
         return

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.command import number_argument, prepare_out_path, run_command
-from ike_data.runtime.errors import InputError
-from ike_tools.data_sets.sequences import Result, add_sequences_flag, warn
+from ike_data.runtime.errors import InputError, warn
+from ike_tools.data_sets.sequences import Result, add_sequences_flag
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_values import Annotation, notes
@@ -100,7 +100,7 @@ def main() -> None:
         scored_frames(sequence, args.all_frames)  # complains before any work is done
     check_outputs(args.out_path, args.export, groups)
     how_read = value_notes([*itertools.chain(*groups)])
-    warn(warnings)
+    warn(*warnings)
 
     rule: str | float = args.threshold
     rows = []
@@ -140,7 +140,7 @@ def main() -> None:
     if args.export is not None:
         print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out_path}")
-    warn(warnings)  # again: above a long table it is not seen
+    warn(*warnings)  # again: above a long table it is not seen
 
 
 def value_notes(sequences: list[AnnotatedSequence]) -> list[str]:

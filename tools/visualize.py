@@ -16,9 +16,9 @@ from pathlib import Path
 from ike_data.frames import Frames, describe_frames
 from ike_data.runtime.atomic import atomic_file, check_replaceable
 from ike_data.runtime.command import number_argument, prepare_out_path, run_command
-from ike_data.runtime.errors import InputError
+from ike_data.runtime.errors import InputError, warn
 from ike_tools.data_sets.layouts import holds_images
-from ike_tools.data_sets.sequences import add_sequences_flag, warn
+from ike_tools.data_sets.sequences import add_sequences_flag
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_values import notes
 from ike_tools.masks.thresholds import OTSU
@@ -123,7 +123,7 @@ def main() -> None:
         check_out(video, out, pictures=not args.report_only)
     for out in [args.out_path] if args.report_only else outs:
         prepare_out_path(out)
-    warn(warnings)
+    warn(*warnings)
 
     parts = []
     for i, (video, out) in enumerate(zip(videos, outs, strict=True)):
@@ -154,7 +154,7 @@ def main() -> None:
         with atomic_file(args.out_path / REPORT) as partial:
             partial.write_text(page, encoding="utf-8")
     print_results(args, outs, ENCODERS[encoder][0])
-    warn(warnings)  # again: above the bars it is not seen
+    warn(*warnings)  # again: above the bars it is not seen
 
 
 def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -126,12 +125,6 @@ def listed(names: Sequence[str], most: int) -> str:
     """The first ``most`` names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def warn(lines: Iterable[str]) -> None:
-    sys.stdout.flush()
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
 def _names_in(path: Path) -> list[str]:
