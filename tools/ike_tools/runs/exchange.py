@@ -45,12 +45,10 @@ class Exchange:
         settings = self._config.optical_flow
         is_raft = (args.method or settings.method) == "raft"
         models = (args.models or settings.models) if is_raft else None
+        flags = [*self._flags, f"--out_path={self._flow}", *flow_flags(args)]
         self._steps.run(
             "flow",
-            [
-                "extract_optical_flow.py",
-                *(*self._flags, f"--out_path={self._flow}", *flow_flags(args)),
-            ],
+            ["extract_optical_flow.py", *flags],
             self._flow / FORWARD,
             self._config,
             sections=["Optical Flow"],

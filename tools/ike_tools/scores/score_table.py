@@ -48,13 +48,10 @@ def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
     The average over sequences is DAVIS's own: each statistic's mean over the sequences. The one
     over frames counts each frame alike; decay has no meaning there (NaN).
     """
-    rows = [
-        Row(
-            *(s.results, s.sequence, len(s.region), s.threshold),
-            *(statistics(s.region), statistics(s.boundary)),
-        )
-        for s in scores
-    ]
+    rows = []
+    for s in scores:
+        region, boundary = statistics(s.region), statistics(s.boundary)
+        rows.append(Row(s.results, s.sequence, len(s.region), s.threshold, region, boundary))
     if len(rows) > 1:
         n_frames = sum(row.n_frames for row in rows)
         over_sequences = (
