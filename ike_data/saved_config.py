@@ -26,7 +26,7 @@ _SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
 def check_saved_config(out_path: Path, program: str) -> None:
     """Raise InputError where a run of ``program`` may not replace ``out_path/config.ini``.
 
-    A person wrote it, or another command saved it with its results.
+    It may not where a person wrote it, or another command saved it with its results.
     """
     path = out_path / CONFIG
     if not path.exists():

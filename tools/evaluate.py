@@ -180,9 +180,9 @@ def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
 
 
 def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSequence]]) -> None:
-    """Raise InputError where results could not be written, before any work is done.
+    """Raise InputError where the results could not be written, before any work is done.
 
-    ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
+    That is where ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
     """
     if out.is_dir():
         raise InputError(f"--out_path {out}: is a folder; give the name of a .csv file")

@@ -172,10 +172,7 @@ def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
 
 
 def check_out(video: Video, out: Path, *, pictures: bool) -> None:
-    """Raise InputError where anything but pictures of an earlier run would be replaced.
-
-    Such as a run's own flow/.
-    """
+    """Raise InputError where more than pictures would be replaced, such as a run's own flow/."""
     from ike_tools.report.pictures import FLOW, OVERLAYS
 
     inputs = [video.frames.path, *(stage.masks for stage in video.stages)]
