@@ -91,18 +91,18 @@ def find_all_stages(
     Raises:
         InputError: as `find_stages`, or two results cannot be told apart.
     """
-    results = [path.resolve() for path in results for _ in inside]
+    places = [(path.resolve(), Path(folder)) for path in results for folder in inside]
     found = []
-    for path, stage in zip(results, itertools.cycle(map(Path, inside))):
+    for path, stage in places:
         # A sequence's folder has the sequence's name; its stage gets the result's.
         name = " ".join(stage.parts) or (path.name if sequence else None)
         found.append(find_stages(path / (sequence or "") / stage, name))
     all_stages = list(itertools.chain(*found))
     if _twins(all_stages):
-        common = os.path.commonpath(results)
+        common = os.path.commonpath([path for path, _ in places])
         all_stages = [
             replace(stage, name=_led_by(path.relative_to(common), stage))
-            for path, stages in zip(results, found, strict=True)
+            for (path, _), stages in zip(places, found, strict=True)
             for stage in stages
         ]
     if twins := _twins(all_stages):
