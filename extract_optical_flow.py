@@ -12,17 +12,18 @@ import dataclasses
 import os
 from pathlib import Path
 
-from ike_data.command_line import announce, choose_device, common_flags, max_side_argument
-from ike_data.config import MAX_ITERS, Config, OpticalFlow, fill_in, needed_path, read_config
+from ike_data.command_line import (
+    announce,
+    choose_device,
+    common_flags,
+    max_side_argument,
+    read_settings,
+)
+from ike_data.config import MAX_ITERS, Config, OpticalFlow, fill_in, needed_path
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import open_frames
 from ike_data.runtime.claim import claimed
-from ike_data.runtime.command import (
-    number_argument,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_data.runtime.out_of_memory import FLOW_REMEDY
 
@@ -79,12 +80,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def resolve_settings(args: argparse.Namespace) -> Config:
     """config.ini with the flags that were given in place of its values."""
-    config = fill_in(
-        read_config(args.config),
-        frames_path=args.frames_path,
-        out_path=args.out_path,
-        device=args.device,
-    )
+    config = read_settings(args)
     out_path = needed_path(config.paths.out_path, "--out_path")
     if args.models and (args.method or config.optical_flow.method) == "dis":
         raise InputError("--models: DIS flow has no weights; leave it out, or use --method raft")

@@ -9,8 +9,8 @@ if __name__ == "__main__":  # before the other imports, which take a while
 
 import argparse
 
-from ike_data.command_line import announce, choose_device, common_flags
-from ike_data.config import fill_in, needed_path, read_config
+from ike_data.command_line import announce, choose_device, common_flags, read_settings
+from ike_data.config import needed_path
 from ike_data.frames import open_frames
 from ike_data.layout import IMAGES, MAPS, MODELS
 from ike_data.runtime.claim import claimed
@@ -55,13 +55,7 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    config = fill_in(
-        read_config(args.config),
-        frames_path=args.frames_path,
-        pseudo_gt_path=args.pseudo_gt_path,
-        out_path=args.out_path,
-        device=args.device,
-    )
+    config = read_settings(args, pseudo_gt_path=args.pseudo_gt_path)
     general, paths = config.general, config.paths
     frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
     predict_only = args.predict_only
@@ -100,7 +94,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     run_command(
-        main,
-        NETWORK_REMEDY,
-        "run the same command again, with --resume to go on with a training",
+        main, NETWORK_REMEDY, "run the same command again, with --resume to go on with a training"
     )

@@ -9,8 +9,8 @@ if __name__ == "__main__":  # before the other imports, which take a while
 
 import argparse
 
-from ike_data.command_line import announce, choose_device, common_flags
-from ike_data.config import fill_in, needed_path, read_config
+from ike_data.command_line import announce, choose_device, common_flags, read_settings
+from ike_data.config import needed_path
 from ike_data.flow_files import BACKWARD, FORWARD
 from ike_data.frames import open_frames
 from ike_data.runtime.claim import claimed
@@ -35,13 +35,10 @@ def get_args_parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     args = get_args_parser().parse_args()
-    config = fill_in(
-        read_config(args.config),
-        frames_path=args.frames_path,
+    config = read_settings(
+        args,
         fwd_of_path=args.of_path and args.of_path / FORWARD,
         bwd_of_path=args.of_path and args.of_path / BACKWARD,
-        out_path=args.out_path,
-        device=args.device,
     )
     general, paths = config.general, config.paths
     frames = open_frames(needed_path(paths.frames_path, "--frames_path"))

@@ -65,11 +65,10 @@ class ContextGRU:
         motion: torch.Tensor,
         of_context: list[tuple[torch.Tensor, torch.Tensor]],
     ) -> torch.Tensor:
-        """The next hidden state.
+        """The next hidden state, [B, C_hidden, H/8, W/8].
 
         Args:
-            hidden: [B, C_hidden, H/8, W/8], as is the result.
-            motion: [B, C_motion, H/8, W/8].
+            hidden: the one before; motion: [B, C_motion, H/8, W/8].
             of_context: what `of_context` has returned.
         """
         for (zr_gate, q_gate), (zr_context, q_context) in zip(self._gates, of_context, strict=True):

@@ -53,9 +53,8 @@ def extract_flow(
     """
     check_saved_config(out_path, FLOW_PROGRAM)
     n_pairs = frames.count - 1
-    if overwrite:
-        to_make = dict.fromkeys(range(n_pairs), FOLDERS)
-    else:
+    to_make: Mapping[int, Sequence[str]] = dict.fromkeys(range(n_pairs), FOLDERS)
+    if not overwrite:
         _check_earlier_run(out_path, config, frames)
         to_make = _missing_flows(out_path, n_pairs, frames.height, frames.width)
     # Loaded before anything is deleted or saved, and only where there is work for it.
@@ -76,8 +75,7 @@ def extract_flow(
 def load_method(settings: OpticalFlow, device: torch.device) -> FlowMethod:
     """The method that the settings name; RAFT runs on ``device``, DIS on the CPU.
 
-    Raises:
-        InputError: RAFT's weights are missing or cannot be used.
+    InputError where RAFT's weights are missing or cannot be used.
     """
     method: FlowMethod = DisFlow()
     if settings.method == "raft":
@@ -140,22 +138,16 @@ def _state_memory(frames: Frames, settings: OpticalFlow, device: torch.device) -
     state_memory(device, n_bytes, FLOW_REMEDY, *notes)
 
 
-def _missing_flows(
-    out_path: Path, n_pairs: int, height: int, width: int
-) -> dict[int, tuple[str, ...]]:
+def _missing_flows(out_path: Path, n_pairs: int, height: int, width: int) -> dict[int, list[str]]:
     """idx of each pair that lacks a file -> the folders that lack it.
 
     A file that is damaged or not of height x width pixels counts as missing.
     """
-    missing = {}
+    missing: dict[int, list[str]] = {}
     for idx in range(n_pairs):
-        folders = tuple(
-            folder
-            for folder in FOLDERS
-            if not _is_whole(out_path / folder / flow_name(idx), height, width)
-        )
-        if folders:
-            missing[idx] = folders
+        for folder in FOLDERS:
+            if not _is_whole(out_path / folder / flow_name(idx), height, width):
+                missing.setdefault(idx, []).append(folder)
     return missing
 
 
@@ -168,14 +160,11 @@ def _is_whole(path: Path, height: int, width: int) -> bool:
 
 
 def _check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
-    """Check that the flow in ``out_path`` may be kept beside the flow of this run.
+    """Raise InputError where the flow in ``out_path`` may not be kept beside the flow of this run.
 
-    Where there is no saved config.ini it may, if its files are whole and of the frames' size:
-    nothing is known of how it was made.
-
-    Raises:
-        InputError: it was made from other frames or with other settings, or is of pairs that the
-            video does not have.
+    It may not where it was made from other frames or with other settings, or is of pairs that the
+    video does not have. Without a saved config.ini nothing is known of how it was made: then its
+    files must be whole and of the frames' size.
     """
     there, n_pairs = _flow_indices(out_path), frames.count - 1
     instead = "give --overwrite to make all flow in it again, or another --out_path"

@@ -51,22 +51,7 @@ How it is run:
     progress.py         progress bars, passed in
 """
 
-from graph_module.segmentation import (
-    Execution,
-    Iteration,
-    Result,
-    finish,
-    iterations,
-    segment,
-)
+from graph_module.segmentation import Execution, Iteration, Result, finish, iterations, segment
 from graph_module.settings import GraphSettings
 
-__all__ = [
-    "Execution",
-    "GraphSettings",
-    "Iteration",
-    "Result",
-    "finish",
-    "iterations",
-    "segment",
-]
+__all__ = ["Execution", "GraphSettings", "Iteration", "Result", "finish", "iterations", "segment"]

@@ -98,11 +98,7 @@ def _link_cells_loop(x, y, height, width, cells):  # type: ignore[no-untyped-def
 def corner_sums(masks: torch.Tensor) -> torch.Tensor:
     """What a link into each cell reads: the sum of a mask over the cell's four corners.
 
-    Args:
-        masks: [m, H, W] soft masks.
-
-    Returns:
-        [m, `n_cells`]: four planes of cells, then a 0 each for links that leave the frame.
+    [m, H, W] -> [m, `n_cells`]: four planes of cells, then a 0 each for links that leave the frame.
     """
     _, height, width = masks.shape
     padded = F.pad(masks, (1, 1, 1, 1))  # [m, H+2, W+2]

@@ -17,10 +17,8 @@ def add_on_cpu(
 ) -> None:
     """Add to ``part`` what the links of a block of frames carry, both ways.
 
-    Those that end in it where they are stored, else those that start in it.
-
-    Args:
-        masks, part: [m, H, W], the masks and the sums of the m frames ``touched``.
+    Those that end in it where they are stored, else those that start in it. ``masks`` and ``part``,
+    [m, H, W], are those of the m frames ``touched``.
     """
     block, use_compiled = matrix.blocks[number], matrix.use_compiled
     if isinstance(matrix.links, Flows):

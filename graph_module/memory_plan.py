@@ -19,7 +19,8 @@ from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import GRAPH_REMEDY
 
 _FLOAT, _INT32, _INT16, _DOUBLE = 4, 4, 2, 8
-# Floats of a node, in a GPU's propagation: cells read, and sent as int64, then as float; rows.
+# Floats of a node in a GPU's propagation: of its four cells what is read (4), sent as int64 (8) and
+# then as float (4); and the sums of their rows (4).
 _PLANES = 4 + 8 + 4 + 4
 
 
@@ -113,7 +114,7 @@ def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> in
 
 
 def _link_bytes(size: GraphSize) -> int:
-    """An int32 for each link of each node; a GPU's have room for those that leave the video."""
+    """An int32 for each link of each node, on a GPU also for those that would leave the video."""
     n, distances = size.n_frames, [k for k in size.settings.weights() if k < size.n_frames]
     n_linked = sum(n if size.on_gpu else n - k for k in distances)  # pairs of frames
     return _INT32 * size.n_nodes * 2 * n_linked

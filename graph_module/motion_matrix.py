@@ -58,8 +58,8 @@ class MotionMatrix:
     """M, n N x n N, for n frames of N = H * W nodes; `propagation.propagate` multiplies by it."""
 
     weights: Mapping[int, float]  # of a link, by its distance in frames
-    # Stored: on a CPU of each frame those into it, on a GPU of each block of frames those from it.
-    # Or recomputed.
+    # Stored: on a CPU the links into each frame, on a GPU the links from each block of frames. Or
+    # what they are recomputed from.
     links: Sequence[Arrivals] | Sequence[Departures] | Flows
     blocks: Sequence[range]  # of frames, whose links are worked through together
     use_compiled: bool  # compiled loops instead of PyTorch, on the CPU only

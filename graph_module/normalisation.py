@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ike_data.runtime.cores import frames_together, map_on_cores
+from ike_data.runtime.cores import do_on_cores, frames_together
 
 
 def min_max_(values: torch.Tensor) -> torch.Tensor:
@@ -23,6 +23,5 @@ def min_max_each_(masks: torch.Tensor) -> torch.Tensor:
         shape = -1, *(1,) * (masks.ndim - 1)
         span = torch.where(high > low, high - low, 1)
         return masks.sub_(low.view(shape)).div_(span.view(shape))
-    for _done in map_on_cores(min_max_, masks, masks.device):
-        pass
+    do_on_cores(min_max_, masks, masks.device)
     return masks

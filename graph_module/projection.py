@@ -14,7 +14,7 @@ import torch
 
 from graph_module.compiled import compiled
 from graph_module.features import LEVELS, features_as_float
-from ike_data.runtime.cores import frame_blocks, map_on_cores
+from ike_data.runtime.cores import do_on_cores, frame_blocks
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,15 @@ def projection(
         rows = features_as_float(features[some], device, torch.float64)
         torch.bmm(rows, rows.transpose(1, 2), out=gram[some])
 
-    for _done in map_on_cores(
-        write_gram, frame_blocks(n_frames, 8 * n_features * n_nodes, device), device
-    ):
-        pass
+    do_on_cores(write_gram, frame_blocks(n_frames, 8 * n_features * n_nodes, device), device)
     return Projection(features, factor_gram(gram, ridge), blocks, use_compiled)
 
 
 def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
-    """x_p <- max(F_p w, 0) for each frame p, in place.
+    """x_p <- max(F_p w, 0) for each frame p, in place; masks x, [n, H, W].
 
     Without any feature this would be a projection onto the bias alone, and wipe the masks out.
     They are then left as they are, and what is iterated is M alone.
-
-    Args:
-        masks: x, [n, H, W].
     """
     factors = projection.gram_factors
     if factors is None:
@@ -82,19 +76,14 @@ def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
             rows = features_as_float(features, masks.device)  # [m, d + 1, N]
             some.copy_(project_frames(rows, factors[frames], some))
 
-    for _done in map_on_cores(project_block, projection.blocks, masks.device):
-        pass
+    do_on_cores(project_block, projection.blocks, masks.device)
     return masks
 
 
 def factor_gram(gram: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Cholesky factors of F_p^T F_p + lambda I.
+    """Lower triangular Cholesky factors of F_p^T F_p + lambda I for each of m frames p.
 
-    Args:
-        gram: F_p^T F_p of m frames, float64 [m, d + 1, d + 1].
-
-    Returns:
-        Lower triangular factors, float64 [m, d + 1, d + 1].
+    F_p^T F_p, float64 [m, d + 1, d + 1] -> the same shape.
     """
     return torch.linalg.cholesky(gram + ridge * torch.eye(gram.shape[-1]).to(gram))
 
@@ -124,10 +113,7 @@ def project_levels(
 
     Args:
         levels: int16 [d + 1, N], the features in steps of 1 / LEVELS.
-        gram_factor: [d + 1, d + 1]; mask: [N].
-
-    Returns:
-        [N]
+        gram_factor: [d + 1, d + 1]; mask: [N], as is the result.
     """
     moments = torch.zeros(len(levels), 1, dtype=torch.float64)
     _moments_loop(levels, mask, moments[:, 0])

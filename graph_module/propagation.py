@@ -13,13 +13,7 @@ import torch
 from graph_module.cells import corner_sums, n_cells, spread_to_corners
 from graph_module.chains import among
 from graph_module.cpu_propagation import add_on_cpu
-from graph_module.motion_matrix import (
-    Departures,
-    Flows,
-    MotionMatrix,
-    linked_steps,
-    write_cells,
-)
+from graph_module.motion_matrix import Departures, Flows, MotionMatrix, linked_steps, write_cells
 from ike_data.runtime.cores import frame_blocks, frames_together, map_on_cores
 
 # What a link makes as it carries a value: what it reads, float32, what it sends, float32 and int64.
@@ -27,14 +21,7 @@ LINK_BYTES = 16
 
 
 def propagate(matrix: MotionMatrix, masks: torch.Tensor) -> torch.Tensor:
-    """y = M x.
-
-    Args:
-        masks: x, [n, H, W] in [0, 1].
-
-    Returns:
-        [n, H, W]
-    """
+    """y = M x; masks x in [0, 1], [n, H, W] -> [n, H, W]."""
     n_frames, device = len(masks), masks.device
     add = _add if frames_together(device) else add_on_cpu
 
@@ -59,9 +46,7 @@ def _add(
 
     What is sent to the cells is added up as whole numbers, in steps far finer than float32's. A GPU
     adds in any order, and sums of floating-point numbers depend on it: two runs would differ.
-
-    Args:
-        masks, part: [m, H, W], the masks and the sums of the m frames ``touched``.
+    ``masks`` and ``part``, [m, H, W], are those of the m frames ``touched``.
     """
     _, height, width = masks.shape
     read = corner_sums(masks).flatten()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -37,12 +36,8 @@ from graph_module.working_flow import read_working_flow
 from ike_data.config import GraphModule
 from ike_data.flow_files import check_flow_folders, flow_name
 from ike_data.frames import Frames
-from ike_data.layout import (
-    SEED_ITERATION,
-    iteration_images,
-    iteration_masks,
-    saved_iterations,
-)
+from ike_data.layout import SEED_ITERATION, iteration_images, iteration_masks, saved_iterations
+from ike_data.runtime.errors import warn
 from ike_data.runtime.memory_statement import GB
 from ike_data.runtime.out_of_memory import memory_is_full
 from ike_data.saved_config import warn_of_other_frames
@@ -108,11 +103,11 @@ def segment_video(
     """
     start = time.perf_counter()
     if config.engine == "auto" and compiled.PROBLEM:
-        _warn(f"numba cannot be used ({compiled.PROBLEM}); PyTorch does its work")
+        warn(f"numba cannot be used ({compiled.PROBLEM}); PyTorch does its work")
     frame_size = frames.height, frames.width
     check_flow_folders(fwd_folder, bwd_folder, frames.count, *frame_size)
     if (fwd_folder / flow_name(frames.count - 1)).exists():
-        _warn(f"{fwd_folder}: holds flow of a longer video; does it begin with these frames?")
+        warn(f"{fwd_folder}: holds flow of a longer video; does it begin with these frames?")
     for folder in (fwd_folder, *config.ike_features_paths):
         warn_of_other_frames(folder, frames)
     settings, maps = _read_maps(config, frames.count, working_size)
@@ -173,7 +168,7 @@ def _run_planned(
         if not (memory_is_full(error) and plan.store_links):
             raise
     # Here, where the traceback does not hold the tensors any more.
-    _warn(
+    warn(
         "the memory did not suffice in spite of the plan: once more, with links recomputed in each "
         "iteration (links_memory = 0)"
     )
@@ -263,7 +258,7 @@ def _save_iterations(
             f"than {tolerance:g}: they are the result"
         )
     if not step.masks.any():
-        _warn(
+        warn(
             "no object was found, all masks are 0 everywhere; does anything in the video move by "
             "itself?"
         )
@@ -275,7 +270,7 @@ def _finished(step: Iteration, video: torch.Tensor | None, settings: GraphSettin
     result = finish(step, video, settings, tqdm)
     _tell_inverted(result.inverted)
     if result.refinement_failed:
-        _warn(
+        warn(
             "refinement leaves no object, perhaps as it is very small; the masks are saved as they "
             "were before"
         )
@@ -283,7 +278,7 @@ def _finished(step: Iteration, video: torch.Tensor | None, settings: GraphSettin
         turns = (likeness(result.masks) < 0).tolist()
         pairs = [f"{idx} to {idx + 1}" for idx, turn in enumerate(turns) if turn]
         if pairs:
-            _warn(
+            warn(
                 f"from frame {', '.join(pairs)} the masks become something else; look whether the "
                 "video is cut there, or some of them are of the background"
             )
@@ -298,7 +293,3 @@ def _tell_inverted(inverted: torch.Tensor) -> None:
     runs = [f"{a} to {b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True)]
     if runs:
         print(f"frames {', '.join(runs)}: the masks are of the background, and are inverted")
-
-
-def _warn(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

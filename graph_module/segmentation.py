@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from graph_module.compiled import AVAILABLE
-from graph_module.extensions.bootstrap import bootstrap_map
+from graph_module.extensions.appearance import appearance_masks
 from graph_module.extensions.coarse_graph import (
     coarse_flow,
     coarse_maps,
@@ -144,29 +144,16 @@ def iterations(
 ) -> Iterator[Iteration]:
     """The masks after each iteration of each pass; see `segment` for the arguments.
 
-    The last one is the last pass's, which ends after n_iterations or when the masks change by less
-    than the tolerance.
+    A pass ends after n_iterations, or when the masks change by less than its tolerance.
     """
     _check(fwd_flow, bwd_flow, video, feature_maps, settings)
-    video = None if video is None else video.cpu()
-    return _iterations(fwd_flow, bwd_flow, video, feature_maps, settings, execution)
-
-
-def _iterations(
-    fwd_flow: torch.Tensor,
-    bwd_flow: torch.Tensor,
-    video: torch.Tensor | None,
-    feature_maps: torch.Tensor | None,
-    settings: GraphSettings,
-    execution: Execution,
-) -> Iterator[Iteration]:
     frame_size, device, progress = fwd_flow.shape[2:], fwd_flow.device, execution.progress
     compiled, bootstrap = execution.compiled_on(device), settings.bootstrap
 
     # All at the size of the graph.
     size = settings.graph_size(*frame_size)
     fwd_flow, bwd_flow = coarse_flow(fwd_flow, size), coarse_flow(bwd_flow, size)
-    video = None if video is None or not settings.uses_video else coarse_video(video, size)
+    video = coarse_video(video.cpu(), size) if video is not None and settings.uses_video else None
 
     # The seed, the same in each frame.
     seed = seed_mask(settings.seed_type, settings.seed_sigma, *frame_size).to(device)
@@ -187,9 +174,8 @@ def _iterations(
         use_compiled=compiled,
         progress=progress,
     )
-    divisor = None
-    if settings.degree_normalisation is not None:
-        divisor = degree_divisor(M, x, settings.degree_normalisation)
+    normalisation = settings.degree_normalisation
+    divisor = degree_divisor(M, x, normalisation) if normalisation else None
 
     learnt_maps: list[torch.Tensor] = []
     inverted = torch.zeros(len(x), dtype=torch.bool)
@@ -223,9 +209,10 @@ def _iterations(
             del features, P  # before those of the next pass are made
             x, inverted = _of_object(x, evidence, settings)
             reliability = _reliability(x, moving, settings)
-            learnt_maps = [
-                bootstrap_map(video, x, bootstrap, reliability=reliability, progress=progress)
-            ]
+            learnt = appearance_masks(
+                video, x, bootstrap.appearance, reliability=reliability, progress=progress
+            )
+            learnt_maps = [learnt[:, None]]  # [n, 1, h, w]
 
 
 def finish(
@@ -234,7 +221,7 @@ def finish(
     settings: GraphSettings,
     progress: Progress = silent,
 ) -> Result:
-    """The soft masks that the masks of an iteration of the last pass are saved as."""
+    """What is saved: the soft masks made from those of an iteration of the last pass."""
     masks, inverted = _of_object(iteration.masks, iteration.evidence, settings)
     if settings.refinement is None or video is None:
         return Result(masks, inverted, False)

@@ -14,11 +14,11 @@ from graph_module.extensions.motion_saliency import MotionSaliency
 from graph_module.extensions.polarity import Polarity
 from graph_module.extensions.refinement import Refinement
 from graph_module.link_weights import link_weights
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class GraphSettings:
+class GraphSettings(Parameters):
     """What determines the masks, beside flow, frames and feature maps.
 
     The defaults are the paper's setting, that of configs/paper.ini: no extension is on.
@@ -57,7 +57,7 @@ class GraphSettings:
     fast_propagation: FastPropagation | None = None
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         uses_maps = self.features_half_chain_size >= 0
         for name, needed, there in (
             ("motion_saliency", "features_half_chain_size of at least 0", uses_maps),

@@ -10,9 +10,16 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ike_data.config import LEAST_MAX_SIDE, MOST_MAX_SIDE, Config, format_config, read_config
+from ike_data.config import (
+    LEAST_MAX_SIDE,
+    MOST_MAX_SIDE,
+    Config,
+    fill_in,
+    format_config,
+    read_config,
+)
 from ike_data.frame_names import write_frame_names
 from ike_data.layout import CONFIG
 from ike_data.runtime.atomic import remove
@@ -27,6 +34,10 @@ if TYPE_CHECKING:
 
 # max_side of [Optical Flow], on the command line.
 max_side_argument = number_argument(LEAST_MAX_SIDE, MOST_MAX_SIDE, int, or_zero=True)
+DEVICE_FLAG: dict[str, Any] = dict(
+    choices=["auto", "cpu", "cuda"],
+    help="auto is CUDA where PyTorch sees a GPU (default: device in config.ini)",
+)
 PROJECT_CONFIG = Path(__file__).resolve().parent.parent / "config.ini"
 
 
@@ -47,12 +58,15 @@ def common_flags() -> argparse.ArgumentParser:
         default=PROJECT_CONFIG,
         help="settings (default: the config.ini beside the commands)",
     )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        help="auto is CUDA where PyTorch sees a GPU (default: device in config.ini)",
-    )
+    parser.add_argument("--device", **DEVICE_FLAG)
     return parser
+
+
+def read_settings(args: argparse.Namespace, **paths: Path | None) -> Config:
+    """config.ini with what `common_flags` and the flags of more ``paths`` give; see `fill_in`."""
+    config = read_config(args.config)
+    paths |= dict(frames_path=args.frames_path, out_path=args.out_path)
+    return fill_in(config, device=args.device, **paths)
 
 
 def announce(

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ike_data.folders import visible_in
+
 _MIDDLEBURY = ".flo"
 _OTHER_FORMATS = (
     *(".png", ".tif", ".tiff", ".exr", ".pfm", ".flo5"),
@@ -46,7 +48,7 @@ def other_layout(above: Path, folder: str, expected: Sequence[str], both: str) -
             f"{above}: holds {_shown_files(files)}; {both} are needed, with {_shown(expected)} in "
             f"each; put the files there {_under_these_names(files)}"
         )
-    folders = [path for path in sorted(above.glob("[!.]*")) if _is_middlebury(_flow_files(path))]
+    folders = [path for path in visible_in(above) if _is_middlebury(_flow_files(path))]
     if folders:
         names = ", ".join(path.name for path in folders)
         return f"{above}: holds the folders {names}; {both} are needed; rename them"
@@ -68,11 +70,9 @@ def _is_middlebury(files: Sequence[Path]) -> bool:
 
 def _flow_files(folder: Path) -> list[Path]:
     """The .flo files, else those of the format that most of them have, by the numbers in names."""
-    if not folder.is_dir():
-        return []
     by_suffix: dict[str, list[Path]] = {}
-    for path in folder.iterdir():
-        if path.is_file() and not path.name.startswith("."):
+    for path in visible_in(folder):
+        if path.is_file():
             by_suffix.setdefault(path.suffix.lower(), []).append(path)
     others = max((by_suffix.get(suffix, []) for suffix in _OTHER_FORMATS), key=len)
     files = by_suffix.get(_MIDDLEBURY, others)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ike_data.folders import files_of
 from ike_data.frame_order import order_frames
 from ike_data.images import IMAGE_SUFFIXES, ImageHeader, read_deep_values, read_header, read_image
 from ike_data.runtime.errors import InputError
@@ -78,16 +79,8 @@ def names_in(path: Path) -> list[str] | None:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The image files of ``folder``, in no order of their frames.
-
-    Raises:
-        InputError: there is none.
-    """
-    images = [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES
-    ]
+    """The image files of ``folder``, not yet in order; InputError where there is none."""
+    images = files_of(folder, *IMAGE_SUFFIXES)
     if not images:
         raise InputError(f"{folder}: holds no frame (jpg, png, tif, ...); is it the right folder?")
     return images

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ike_data.layout import FRAME_NAMES
-from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.atomic import write_csv
 from ike_data.runtime.errors import InputError
 
 _COLUMNS = ["index", "frame"]
@@ -26,13 +26,7 @@ def write_frame_names(out_path: Path, names: Sequence[str] | None) -> None:
     if names is None:
         path.unlink(missing_ok=True)
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    writer.writerows(enumerate(names))
-    with atomic_file(path) as partial:
-        # Names need not be valid UTF-8.
-        partial.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
+    write_csv(path, _COLUMNS, [*enumerate(names)])
 
 
 def frame_names_of(masks: Path) -> list[str] | None:

@@ -98,12 +98,8 @@ def _window_means(planes: torch.Tensor, radius: int) -> torch.Tensor:
 def _solve_symmetric(matrix: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """x of A x = y for each pixel, A positive definite: L D L^T, written out.
 
-    Args:
-        matrix: the upper triangles of A, [m, 6, H, W]: 00, 01, 02, 11, 12, 22.
-        right: y, [m, 3, H, W].
-
-    Returns:
-        x, [m, 3, H, W]
+    ``matrix``, [m, 6, H, W], has the upper triangles of A: 00, 01, 02, 11, 12, 22. ``right`` is y,
+    [m, 3, H, W], as is x.
     """
     d0, a01, a02, a11, a12, a22 = matrix.unbind(1)
     l10, l20 = a01 / d0, a02 / d0

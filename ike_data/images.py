@@ -56,7 +56,7 @@ def read_header(path: Path) -> ImageHeader:
             width, height = (image.tag_v2[tag] for tag in _TIFF_SIZE)
         if is_turned := _is_turned(image):
             width, height = height, width
-        return ImageHeader(width, height, is_turned, _is_deep(image))
+        return ImageHeader(width, height, is_turned, _n_bits(image) > 8)
 
 
 @contextmanager
@@ -97,12 +97,8 @@ def _has_whole_numbers(image: ImageFile.ImageFile) -> bool:
     return image.mode != "F"
 
 
-def _is_deep(image: ImageFile.ImageFile) -> bool:
-    return _n_bits(image) > 8
-
-
 def _n_bits(image: ImageFile.ImageFile) -> int:
-    """Of each value. Of colour Pillow's mode does not tell: it makes 8 bits of 16."""
+    """Bits of each value. Pillow's mode does not tell them for colour: it makes 8 bits of 16."""
     if isinstance(image, TiffImageFile):
         return max(image.tag_v2.get(_TIFF_BITS, (1,)))
     if image.format not in ("PNG", "PPM"):
@@ -126,7 +122,7 @@ def read_image(path: Path, value_range: ValueRange = FULL_RANGE) -> np.ndarray:
         InputError: the file is not an image or is damaged.
     """
     with _opened(path) as image:
-        if _is_deep(image):
+        if _n_bits(image) > 8:
             shown = Image.fromarray(value_range.to_8_bits(_deep_values(image, path)))
         else:
             # First to RGBA: Pillow warns about a palette whose transparency is dropped at once.

@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ike_data.folders import visible_in
+
 CONFIG, LOG, FRAME_NAMES = "config.ini", "log.csv", "frames.csv"
 MODELS, MAPS, IMAGES = "models", "results_pt", "results_images"
 FLOW, FINAL = "flow", "final"  # of a whole run
@@ -81,13 +83,8 @@ def state_path(out_path: Path) -> Path:
 
 def saved_epochs(out_path: Path) -> list[Path]:
     """What there is of any epoch in the out_path of a network: checkpoints, masks and pictures."""
-    folders = [out_path / name for name in (MODELS, MAPS, IMAGES)]
-    return [
-        path
-        for folder in folders
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if _OF_EPOCH.fullmatch(path.name)
-    ]
+    found = (path for name in (MODELS, MAPS, IMAGES) for path in visible_in(out_path / name))
+    return [path for path in found if _OF_EPOCH.fullmatch(path.name)]
 
 
 def saved_checkpoints(out_path: Path) -> list[Path]:

@@ -36,6 +36,14 @@ def parameter(
     return dataclasses.field(default=default, metadata={"range": Range(low, high, low_excluded)})
 
 
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    """Base of dataclasses whose fields are `parameter`: one out of its range is a ValueError."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
 def check_ranges(settings: Any) -> None:
     """Check the fields of a dataclass that were declared by `parameter`.
 

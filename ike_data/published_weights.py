@@ -11,9 +11,9 @@ from ike_data.runtime.errors import InputError
 
 
 def published_weights(url: str, remedy: str) -> Path:
-    """The file of ``url``, whose name ends in the start of its SHA-256, as torchvision's do.
+    """The file of ``url``, downloaded if it is not there.
 
-    Downloaded if it is not there.
+    Its name ends in the start of its SHA-256, as torchvision's do.
 
     Args:
         remedy: the end of the error message: what else can be done.

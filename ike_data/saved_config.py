@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from ike_data.config import Config, format_config
 from ike_data.layout import CONFIG
 from ike_data.runtime.atomic import atomic_file
-from ike_data.runtime.errors import InputError
+from ike_data.runtime.errors import InputError, warn
 
 if TYPE_CHECKING:
     from ike_data.frames import Frames
@@ -25,10 +24,9 @@ _SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
 
 
 def check_saved_config(out_path: Path, program: str) -> None:
-    """Check that ``out_path/config.ini`` may be replaced by the settings of a run of ``program``.
+    """Raise InputError where a run of ``program`` may not replace ``out_path/config.ini``.
 
-    Raises:
-        InputError: a person wrote it, or another command saved it with its results.
+    It may not where a person wrote it, or another command saved it with its results.
     """
     path = out_path / CONFIG
     if not path.exists():
@@ -93,9 +91,8 @@ def warn_of_other_frames(folder: Path, frames: Frames) -> None:
             continue
         n_bytes = saved_n_bytes(path)
         if n_bytes is not None and n_bytes != frames.n_bytes:
-            print(
-                f"warning: {folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
-                f"{frames.n_bytes}; is it of this video?",
-                file=sys.stderr,
+            warn(
+                f"{folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
+                f"{frames.n_bytes}; is it of this video?"
             )
         return

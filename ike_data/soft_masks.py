@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from ike_data.runtime.atomic import atomic_folder
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import do_on_cores
 from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import load_tensor, save_tensors
 
@@ -70,8 +70,7 @@ def _write_folder(
         def write_frame(idx: int) -> None:
             write(partial / mask_name(idx, suffix), idx)
 
-        for _ in map_on_cores(write_frame, range(n_frames), torch.device("cpu")):
-            pass
+        do_on_cores(write_frame, range(n_frames), torch.device("cpu"))
 
 
 def encode_mask(mask: torch.Tensor, height: int, width: int) -> bytes:

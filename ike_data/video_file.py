@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from ike_data.images import MAX_PIXELS
 from ike_data.mp4_index import lacks_index
-from ike_data.runtime.errors import InputError
+from ike_data.runtime.errors import InputError, warn
 from ike_data.video_survey import VideoSurvey
 
 # FFmpeg draws a text file (tty) as pictures of its letters, and follows lists of other files.
@@ -155,8 +154,7 @@ class VideoFile:
         if pauses := survey.long_pauses():
             found.append(f"far more time than usual passes between frames: {pauses}")
         if found:
-            line = "; ".join([*found, remedy])
-            print(f"warning: {self.path}: {line}", file=sys.stderr)
+            warn(f"{self.path}: {'; '.join([*found, remedy])}")
 
     def _nothing(self, why: str | None) -> InputError:
         if why is None:

@@ -65,8 +65,7 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
 def is_of_training(path: Path, training_mark: int) -> bool:
     """Whether ``path`` is a checkpoint of the training with this `Identity.mark`.
 
-    Raises:
-        InputError: it is damaged.
+    InputError where it is damaged.
     """
     checkpoint = load_tensors(path, REMEDY)
     return isinstance(checkpoint, dict) and checkpoint.get("training") == training_mark

@@ -27,10 +27,7 @@ class Identity(NamedTuple):
     def of(
         cls, video: torch.Tensor, soft_masks: torch.Tensor, settings: Mapping[str, object]
     ) -> Identity:
-        """
-        Args:
-            video: [n, 3, H, W] and soft_masks: [n, H, W], on the CPU.
-        """
+        """Of video [n, 3, H, W] and soft masks [n, H, W], both on the CPU."""
         # Not of .tobytes(), which would copy a whole video.
         data_mark = zlib.crc32(video.contiguous().numpy().data)
         data_mark = zlib.crc32(soft_masks.contiguous().numpy().data, data_mark)

@@ -13,7 +13,7 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def use_bf16(mixed_precision: str, device: torch.device) -> bool:
-    """Whether to calculate in bf16: ``yes``, ``no``, or ``auto``, where it is fast."""
+    """Whether to calculate in bf16: ``yes``, ``no``, or ``auto``: where it is fast."""
     if mixed_precision != "auto":
         return mixed_precision == "yes"
     if device.type == "cuda":

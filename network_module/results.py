@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,18 +10,15 @@ import torch
 from ike_data.frames import Frames
 from ike_data.layout import checkpoint_path, epoch_images, epoch_masks, epoch_name
 from ike_data.runtime.atomic import atomic_folder
+from ike_data.runtime.errors import warn
 from ike_data.runtime.prefetch import write_behind
 from ike_data.soft_masks import HARD_THRESHOLD, encode_mask, mask_name, save_map
 
 
 def is_complete(out_path: Path, to_save: Sequence[int]) -> bool:
     """Whether all is there of the epochs ``to_save``."""
-    return all(
-        checkpoint_path(out_path, epoch).exists()
-        and epoch_masks(out_path, epoch).exists()
-        and epoch_images(out_path, epoch).exists()
-        for epoch in to_save
-    )
+    parts = checkpoint_path, epoch_masks, epoch_images
+    return all(part(out_path, epoch).exists() for epoch in to_save for part in parts)
 
 
 def write_masks(
@@ -63,10 +59,9 @@ def write_masks(
 
             write(write_batch)
     if highest < HARD_THRESHOLD:
-        print(
-            f"warning: the network of {epoch_name(epoch)} finds no object, its masks are below "
+        warn(
+            f"the network of {epoch_name(epoch)} finds no object, its masks are below "
             f"{HARD_THRESHOLD} everywhere; do the pseudo-labels hold one? If so, train for longer "
-            "(n_epochs, passes_per_epoch) or with more base_channels",
-            file=sys.stderr,
+            "(n_epochs, passes_per_epoch) or with more base_channels"
         )
     return folder

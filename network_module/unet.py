@@ -52,16 +52,10 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(c, N_CLASSES, kernel_size=3, padding=1)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Logits of background (channel 0) and object (channel 1).
+        """Logits of background (channel 0) and object (channel 1), [n, 2, H, W].
 
         Any size works: frames are padded inside (replicate) to a multiple of 16 and at least 32,
-        and the logits are cut back.
-
-        Args:
-            frames: [n, 3, H, W] RGB in [0, 1].
-
-        Returns:
-            [n, 2, H, W]
+        and the logits are cut back. ``frames`` are RGB in [0, 1], [n, 3, H, W].
         """
         height, width = frames.shape[-2:]
         top, bottom = _padding(height)

@@ -17,7 +17,6 @@ if __name__ == "__main__":  # before the other imports, which take a while
     begin()
 
 import argparse
-import configparser
 import csv
 import os
 import platform
@@ -26,19 +25,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.frames import Frames, open_frames
-from ike_data.runtime.command import path_argument, run_command
+from ike_data.runtime.command import run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.changed_config import changed_config
 from ike_tools.flags import Parser
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ Item = TypeVar("Item")
 PROJECT = PROJECT_CONFIG.parent
 PAPER = PROJECT / "configs" / "paper.ini"
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
+SIZE: dict[str, Any] = dict(type=int, nargs=2, metavar=("H", "W"))  # of a flag
 # Seconds that are aimed at on a GPU, 50 frames of 224 x 416, RAFT's of 480 x 854.
 GOALS = {
     "links": 0.05,
@@ -83,56 +84,36 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="the graph module, files in and files out, against docs/method.md section 3 as it is "
         "written",
     )
-    graph.add_argument("--frames_path", type=path_argument, nargs="+", required=True)
-    graph.add_argument(
-        "--of_path", type=path_argument, nargs="+", required=True, help="of each of --frames_path"
-    )
-    graph.add_argument(
-        "--annotations", type=path_argument, nargs="+", default=[], help="of each: J as well"
-    )
+    graph.add_path("--frames_path", "of one or several videos", nargs="+", required=True)
+    graph.add_path("--of_path", "of each of --frames_path", nargs="+", required=True)
+    graph.add_path("--annotations", "of each: J as well", nargs="+", default=[])
     graph.add_argument(
         "--repeats", type=int, default=3, help="of ours (default: 3); plain runs once"
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
-    graph.add_argument(
-        "--config",
-        type=path_argument,
-        default=PROJECT_CONFIG,
-        help="of exact and fast, but for propagation (default: config.ini)",
-    )
+    text = "of exact and fast, but for propagation (default: config.ini)"
+    graph.add_path("--config", text, default=PROJECT_CONFIG)
 
     plain = commands.add_parser("plain", help="docs/method.md section 3 as written, for graph")
-    plain.add_argument("--of_path", type=path_argument, required=True)
-    plain.add_argument("--out_path", type=path_argument, required=True)
-    plain.add_argument("--working_size", type=int, nargs=2, default=(224, 416), metavar=("H", "W"))
+    plain.add_path("--of_path", "flow", required=True)
+    plain.add_path("--out_path", "folder for the masks", required=True)
+    plain.add_argument("--working_size", default=(224, 416), **SIZE)
 
     stages = commands.add_parser("stages", help="the share of each stage of the graph module")
-    stages.add_argument("--frames_path", type=path_argument, required=True)
-    stages.add_argument("--of_path", type=path_argument, required=True)
+    stages.add_path("--frames_path", "folder of frames", required=True)
+    stages.add_path("--of_path", "their flow", required=True)
     stages.add_argument("--n_frames", type=int, nargs="+", required=True, help="first frames")
-    stages.add_argument(
-        "--config",
-        type=path_argument,
-        default=PROJECT_CONFIG,
-        help="links_memory = 0: links are recomputed, else stored (default: config.ini)",
-    )
-    stages.add_argument(
-        "--working_size",
-        type=int,
-        nargs=2,
-        action="append",
-        metavar=("H", "W"),
-        help="may be given several times (default: 224 416)",
-    )
+    text = "links_memory = 0: links are recomputed, else stored (default: config.ini)"
+    stages.add_path("--config", text, default=PROJECT_CONFIG)
+    text = "may be given several times (default: 224 416)"
+    stages.add_argument("--working_size", action="append", help=text, **SIZE)
 
     network = commands.add_parser(
         "network", help="the network module in bfloat16 against float32, files in and files out"
     )
-    network.add_argument("--frames_path", type=path_argument, required=True)
-    network.add_argument(
-        "--pseudo_gt_path", type=path_argument, required=True, help="pseudo-labels"
-    )
-    network.add_argument("--annotations", type=path_argument, help="J as well")
+    network.add_path("--frames_path", "frames, or a video", required=True)
+    network.add_path("--pseudo_gt_path", "pseudo-labels", required=True)
+    network.add_path("--annotations", "J as well")
     network.add_argument("--base_channels", type=int, default=64)
     network.add_argument("--n_epochs", type=int, default=5)
     network.add_argument("--learning_rate", type=float, default=0.0001)
@@ -141,12 +122,12 @@ def get_args_parser() -> argparse.ArgumentParser:
     raft = commands.add_parser(
         "raft", help="both directions of a pair, against two plain calls of torchvision's RAFT"
     )
-    raft.add_argument("--frames_path", type=path_argument, required=True)
+    raft.add_path("--frames_path", "frames, or a video", required=True)
     raft.add_argument("--n_pairs", type=int, default=3, help="timed (default: 3)")
-    raft.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize frames to it")
+    raft.add_argument("--size", help="resize frames to it", **SIZE)
     raft.add_argument("--small", action="store_true")
     raft.add_argument("--iters", type=int, default=20)
-    raft.add_argument("--models", type=path_argument, help="weights (default: random ones)")
+    raft.add_path("--models", "weights (default: random ones)")
     raft.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 
     gpu = commands.add_parser("gpu", help="the stages on a CUDA GPU, of a made-up video")
@@ -188,9 +169,8 @@ def compare_graph(args: argparse.Namespace) -> None:
                 )  # fmt: skip
             for _ in range(args.repeats):
                 for way in (EXACT, FAST):
-                    config = _config(
-                        args.config, out / f"{way}.ini", "Graph Module", propagation=way
-                    )
+                    changes = {"Graph Module": {"propagation": way}}
+                    config = changed_config(args.config, changes, out / f"{way}.ini")
                     runs[way].append(
                         _run(PROJECT / "run_graph_module.py", f"--frames_path={frames}",
                              f"--of_path={flow}", f"--out_path={out / way}", f"--config={config}",
@@ -248,19 +228,6 @@ def _run(program: Path, *flags: str) -> Measured:
             sys.exit(f"{program.name} failed:\n{messages.read().decode()}")
     kilo = 1 if sys.platform == "darwin" else 1024
     return Measured(seconds, usage.ru_maxrss * kilo)
-
-
-def _config(base: Path, path: Path, section: str, **values: object) -> Path:
-    """The settings of ``base`` with some keys of a section replaced, written to ``path``."""
-    if not base.is_file():
-        raise InputError(f"--config: {base}: no such file")
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(base)
-    for key, value in values.items():
-        parser[section][key] = str(value)
-    with path.open("w") as file:
-        parser.write(file)
-    return path
 
 
 def run_plain(args: argparse.Namespace) -> None:
@@ -349,16 +316,14 @@ def compare_network(args: argparse.Namespace) -> None:
         )
         for way, mixed_precision in (("float32", "no"), ("bfloat16", "yes")):
             out = Path(folder) / way
-            config = _config(
-                PAPER,
-                Path(folder) / f"{way}.ini",
-                "Network Module",
+            changes = dict(
                 mixed_precision=mixed_precision,
                 base_channels=args.base_channels,
                 n_epochs=args.n_epochs,
                 to_save_epochs=args.n_epochs,
                 learning_rate=args.learning_rate,
             )
+            config = changed_config(PAPER, {"Network Module": changes}, Path(folder) / f"{way}.ini")
             measured = _run(
                 PROJECT / "main.py",
                 f"--frames_path={args.frames_path}",
@@ -398,9 +363,8 @@ def compare_raft(args: argparse.Namespace) -> None:
     from torchvision.models.optical_flow import raft_large, raft_small
 
     from ike_data.command_line import choose_device
-    from RAFT import RaftFlow, load_raft
+    from RAFT import RaftFlow, load_raft, video_flow
     from RAFT.frame_fitting import cut_flow, fit_frame
-    from RAFT.frame_pairs import flows_of_pairs
 
     device = choose_device(args.device)
     torch.manual_seed(0)
@@ -415,52 +379,38 @@ def compare_raft(args: argparse.Namespace) -> None:
 
         frames = [cv2.resize(frame, tuple(args.size[::-1])) for frame in frames]
 
-    def plain() -> list[tuple[np.ndarray, np.ndarray]]:
-        """Two calls of the network for each pair."""
-        flows = []
+    height, width = frames[0].shape[:2]
+
+    def plain() -> torch.Tensor:
+        """Two calls of the network for each pair; [n_pairs, 2, 2, h, w] on the CPU."""
         with torch.inference_mode():
             images = [
                 fit_frame(2 * (torch.from_numpy(f).to(device).permute(2, 0, 1)[None] / 255) - 1)
                 for f in frames
             ]
-            for pair in pairwise(images):
-                both = [
-                    model(*order, num_flow_updates=args.iters)[-1] for order in (pair, pair[::-1])
-                ]
-                fwd, bwd = (cut_flow(flow, *frames[0].shape[:2])[0].cpu().numpy() for flow in both)
-                flows.append((fwd, bwd))
-        return flows
+            flows = [
+                cut_flow(model(*order, num_flow_updates=args.iters)[-1], height, width).cpu()
+                for pair in pairwise(images)
+                for order in (pair, pair[::-1])
+            ]
+        return torch.cat(flows).unflatten(0, (-1, 2))
 
-    def ours(mixed_precision: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    def ours(mixed_precision: bool) -> torch.Tensor:
         method = RaftFlow(model, iters=args.iters, mixed_precision=mixed_precision, device=device)
-        return [
-            (fwd.transpose(2, 0, 1), bwd.transpose(2, 0, 1))
-            for _, fwd, bwd in flows_of_pairs(frames, method)
-        ]
+        return torch.stack(video_flow(frames, method), dim=1)  # [n_pairs, 2, 2, h, w]
 
-    ways: dict[str, Callable[[], list]] = {
-        "plain": plain,
-        "fp32": lambda: ours(False),
-        "mixed": lambda: ours(True),
-    }
+    ways = {"plain": plain, "fp32": lambda: ours(False), "mixed": lambda: ours(True)}
     if device.type == "cuda":
         for way in ways.values():
             way()  # loads the kernels
-    results: dict[str, list] = {}
+    results: dict[str, torch.Tensor] = {}
     seconds: dict[str, float] = {}
     for name, way in ways.items():
         with _clock(seconds, name):
             results[name] = way()
-    height, width = frames[0].shape[:2]
     print(f"RAFT, {height} x {width}, {args.iters} updates, {args.n_pairs} pairs on {device.type}")
     for name in ways:
-        error = np.mean(
-            [
-                np.linalg.norm(a - b, axis=0).mean()
-                for pair, plain_pair in zip(results[name], results["plain"], strict=True)
-                for a, b in zip(pair, plain_pair, strict=True)
-            ]
-        )
+        error = (results[name] - results["plain"]).norm(dim=2).mean()
         print(
             f"  {name:6} {seconds[name] / args.n_pairs:8.3f} s/pair  "
             f"{seconds['plain'] / seconds[name]:5.2f} x  mean end-point difference {error:.5f} px"

@@ -16,7 +16,6 @@ if __name__ == "__main__":  # before the other imports, which take a while
     begin()
 
 import argparse
-import configparser
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import NamedTuple
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.runtime.command import path_argument, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.changed_config import changed_config
 from ike_tools.flags import Parser
 
 PROJECT = PROJECT_CONFIG.parent
@@ -174,7 +174,12 @@ def run_case(case: Case, checkout: Path, inputs: Inputs, folder: Path) -> dict[s
     out = folder / case.name
     size = inputs.size if case.program == GRAPH else SIZES[case.config]
     flags = [f"--frames_path={inputs.frames}", f"--out_path={out}", "--device=cpu"]
-    flags.append(f"--config={write_config(case, checkout, folder, size)}")
+    changes = {
+        "General": {"working_h": str(size[0]), "working_w": str(size[1])},
+        SECTIONS[case.program]: case.changes,
+    }
+    config = changed_config(checkout / case.config, changes, folder / f"{case.name}.ini")
+    flags.append(f"--config={config}")
     if case.program == GRAPH:
         flags.append(f"--of_path={inputs.flow}")
     elif case.way == APPLIED:
@@ -190,18 +195,6 @@ def run_case(case: Case, checkout: Path, inputs: Inputs, folder: Path) -> dict[s
         raise InputError(f"{checkout}: its main.py did not go on with an interrupted training")
     files = [*out.rglob("*.pt"), *out.rglob("epoch_*.pth")]
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(files)}
-
-
-def write_config(case: Case, checkout: Path, folder: Path, size: tuple[int, int]) -> Path:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
-    parser.read_string((checkout / case.config).read_text(encoding="utf-8"))
-    parser["General"].update(working_h=str(size[0]), working_w=str(size[1]))
-    parser[SECTIONS[case.program]].update(case.changes)
-    path = folder / f"{case.name}.ini"
-    with path.open("w", encoding="utf-8") as file:
-        parser.write(file)
-    return path
 
 
 def run(checkout: Path, program: str, *flags: str) -> str:

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.command import number_argument, prepare_out_path, run_command
-from ike_data.runtime.errors import InputError
-from ike_tools.data_sets.sequences import Result, add_sequences_flag, warn
+from ike_data.runtime.errors import InputError, warn
+from ike_tools.data_sets.sequences import Result, add_sequences_flag
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_values import Annotation, notes
@@ -29,7 +29,7 @@ from ike_tools.scores.score_table import (
     format_comparison,
     format_table,
     table_rows,
-    write_csv,
+    write_scores,
 )
 
 
@@ -100,7 +100,7 @@ def main() -> None:
         scored_frames(sequence, args.all_frames)  # complains before any work is done
     check_outputs(args.out_path, args.export, groups)
     how_read = value_notes([*itertools.chain(*groups)])
-    warn(warnings)
+    warn(*warnings)
 
     rule: str | float = args.threshold
     rows = []
@@ -126,7 +126,7 @@ def main() -> None:
         if n_sequences > 1:
             print(f"side by side, over the {n_sequences} sequences that all results have:")
         print(f"{format_comparison(rows)}\n")
-    write_csv(
+    write_scores(
         args.out_path, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule)
     )
 
@@ -140,7 +140,7 @@ def main() -> None:
     if args.export is not None:
         print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out_path}")
-    warn(warnings)  # again: above a long table it is not seen
+    warn(*warnings)  # again: above a long table it is not seen
 
 
 def value_notes(sequences: list[AnnotatedSequence]) -> list[str]:
@@ -166,8 +166,7 @@ def _folder(files: dict[int, Path]) -> Path:
 def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
     """The annotated frames that count: all but the video's first and last, or all of them.
 
-    Raises:
-        InputError: none is left.
+    InputError where none is left.
     """
     left_out = () if all_frames else (0, sequence.n_frames - 1)
     frames = [idx for idx in sequence.annotation_files if idx not in left_out]
@@ -181,10 +180,9 @@ def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
 
 
 def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSequence]]) -> None:
-    """Find what would stop the writing of results, before any work is done.
+    """Raise InputError where the results could not be written, before any work is done.
 
-    Raises:
-        InputError: ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
+    That is where ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
     """
     if out.is_dir():
         raise InputError(f"--out_path {out}: is a folder; give the name of a .csv file")

@@ -56,7 +56,7 @@ def main() -> None:
     def soft_mask(path: Path) -> np.ndarray:
         return read_soft_mask(path, frames.height, frames.width, values)
 
-    check_replaceable("--out_path", args.out_path, _MASK_NAME, [args.frames_path, args.results])
+    check_replaceable(args.out_path, _MASK_NAME, [args.frames_path, args.results])
     prepare_out_path(args.out_path.parent)
     soft_masks, name = map(soft_mask, files), args.results.name
     threshold = choose_threshold(args.threshold, values, soft_masks, len(files), name)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ike_data.command_line import PROJECT_CONFIG, choose_device
+from ike_data.command_line import DEVICE_FLAG, PROJECT_CONFIG, choose_device
 from ike_data.config import read_config
 from ike_data.frames import describe_frames, open_frames
 from ike_data.runtime.atomic import check_replaceable
@@ -80,11 +80,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "for working_h and working_w (default: the project's config.ini)",
         default=PROJECT_CONFIG,
     )
-    parser.add_argument(
-        "--device",
-        choices=["auto", "cpu", "cuda"],
-        help="auto is CUDA where PyTorch sees a GPU (default: device in config.ini)",
-    )
+    parser.add_argument("--device", **DEVICE_FLAG)
     return parser
 
 
@@ -93,7 +89,7 @@ def main() -> None:
     config = read_config(args.config)
     size = config.general.working_h, config.general.working_w
     out_path = Path(os.path.abspath(args.out_path))
-    check_replaceable("--out_path", out_path, _MAP_NAME, [args.frames_path])
+    check_replaceable(out_path, _MAP_NAME, [args.frames_path])
     frames = open_frames(args.frames_path)
     print(describe_frames(frames))
 

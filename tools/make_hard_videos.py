@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ike_data.folders import folders_in
 from ike_data.frames import open_frames
 from ike_data.runtime.command import prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.annotated_video import check_new, write_annotated_video
 from ike_tools.data_sets.frame_matching import annotation_files
 from ike_tools.flags import Parser
-from ike_tools.masks.mask_folder import folders_in
 from ike_tools.masks.mask_values import annotation_values, read_annotation
 
 # Below a data set and below out_path, as in DAVIS.
@@ -51,7 +51,7 @@ N_KEYPOINTS = 3000
 FEWEST_MATCHES = 12
 REPROJECTION = 3.0  # pixels
 
-# uint8 RGB [n, height, width, 3], bool [n, height, width]
+# Frames and masks: uint8 RGB [n, height, width, 3], bool [n, height, width].
 Annotated = tuple[np.ndarray, np.ndarray]
 
 
@@ -146,11 +146,7 @@ def hard_videos(sequences: dict[str, Annotated]) -> Iterator[tuple[str, Annotate
 
 
 def pause(frames: np.ndarray, masks: np.ndarray, n_still: int) -> Annotated:
-    """N_MOVING frames, then the last of them n_still times under a camera that pans.
-
-    Args:
-        frames, masks: see `Annotated`.
-    """
+    """N_MOVING frames, then the last of them n_still times under a camera that pans."""
     height, width = masks.shape[1:]
     reach_y, reach_x = (max(round(PAN * side), 1) for side in (height, width))
     rng = np.random.default_rng(0)
@@ -171,13 +167,7 @@ def pause(frames: np.ndarray, masks: np.ndarray, n_still: int) -> Annotated:
 def without_object(frames: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """What is behind the object, from the frames before and after, the nearest first.
 
-    What no frame shows is painted over.
-
-    Args:
-        frames, masks: see `Annotated`.
-
-    Returns:
-        uint8 RGB [n, height, width, 3].
+    What no frame shows is painted over. uint8 RGB [n, height, width, 3].
     """
     n_frames, height, width = masks.shape
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * MARGIN + 1, 2 * MARGIN + 1))
@@ -241,7 +231,7 @@ def paste(frames: np.ndarray, masks: np.ndarray, background: np.ndarray, scale: 
     """An object, scaled around its mean position, which comes to the middle of the frame.
 
     Args:
-        frames, masks: see `Annotated`; at least one mask has an object.
+        masks: at least one has an object.
         background: uint8 RGB [m, height, width, 3]; of the frames' size or brought to it.
     """
     n_frames, height, width = min(len(frames), len(background)), *masks.shape[1:]

@@ -111,8 +111,7 @@ def main() -> None:
 def annotations_of(videos: Videos, given: Path | None) -> Annotations | None:
     """Those ``given``, or that the layout has; None where there are none.
 
-    Raises:
-        InputError: those given are of no video.
+    InputError where those given are of no video.
     """
     if given is None:
         return annotations_beside(videos)

@@ -24,12 +24,7 @@ from tqdm import tqdm
 
 from ike_data.command_line import choose_device
 from ike_data.layout import LOG
-from ike_data.runtime.command import (
-    number_argument,
-    path_argument,
-    prepare_out_path,
-    run_command,
-)
+from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
 from ike_data.step_log import step_log
 from ike_tools.flags import Parser
 from ike_tools.prior_training.training import Plan, Training

@@ -16,9 +16,9 @@ from pathlib import Path
 from ike_data.frames import Frames, describe_frames
 from ike_data.runtime.atomic import atomic_file, check_replaceable
 from ike_data.runtime.command import number_argument, prepare_out_path, run_command
-from ike_data.runtime.errors import InputError
+from ike_data.runtime.errors import InputError, warn
 from ike_tools.data_sets.layouts import holds_images
-from ike_tools.data_sets.sequences import add_sequences_flag, warn
+from ike_tools.data_sets.sequences import add_sequences_flag
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_values import notes
 from ike_tools.masks.thresholds import OTSU
@@ -123,7 +123,7 @@ def main() -> None:
         check_out(video, out, pictures=not args.report_only)
     for out in [args.out_path] if args.report_only else outs:
         prepare_out_path(out)
-    warn(warnings)
+    warn(*warnings)
 
     parts = []
     for i, (video, out) in enumerate(zip(videos, outs, strict=True)):
@@ -154,14 +154,13 @@ def main() -> None:
         with atomic_file(args.out_path / REPORT) as partial:
             partial.write_text(page, encoding="utf-8")
     print_results(args, outs, ENCODERS[encoder][0])
-    warn(warnings)  # again: above the bars it is not seen
+    warn(*warnings)  # again: above the bars it is not seen
 
 
 def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
     """The video, or the sequences of the data set and what is not shown of it.
 
-    Raises:
-        InputError: something is missing, or does not fit the frames.
+    InputError where something is missing, or does not fit the frames.
     """
     paths = args.frames_path, args.results, args.annotations, args.of_path
     inside = args.stage or [""]
@@ -173,11 +172,7 @@ def open_inputs(args: argparse.Namespace) -> tuple[list[Video], list[str]]:
 
 
 def check_out(video: Video, out: Path, *, pictures: bool) -> None:
-    """See that only pictures of an earlier run will be replaced.
-
-    Raises:
-        InputError: something else stands where they go, such as a run's own flow/.
-    """
+    """Raise InputError where more than pictures would be replaced, such as a run's own flow/."""
     from ike_tools.report.pictures import FLOW, OVERLAYS
 
     inputs = [video.frames.path, *(stage.masks for stage in video.stages)]
@@ -185,8 +180,8 @@ def check_out(video: Video, out: Path, *, pictures: bool) -> None:
     if out.resolve() in (path.resolve() for path in inputs):
         raise InputError(f"--out_path {out}: is a folder of the input; choose another folder")
     if pictures:
-        check_replaceable("--out_path", out / OVERLAYS, re.compile(r"[^/]+/\d{5,}\.png"), inputs)
-        check_replaceable("--out_path", out / FLOW, re.compile(r"\d{5,}\.png"), inputs)
+        check_replaceable(out / OVERLAYS, re.compile(r"[^/]+/\d{5,}\.png"), inputs)
+        check_replaceable(out / FLOW, re.compile(r"\d{5,}\.png"), inputs)
 
 
 def value_notes(video: Video) -> list[str]:

@@ -28,13 +28,8 @@ import torch
 import torch.nn.functional as F
 
 from graph_module.progress import Progress, silent
-from ike_data.parameters import check_ranges, parameter
-from ike_data.runtime.cores import (
-    frame_blocks,
-    frames_at_once,
-    frames_together,
-    map_on_cores,
-)
+from ike_data.parameters import Parameters, parameter
+from ike_data.runtime.cores import do_on_cores, frame_blocks, frames_at_once, frames_together
 from ike_data.soft_masks import HARD_THRESHOLD
 
 # Pixels whose features a core has in memory at a time: they fit its cache. Frames that are shared
@@ -44,7 +39,7 @@ PIXELS_AT_ONCE, FRAMES_AT_ONCE = 1024, 32
 
 
 @dataclass(frozen=True)
-class Appearance:
+class Appearance(Parameters):
     """The window in time, the kernel, and the regression."""
 
     sigma: float = parameter(4.0, low_excluded=True)  # of the Gaussian over time, frames
@@ -63,9 +58,6 @@ class Appearance:
     # means of both classes (Fisher's discriminant) favours none, and gives halos. This is how far
     # the cut is moved from 0.5 to that middle.
     to_middle: float = parameter(0.5, high=1)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 class Fourier(NamedTuple):
@@ -186,8 +178,7 @@ def _for_blocks(
     """Call it for blocks of ``frames``, whose features and Gram matrices are in memory."""
     frame_bytes = 4 * n_fourier * n_pixels + 24 * n_fourier**2
     blocks = (frames[b.start : b.stop] for b in frame_blocks(len(frames), frame_bytes, device))
-    for _done in map_on_cores(function, blocks, device):
-        pass
+    do_on_cores(function, blocks, device)
 
 
 def fourier_features(n_fourier: int, like: torch.Tensor) -> Fourier:
@@ -199,13 +190,9 @@ def fourier_features(n_fourier: int, like: torch.Tensor) -> Fourier:
 
 
 def descriptors(frames: torch.Tensor, settings: Appearance) -> torch.Tensor:
-    """Lab colour and position of the pixels of frames, in widths of the kernel.
+    """Lab colour and position of each pixel, in widths of the kernel.
 
-    Args:
-        frames: uint8 RGB [m, 3, H, W], on the CPU.
-
-    Returns:
-        float32 [m, H, W, 5]
+    uint8 RGB [m, 3, H, W], on the CPU -> float32 [m, H, W, 5]
     """
     m, _, height, width = frames.shape
     rgb = np.ascontiguousarray(frames.permute(0, 2, 3, 1).numpy(), np.float32) / 255

@@ -13,21 +13,18 @@ import torch
 import torch.nn.functional as F
 
 from ike_data.flow_resizing import resize_flow
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 
 
 @dataclass(frozen=True)
-class CoarseGraph:
+class CoarseGraph(Parameters):
     """The size of the graph."""
 
     shrink: int = parameter(2, low=1)  # the frames' height and width are divided by it
     # The shorter side of the graph in pixels, below which it is not divided: objects of a few
     # pixels would be lost.
     least_side: int = parameter(96, low=1)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the graph of frames of height x width pixels."""
@@ -61,9 +58,7 @@ def enlarge_masks(masks: torch.Tensor, size: torch.Size) -> torch.Tensor:
 
 
 def _resize_each(
-    frames: torch.Tensor,
-    size: tuple[int, int],
-    resize: Callable[[torch.Tensor], torch.Tensor],
+    frames: torch.Tensor, size: tuple[int, int], resize: Callable[[torch.Tensor], torch.Tensor]
 ) -> torch.Tensor:
     """``resize`` of frames, [m, C, H, W] -> [m, C, *size]; frames of that size stay."""
     if frames.shape[2:] == size:

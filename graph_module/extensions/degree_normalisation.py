@@ -13,19 +13,16 @@ import torch
 
 from graph_module.motion_matrix import MotionMatrix
 from graph_module.propagation import propagate
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class DegreeNormalisation:
+class DegreeNormalisation(Parameters):
     """How degrees are smoothed."""
 
     # Multiple of the mean degree that is added to each degree. Nodes of small degree, as at the
     # frame's edges, would be amplified on little evidence. With 1 and less one video was lost.
     smoothing: float = parameter(2.0)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def degree_divisor(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class DominantMotion:
+class DominantMotion(Parameters):
     """How the fit is made."""
 
     n_fits: int = parameter(15, low=1)  # of reweighted least squares; enough to converge
@@ -28,21 +28,12 @@ class DominantMotion:
     scale_medians: float = parameter(1.5, low_excluded=True)
     least_median: float = parameter(0.02, low_excluded=True)
 
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
 
 def dominant_motion(flow: torch.Tensor, settings: DominantMotion | None = None) -> torch.Tensor:
     """Fit a quadratic polynomial of the position to u and to v, for each field on its own.
 
     The weights of the least squares are Geman and McClure's, 1 / (1 + (r / s)^2)^2, with s from the
-    median residual on the frame's border.
-
-    Args:
-        flow: [..., 2, H, W], pixels.
-
-    Returns:
-        The same shape, channels (u, v) in pixels.
+    median residual on the frame's border. [..., 2, H, W] -> the same, (u, v) in pixels.
     """
     settings = settings or DominantMotion()
     height, width = flow.shape[-2:]

@@ -13,11 +13,11 @@ import math
 from dataclasses import dataclass
 
 from graph_module.link_weights import link_weights
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class FastPropagation:
+class FastPropagation(Parameters):
     """Which distances are used, and when the iterations end."""
 
     # Each distance is about this many times the one before: 1, 2, 3, 5, 8, 11 for sigma = 4.
@@ -27,9 +27,6 @@ class FastPropagation:
     # Mean change of the masks below which the iterations end. What is still to come then changes
     # them by less than 0.004 on average (docs/performance.md).
     tolerance: float = parameter(0.001, high=1)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def fast_link_weights(

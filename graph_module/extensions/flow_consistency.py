@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 
 # What is made of a pixel at a time, about.
@@ -20,14 +20,11 @@ PIXEL_BYTES = 60
 
 
 @dataclass(frozen=True)
-class FlowConsistency:
+class FlowConsistency(Parameters):
     """The squared error at which consistency has fallen to 1/e; the numbers of equation 5."""
 
     relative: float = parameter(0.01)  # share of the squared lengths of both flows
     absolute: float = parameter(0.5, low_excluded=True)  # squared pixels
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def flow_consistency(
@@ -57,13 +54,9 @@ def flow_consistency(
 
 
 def flow_at_end(flow: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
-    """w', the flow back from where ``flow`` leads; 0 = w + w' where both agree.
+    """w', the flow back from where ``flow`` w leads; it is -w where both agree.
 
-    Args:
-        flow, back: as in `flow_consistency`.
-
-    Returns:
-        [m, 2, H, W], pixels.
+    [m, 2, H, W] twice, as in `flow_consistency` -> [m, 2, H, W], pixels.
     """
     height, width = flow.shape[2:]
     rows = torch.arange(height, dtype=flow.dtype, device=flow.device)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from graph_module.extensions.motion_saliency import saturating
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 from ike_data.soft_masks import HARD_THRESHOLD
 
@@ -22,7 +22,7 @@ SPLIT_BYTES = 12
 
 
 @dataclass(frozen=True)
-class FrameReliability:
+class FrameReliability(Parameters):
     """When a frame is half reliable, and how sharply that changes."""
 
     # Mean saliency of what is salient in the frame. DIS flow of still things gives 0 to 0.3, of
@@ -33,21 +33,14 @@ class FrameReliability:
     agreement: float = parameter(0.05, low_excluded=True, high=1)
     power: int = parameter(8, low=1)  # high, so that the result is nearly yes or no
 
-    def __post_init__(self) -> None:
-        check_ranges(self)
-
 
 def frame_reliability(
     saliency: torch.Tensor, masks: torch.Tensor, settings: FrameReliability | None = None
 ) -> torch.Tensor:
     """Near 0 where nothing moves by itself, and where nearly all that moves is outside the mask.
 
-    Args:
-        saliency: [n, H, W] in [0, 1], see `motion_saliency`.
-        masks: soft masks, [n, H, W].
-
-    Returns:
-        [n] in [0, 1); 0 for a mask of nothing or of everything.
+    Saliency (`motion_saliency`) and soft masks, [n, H, W] in [0, 1] both -> [n] in [0, 1); 0 for a
+    mask of nothing or of everything.
     """
     settings = settings or FrameReliability()
 
@@ -73,10 +66,9 @@ def something_moves(saliency: torch.Tensor, salient: float, power: int) -> torch
 
 
 def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sums inside and outside of the mask of each frame, from [m, H, W] both.
+    """Sums of saliency and of pixels, inside and outside of the mask of each frame.
 
-    Returns:
-        Saliency and pixels, [2, m] each: inside, outside.
+    [m, H, W] both -> [2, m] twice, inside and outside.
     """
     inside = (masks >= HARD_THRESHOLD).to(saliency)
     salient, n_inside = (saliency * inside).sum((1, 2)), inside.sum((1, 2))
@@ -85,10 +77,9 @@ def split_by_mask(saliency: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Te
 
 
 def agreement(salient: torch.Tensor, n_pixels: torch.Tensor) -> torch.Tensor:
-    """Mean saliency inside, over the sum of the means inside and outside; [2, m] -> [m] in [0, 1].
+    """Mean saliency inside, over the sum of the means inside and outside; [m] in [0, 1].
 
-    Args:
-        salient, n_pixels: see `split_by_mask`.
+    Both arguments are what `split_by_mask` gives.
     """
     means = salient / n_pixels.clamp(min=1)
     return means[0] / means.sum(0).clamp(min=1e-6)

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 
 from graph_module.extensions.appearance import Appearance, appearance_masks
 from graph_module.progress import Progress, silent
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.soft_masks import HARD_THRESHOLD
 
 
 @dataclass(frozen=True)
-class MotionPrior:
+class MotionPrior(Parameters):
     """How far the motion prior counts beside the saliency."""
 
     # Of the overlaps of both maps with what explains them. 0: both count alike; 8: overlaps of 0.5
@@ -30,9 +30,6 @@ class MotionPrior:
     step: int = parameter(2, low=1)  # every so many frames are looked at
     # Half of the features that masks are learnt with: it is asked how far, not where.
     appearance: Appearance = field(default_factory=lambda: Appearance(n_fourier=250))
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def motion_evidence(
@@ -64,12 +61,8 @@ def explained(
 ) -> torch.Tensor:
     """Overlap (J) of each mask, cut at 0.5, with what colour and position make of the masks.
 
-    Args:
-        video: uint8 RGB [m, 3, H, W], on the CPU.
-        masks: [m, H, W] in [0, 1].
-
-    Returns:
-        [m] in [0, 1]; 0 where a mask has no pixel of at least 0.5.
+    Video: uint8 RGB [m, 3, H, W], on the CPU; masks: [m, H, W] in [0, 1]. -> [m] in [0, 1]; 0 where
+    a mask has no pixel of at least 0.5.
     """
     learnt = appearance_masks(video, masks, settings, progress=progress) >= HARD_THRESHOLD
     given = masks >= HARD_THRESHOLD

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from graph_module.extensions.dominant_motion import DominantMotion, dominant_motion
 from graph_module.extensions.flow_consistency import FlowConsistency, flow_consistency
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 
 # What is made of a pixel of a flow field at a time, about.
@@ -22,7 +22,7 @@ FLOW_BYTES = 60
 
 
 @dataclass(frozen=True)
-class MotionSaliency:
+class MotionSaliency(Parameters):
     """What counts as noise, as parallax and as salient."""
 
     dominant: DominantMotion = field(default_factory=DominantMotion)
@@ -48,9 +48,6 @@ class MotionSaliency:
     # an object seldom ends; it rises to 1 within this share of the frame's shorter side.
     edge: float = parameter(0.5, high=1)
     edge_reach: float = parameter(0.1, low_excluded=True)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def motion_saliency(
@@ -133,12 +130,7 @@ def salient_scale(
     As in Ridler and Calvard's threshold ("Picture Thresholding Using an Iterative Selection
     Method", 1978): slow and fast objects count alike, and of an object whose limbs are faster than
     its body both are found. The search begins at the noise, and goes upwards.
-
-    Args:
-        residuals: [m, K] of m frames; noise: [m].
-
-    Returns:
-        [m]
+    Residuals [m, K] and noise [m] of m frames -> [m].
     """
     scale = noise
     for _ in range(n_steps):

@@ -22,13 +22,13 @@ import torch
 import torch.nn.functional as F
 
 from graph_module.extensions.frame_reliability import SPLIT_BYTES, split_by_mask
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 from ike_data.soft_masks import HARD_THRESHOLD
 
 
 @dataclass(frozen=True)
-class Polarity:
+class Polarity(Parameters):
     """How much evidence and neighbours count."""
 
     # `contrast` below which evidence says nothing, as that of noise. Masks of objects that move
@@ -40,9 +40,6 @@ class Polarity:
     # Cells to each side that masks are compared in, so that a small object which moves by its own
     # size is like itself.
     grid: int = parameter(8, low=1)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def inverted_frames(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV as an `atomic_file`; names of files in it need not be valid UTF-8."""
+    with (
+        atomic_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` that replaces ``path`` on success.
@@ -80,30 +90,27 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def check_replaceable(
-    flag: str, path: Path, names: re.Pattern[str], inputs: Iterable[Path]
-) -> None:
-    """Raise InputError unless ``path``, which is replaced as a whole, is new or a result like it.
+def check_replaceable(path: Path, names: re.Pattern[str], inputs: Iterable[Path]) -> None:
+    """Raise InputError unless an --out_path, which is replaced as a whole, is new or such a result.
 
     Args:
-        flag: that gave ``path``.
         names: what each file of such a result is called, from ``path`` on.
         inputs: folders that are read.
     """
     if not path.exists():
         return
     if not path.is_dir():
-        raise InputError(f"{flag} {path}: is a file; give a folder")
+        raise InputError(f"--out_path {path}: is a file; give a folder")
     sources = [source.resolve() for source in inputs]
     if path.resolve() in sources:
-        raise InputError(f"{flag} {path}: is a folder of the input; give a new folder")
+        raise InputError(f"--out_path {path}: is a folder of the input; give a new folder")
     files = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
     others = [name for name in sorted(files) if not names.fullmatch(name)]
     others += [f"{source}, which is read" for source in sources if path.resolve() in source.parents]
     if others:
         raise InputError(
-            f"{flag} {path}: holds {others[0]}, and is replaced as a whole; give a new folder, or "
-            "one that holds an earlier result only"
+            f"--out_path {path}: holds {others[0]}, and is replaced as a whole; give a new folder, "
+            "or one that holds an earlier result only"
         )
 
 

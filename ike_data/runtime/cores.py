@@ -57,8 +57,7 @@ def n_workers(device: torch.device) -> int:
 def frames_at_once(frame_bytes: float, device: torch.device) -> int:
     """How many frames one operation works on: one on a CPU, on a GPU as `BLOCK_BYTES` allows.
 
-    Args:
-        frame_bytes: what the tensors of a frame take that are there at a time.
+    ``frame_bytes``: what the tensors of a frame take that are there at a time.
     """
     return max(int(BLOCK_BYTES / max(frame_bytes, 1)), 1) if frames_together(device) else 1
 
@@ -88,8 +87,7 @@ def fill_in_blocks(
         some = slice(block.start, block.stop)
         out[some] = function(*(tensor[some] for tensor in frames))
 
-    for _done in map_on_cores(fill, frame_blocks(len(out), frame_bytes, out.device), out.device):
-        pass
+    do_on_cores(fill, frame_blocks(len(out), frame_bytes, out.device), out.device)
     return out
 
 
@@ -138,6 +136,14 @@ def map_on_cores(
     finally:
         # Executor.map does not wait: a call could write into a folder that is being removed.
         wait([future for future in calls if not future.cancel()])
+
+
+def do_on_cores(
+    function: Callable[[Item], object], items: Iterable[Item], device: torch.device
+) -> None:
+    """`map_on_cores` of a function that returns nothing of use."""
+    for _ in map_on_cores(function, items, device):
+        pass
 
 
 @functools.cache

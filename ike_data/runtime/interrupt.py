@@ -22,8 +22,7 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell counts
 def end_on_ctrl_c(remedy: str = AGAIN) -> None:
     """From now on Ctrl-C is one line on stderr and exit status 130, never a traceback.
 
-    Args:
-        remedy: the end of that line: how to go on.
+    That line ends with ``remedy``: how to go on.
     """
 
     def end(_number: int, frame: FrameType | None) -> NoReturn:

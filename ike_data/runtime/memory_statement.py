@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 
+from ike_data.runtime.errors import warn
 from ike_data.runtime.free_memory import free_memory, held_memory
 
 GB = 10**9
@@ -32,4 +31,4 @@ def state_memory(device: torch.device, n_bytes: int, remedy: str, *notes: str) -
     needed = f"{(held + n_bytes) / GB:.2f} GB needed, {(held + n_free) / GB:.2f} GB there"
     print("; ".join((f"memory on the {device.type}: {needed}", *notes)), flush=True)
     if n_bytes > n_free:
-        print(f"warning: that is more than is free; if it fails, {remedy}", file=sys.stderr)
+        warn(f"that is more than is free; if it fails, {remedy}")

@@ -9,11 +9,9 @@ from torchvision.transforms import v2
 def flip_some(
     frames: torch.Tensor, soft_masks: torch.Tensor, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mirror about half of the frames left to right, each with its mask.
+    """Mirror about half of the frames, [b, 3, H, W], left to right, each with its mask, [b, H, W].
 
-    Args:
-        frames: [b, 3, H, W]; soft_masks: [b, H, W].
-        generator: on the CPU.
+    The ``generator`` is on the CPU.
     """
     flipped = (torch.rand(len(frames), generator=generator) < 0.5).to(frames.device)
     return (
@@ -27,13 +25,8 @@ def colour_jitter(
 ) -> torch.Tensor:
     """Multiply brightness, contrast and saturation of each frame by factors of 1 +- ``strength``.
 
-    Args:
-        frames: [b, 3, H, W] in [0, 1].
-        strength: in [0, 1).
-        generator: on the CPU.
-
-    Returns:
-        [b, 3, H, W] in [0, 1]
+    Frames, [b, 3, H, W], are in [0, 1] before and after; ``strength`` is in [0, 1), and the
+    ``generator`` on the CPU.
     """
     factors = 1 + strength * (2 * torch.rand(len(frames), 3, generator=generator) - 1)
     changed = []

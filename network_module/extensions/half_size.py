@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from ike_data.parameters import check_ranges, parameter
+from ike_data.parameters import Parameters, parameter
 
 
 @dataclass(frozen=True)
-class HalfSize:
+class HalfSize(Parameters):
     """Which passes are at half the size, and how the others go on; docs/extensions.md says why."""
 
     share: float = parameter(0.6, low_excluded=True, high=1)  # of the passes, the first ones
@@ -20,9 +20,6 @@ class HalfSize:
     least_side: int = parameter(96, low=1)  # pixels, of the shorter side at half the size
     # Of the learning rate, where that decays: more undoes what was learnt at half the size.
     full_size_rate: float = parameter(0.25)
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 def is_large_enough(height: int, width: int, least_side: int) -> bool:

@@ -65,8 +65,7 @@ def moving_block(n_frames: int, height: int, width: int) -> Video:
 def graph_stages(video: Video, settings: GraphSettings) -> Iterator[Stage]:
     """Those of the graph module: its parts in the paper's setting, then all of it.
 
-    Args:
-        settings: of config.ini, say, of whose extensions some are timed on their own.
+    Some extensions of the ``settings``, those of config.ini say, are timed on their own.
     """
     frames, fwd, bwd, masks = video
     device, paper, colours = fwd.device, GraphSettings(), frames.cpu()

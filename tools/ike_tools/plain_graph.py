@@ -2,8 +2,8 @@
 
 docs/method.md section 3 as it is written: each pivot's chains are followed on their own, each link
 is stored as four node indices and four weights, and the regression is solved anew in each
-iteration. Shares only the seed and the reading of flow with graph_module; random seed and direction
-features only. Not for use: it takes 0.14 GB a frame.
+iteration. Shares only the seed, and how files are read and written, with graph_module; random seed
+and direction features only. Not for use: it takes 0.14 GB a frame.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from pathlib import Path
 
 import cv2
 import torch
-import torch.nn.functional as F
-from PIL import Image
 from tqdm import tqdm
 
 from graph_module.seeds import seed_mask
 from graph_module.working_flow import read_working_flow
 from ike_data.flow_files import BACKWARD, FORWARD
+from ike_data.layout import SEED_ITERATION, iteration_images, iteration_masks
+from ike_data.soft_masks import write_mask_images, write_soft_masks
 
 HALF_WINDOW, SIGMA, H_CHAIN, RIDGE, N_ITERATIONS = 15, 4.0, 5, 100.0, 20
 
@@ -102,18 +102,13 @@ def iterate(links, features, x):
     return y
 
 
-def write(folder: Path, x: torch.Tensor, frame_size: tuple[int, int]) -> None:
-    images = folder.with_name(f"{folder.name}_images")
-    folder.mkdir(parents=True, exist_ok=True)
-    images.mkdir(exist_ok=True)
-    for idx, mask in enumerate(x):
-        torch.save(mask[..., None].clone(), folder / f"{idx:05d}.pt")
-        image = F.interpolate(mask[None, None], size=frame_size, mode="bilinear")[0, 0]
-        Image.fromarray((image * 255).round().byte().numpy()).save(images / f"{idx:05d}.png")
-
-
 def write_plain_masks(of_path: Path, out_path: Path, height: int, width: int) -> None:
     """Write the masks that flow gives at a working size, as run_graph_module.py does."""
+
+    def write(idx: int, masks: torch.Tensor) -> None:
+        write_soft_masks(iteration_masks(out_path, idx), masks)
+        write_mask_images(iteration_images(out_path, idx), masks, *frame_size)
+
     files = sorted((of_path / FORWARD).iterdir())
     n_frames, frame_size = len(files) + 1, cv2.readOpticalFlow(str(files[0])).shape[:2]
     links, features = build(
@@ -123,8 +118,8 @@ def write_plain_masks(of_path: Path, out_path: Path, height: int, width: int) ->
         ]
     )
     x = seed_mask(0, 0.5, height, width).expand(n_frames, height, width)
-    write(out_path / "iter_-1", x, frame_size)
+    write(SEED_ITERATION, x)
     x = x.reshape(n_frames, -1)
     for _ in tqdm(range(N_ITERATIONS), "power iteration"):
         x = iterate(links, features, x)
-    write(out_path / f"iter_{N_ITERATIONS - 1}", x.view(n_frames, height, width), frame_size)
+    write(N_ITERATIONS - 1, x.view(n_frames, height, width))

@@ -27,8 +27,7 @@ def write_annotated_video(
 ) -> None:
     """Write both folders, each whole or not at all.
 
-    Args:
-        video: for each frame its uint8 RGB [height, width, 3] and its mask, bool [height, width].
+    ``video`` has uint8 RGB [height, width, 3] and the mask, bool [height, width], of each frame.
     """
     # The frames get their name last: without annotations they would be run, and not scored.
     with atomic_folder(frames) as frames_folder, atomic_folder(annotations) as annotations_folder:

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ike_data.folders import files_of, folders_in, visible_in
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.sequences import listed
-from ike_tools.masks.mask_folder import files_of, folders_in
 
 FRAMES, ANNOTATIONS, GROUND_TRUTH = "JPEGImages", "Annotations", "GroundTruth"
 USUAL_RESOLUTION = "480p"
@@ -88,8 +88,8 @@ def find_videos(root: Path, results: Sequence[Path] = ()) -> Videos:
     if folder.name == FRAMES:
         folder, others = _resolution(folder, IMAGE_SUFFIXES)
     videos: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or _leads_to(path, results):
+    for path in visible_in(folder):
+        if _leads_to(path, results):
             continue
         if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES:
             name = path.name if path.is_dir() else path.stem

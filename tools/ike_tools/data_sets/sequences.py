@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from difflib import SequenceMatcher
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
+from ike_data.folders import folders_in
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
-from ike_tools.masks.mask_folder import folders_in
 
 _FLAG = "--sequences"
 
@@ -43,11 +42,8 @@ def add_sequences_flag(parser: argparse.ArgumentParser) -> None:
 def choose_sequences(asked: Sequence[str] | None, known: Iterable[str], where: Path) -> list[str]:
     """Those of the sequences ``known`` in ``where`` that --sequences asks for, in their order.
 
-    Args:
-        asked: names, and files of names; None: all.
-
-    Raises:
-        InputError: one is not known, or a file names none.
+    ``asked`` has names, and files of names; None: all. InputError where one is not known, or a file
+    names none.
     """
     known = list(known)
     if asked is None:
@@ -59,11 +55,10 @@ def choose_sequences(asked: Sequence[str] | None, known: Iterable[str], where: P
         names.update(dict.fromkeys(_names_in(path) if is_file else [text]))
     unknown = [name for name in names if name not in known]
     if unknown:
-        said = ", ".join(f"{name} (the nearest is {_nearest(name, known)})" for name in unknown[:3])
-        more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
+        said = listed([f"{name} (the nearest is {_nearest(name, known)})" for name in unknown], 3)
         raise InputError(
-            f"{_FLAG}: no sequence of {where}, nor a file of names: {said}{more}; give names of "
-            "its sequences"
+            f"{_FLAG}: no sequence of {where}, nor a file of names: {said}; give names of its "
+            "sequences"
         )
     return [name for name in known if name in names]
 
@@ -75,11 +70,10 @@ def in_all_results(
     data_set: Path,
     done: str,
 ) -> tuple[list[str], list[str]]:
-    """Those of the sequences ``names`` of ``data_set`` that every result has masks of.
-
-    Means over them can be compared.
+    """The sequences that every result has masks of, so that means over them can be compared.
 
     Args:
+        names: sequences of ``data_set``.
         done: what is done with them, "scored" or "shown".
 
     Returns:
@@ -133,12 +127,6 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
-def warn(lines: Iterable[str]) -> None:
-    sys.stdout.flush()
-    for line in lines:
-        print(f"warning: {line}", file=sys.stderr, flush=True)
-
-
 def _names_in(path: Path) -> list[str]:
     names = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -154,7 +142,5 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    def likeness(other: str) -> float:
-        return SequenceMatcher(None, name.lower(), other.lower()).ratio()
-
-    return max(known, key=likeness)
+    folded = {other.lower(): other for other in known}
+    return folded[get_close_matches(name.lower(), folded, n=1, cutoff=0)[0]]

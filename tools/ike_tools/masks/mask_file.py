@@ -25,28 +25,19 @@ _HIGHEST = {"1": 1, "I;16": 65535, "I": 65535}
 
 @dataclass(frozen=True)
 class Png:
-    """The pixels of a PNG.
+    """The pixels of a PNG."""
 
-    Attributes:
-        kind: `PALETTE`, `GREY` or `COLOUR`.
-        values: [height, width], of a palette its indices; of `COLOUR` RGB, [height, width, 3].
-        highest: the highest value that the format has.
-        opaque: whether no pixel is transparent by an alpha channel.
-        grey_ramp: whether the used colours of a palette are the greys of their own indices.
-    """
-
-    kind: str
-    values: np.ndarray
-    highest: int
-    opaque: bool = True
-    grey_ramp: bool = False
+    kind: str  # `PALETTE`, `GREY` or `COLOUR`
+    values: np.ndarray  # [height, width], of a palette its indices; of `COLOUR` [height, width, 3]
+    highest: int  # value that the format has
+    opaque: bool = True  # no pixel is transparent by an alpha channel
+    grey_ramp: bool = False  # the used colours of a palette are the greys of their own indices
 
 
 def png_kind(path: Path) -> str:
     """`PALETTE`, `GREY` or `COLOUR`; reads only the header.
 
-    Raises:
-        InputError: the file is not a PNG, or its header is damaged.
+    InputError where the file is not a PNG, or its header is damaged.
     """
     with _opened(path) as image:
         return _KINDS[image.mode]

@@ -5,30 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from ike_data.folders import files_of, folders_in
 from ike_data.frame_order import natural_order, order_masks
 from ike_data.images import IMAGE_SUFFIXES
 from ike_data.runtime.errors import InputError
-
-
-def files_of(folder: Path, *suffixes: str) -> list[Path]:
-    """The files of ``folder`` with one of ``suffixes``, by name, without hidden ones.
-
-    The list is empty where there is no such folder.
-    """
-    return sorted(
-        path
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
-
-
-def folders_in(folder: Path) -> list[Path]:
-    """The folders in ``folder`` by name, as `files_of` lists files."""
-    return sorted(
-        path
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.is_dir() and not path.name.startswith(".")
-    )
 
 
 def numbered_masks(
@@ -64,8 +44,7 @@ def numbered_masks(
 def masks_of_video(folder: Path, n_frames: int) -> list[Path]:
     """As `numbered_masks`, one for each frame of a video.
 
-    Raises:
-        InputError: as `numbered_masks`, or their number is not that of the frames.
+    InputError, too, where their number is not that of the frames.
     """
     files = numbered_masks(folder)
     if len(files) != n_frames:

@@ -40,22 +40,13 @@ _SHOWN_FOLDERS = 3
 
 @dataclass(frozen=True)
 class MaskValues:
-    """How the files of one folder are read.
+    """How the files of one folder are read."""
 
-    Attributes:
-        labels: the kinds of PNG (`mask_file.PALETTE`, `GREY`, `COLOUR`) that are labels; all others
-            are soft masks.
-        hard: whether no file is a soft mask, so that no threshold matters.
-        void: the index of void pixels in palettes, if there are any.
-        highest_of_16_bits: the value that is surely object in a soft mask of 16 bits.
-        note: the end of a sentence that begins "masks in FOLDER"; empty in the plain case.
-    """
-
-    labels: frozenset[str] = frozenset()
-    hard: bool = False
-    void: int | None = None
-    highest_of_16_bits: int = 65535
-    note: str = ""
+    labels: frozenset[str] = frozenset()  # kinds of PNG, see `mask_file.Png`; others are soft masks
+    hard: bool = False  # no file is a soft mask, so that no threshold matters
+    void: int | None = None  # the index of void pixels in palettes, if there are any
+    highest_of_16_bits: int = 65535  # what is surely object in a soft mask of 16 bits
+    note: str = ""  # the end of a sentence that begins "masks in FOLDER"; empty in the plain case
 
 
 class Annotation(NamedTuple):
@@ -99,11 +90,7 @@ def mask_values(files: Sequence[Path]) -> MaskValues:
 
 
 def annotation_values(files: Sequence[Path]) -> MaskValues:
-    """How the annotations ``files`` of a folder, .png, are read.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
+    """How the annotations ``files``, .png, are read; InputError where one cannot be read."""
     palettes = _by_kind(files)[PALETTE]
     void = _look_at_palettes(palettes)[1] if palettes else None
     note = "" if void is None else f"have void pixels ({void}), which are left out of the score"

@@ -125,11 +125,7 @@ class Training:
             save_tensors(partial, content)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
-
-        Raises:
-            InputError: it is damaged, or that of another plan.
-        """
+        """Go on from a checkpoint; InputError where it is damaged, or that of another plan."""
         remedy = "remove it to begin anew, or give another --out_path"
         content: dict[str, Any] = load_tensors(path, remedy)
         if not isinstance(content, dict) or content.get("plan") != asdict(self.plan):

@@ -29,7 +29,7 @@ class Video:
     """A video and the files that belong to its frames."""
 
     name: str
-    sequence: str | None  # its name in a data set; None: it is none of a data set
+    sequence: str | None  # its name in a data set; None: it is of no data set
     frames: Frames
     stages: list[Stage]
     masks: list[list[Path]]  # of each stage, one a frame
@@ -52,7 +52,7 @@ def open_data_set(
     """The sequences of a data set that every result has, and what is not shown, a line for each.
 
     Args:
-        frames: as annotations, see `data_set_layouts`.
+        frames: as annotations, see `layouts`.
         inside: see `open_video`.
         asked: what --sequences asks for.
         out: a folder among the sequences that is not one of them.

@@ -19,10 +19,7 @@ from ike_data.runtime.errors import InputError
 ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     # Without cpu-independent the same frames gave other bytes in each run, where the width was no
     # multiple of 16.
-    "libx264": (
-        "H.264",
-        {"crf": "20", "preset": "medium", "x264-params": "cpu-independent=1"},
-    ),
+    "libx264": ("H.264", {"crf": "20", "preset": "medium", "x264-params": "cpu-independent=1"}),
     "libvpx-vp9": ("VP9", {"crf": "32", "b": "0", "cpu-used": "4", "row-mt": "1"}),
     "libaom-av1": ("AV1", {"crf": "32", "b": "0", "cpu-used": "6", "row-mt": "1"}),
 }
@@ -32,8 +29,7 @@ _BT709 = 1  # the number of its primaries and transfer function, ITU-T H.273
 def choose_encoder() -> str:
     """The first of `ENCODERS` that this PyAV has; libx264 is not in every build.
 
-    Raises:
-        InputError: it has none.
+    InputError where it has none.
     """
     for name in ENCODERS:
         try:

@@ -67,8 +67,7 @@ class VideoPart:
 def read_made(video: Video) -> list[Made]:
     """The settings and logs of the flow and of each stage, as far as they are there.
 
-    Raises:
-        InputError: a config.ini or log.csv is damaged.
+    InputError where a config.ini or log.csv is damaged.
     """
     made_by = [] if video.flow is None else [(FLOW, FLOW, NEUTRAL, video.flow)]
     made_by += [

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ike_data.config import read_ini
 from ike_data.flow_files import FORWARD
+from ike_data.folders import files_of
 from ike_data.layout import (
     CONFIG,
     FLOW,
@@ -25,7 +26,6 @@ from ike_data.layout import (
     module_and_cycle,
 )
 from ike_data.runtime.errors import InputError
-from ike_tools.masks.mask_folder import files_of
 
 EXPECTED = (
     "expected a folder of masks (00000.pt or 00000.png, ...), the out_path of run_graph_module.py "
@@ -55,10 +55,7 @@ def find_stages(path: Path, name: str | None = None) -> list[Stage]:
 
     In the out_path of a module it is the last iteration or epoch that was saved. A module of a
     whole run that has saved none yet is left out. A single stage is called ``name``, if given, and
-    otherwise as its folder.
-
-    Raises:
-        InputError: nothing is found.
+    otherwise as its folder. InputError where nothing is found.
     """
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; {EXPECTED}")
@@ -94,18 +91,18 @@ def find_all_stages(
     Raises:
         InputError: as `find_stages`, or two results cannot be told apart.
     """
-    results = [path.resolve() for path in results for _ in inside]
+    places = [(path.resolve(), Path(folder)) for path in results for folder in inside]
     found = []
-    for path, stage in zip(results, itertools.cycle(map(Path, inside))):
+    for path, stage in places:
         # A sequence's folder has the sequence's name; its stage gets the result's.
         name = " ".join(stage.parts) or (path.name if sequence else None)
         found.append(find_stages(path / (sequence or "") / stage, name))
     all_stages = list(itertools.chain(*found))
     if _twins(all_stages):
-        common = os.path.commonpath(results)
+        common = os.path.commonpath([path for path, _ in places])
         all_stages = [
             replace(stage, name=_led_by(path.relative_to(common), stage))
-            for path, stages in zip(results, found, strict=True)
+            for (path, _), stages in zip(places, found, strict=True)
             for stage in stages
         ]
     if twins := _twins(all_stages):
@@ -153,8 +150,7 @@ def find_flow(path: Path) -> Path | None:
 def read_settings(out_path: Path) -> tuple[list[str], dict[str, dict[str, str]]]:
     """The notes at the top of ``out_path/config.ini``, and its sections; empty without a file.
 
-    Raises:
-        InputError: it is not a valid ini file.
+    InputError where it is not a valid ini file.
     """
     path = out_path / CONFIG
     if not path.is_file():

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ike_data.runtime.atomic import remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, claim
+from ike_data.runtime.errors import warn
 from ike_tools.data_sets.layouts import Annotations, Videos
-from ike_tools.data_sets.sequences import listed, warn
+from ike_tools.data_sets.sequences import listed
 from ike_tools.runs.steps import Steps
 
 MASKS = "final/masks"  # of each sequence
@@ -31,7 +32,7 @@ def score_and_report(
     out = Path(os.path.abspath(out))
     if missing:
         of = f"{len(done)} of {len(done) + len(missing)} sequences"
-        warn([f"scored: only the {of} that are done and annotated; not {listed(missing, 100)}"])
+        warn(f"scored: only the {of} that are done and annotated; not {listed(missing, 100)}")
     lock = claim(out)
     if lock is None:
         print(f"{out}: waits for another run that scores it", flush=True)

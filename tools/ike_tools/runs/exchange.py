@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import functools
 import os
@@ -15,7 +14,7 @@ from ike_data.flow_files import FORWARD
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import write_frame_names
 from ike_data.layout import FINAL, FLOW, GRAPH, NETWORK, epoch_masks, iteration_masks, run_folder
-from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.atomic import write_csv
 from ike_tools.runs.exchange_flags import flow_flags
 from ike_tools.runs.steps import Steps
 
@@ -46,12 +45,10 @@ class Exchange:
         settings = self._config.optical_flow
         is_raft = (args.method or settings.method) == "raft"
         models = (args.models or settings.models) if is_raft else None
+        flags = [*self._flags, f"--out_path={self._flow}", *flow_flags(args)]
         self._steps.run(
             "flow",
-            [
-                "extract_optical_flow.py",
-                *(*self._flags, f"--out_path={self._flow}", *flow_flags(args)),
-            ],
+            ["extract_optical_flow.py", *flags],
             self._flow / FORWARD,
             self._config,
             sections=["Optical Flow"],
@@ -78,7 +75,9 @@ class Exchange:
             if float(change) < threshold:
                 print(f"that is less than {threshold:g}: the exchange ends", flush=True)
                 break
-        write_changes(self._out / "cycles.csv", changes)
+        # How much each cycle from the second on changed the network's masks.
+        columns = ["cycle", "mean_change"]
+        write_csv(self._out / "cycles.csv", columns, [*enumerate(changes, start=2)])
 
     def show(self, result: str, annotations: Path | None) -> None:
         """OUT/final: the hard masks of the ``result``, "graph" or "network", and pictures of all.
@@ -181,11 +180,3 @@ def mean_change(before: Path, after: Path) -> str:
         )
         total += (a - b).abs().mean().item()
     return f"{total / n_masks:.6f}"
-
-
-def write_changes(path: Path, changes: Sequence[str]) -> None:
-    """A line for each cycle from the second: how much it changed the network's masks."""
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["cycle", "mean_change"])
-        writer.writerows(enumerate(changes, start=2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from ike_data.command_line import PROJECT_CONFIG, max_side_argument
+from ike_data.command_line import DEVICE_FLAG, PROJECT_CONFIG, max_side_argument
 from ike_data.config import Config, read_config
 from ike_data.runtime.command import number_argument
 from ike_data.runtime.errors import InputError
@@ -50,15 +50,11 @@ def add_exchange_flags(parser: Parser) -> None:
         metavar="PIXELS",
         help="the flow of larger frames is found at this size (default: config's)",
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="(default: config's)")
+    parser.add_argument("--device", **DEVICE_FLAG)
 
 
 def read_exchange_config(args: argparse.Namespace) -> Config:
-    """The settings of --config, with which the other flags can be followed.
-
-    Raises:
-        InputError: they cannot, or the file cannot be read.
-    """
+    """The settings of --config; InputError where the other flags cannot be followed with them."""
     config = read_config(args.config)
     if args.result == "network" and args.cycles == 0:
         raise InputError(
@@ -77,8 +73,7 @@ def read_exchange_config(args: argparse.Namespace) -> Config:
 def last_saved(args: argparse.Namespace, config: Config) -> tuple[int, int]:
     """The last iteration and epoch that are saved: what goes on to the next step.
 
-    Raises:
-        InputError: no iteration after the seed is saved.
+    InputError where no iteration after the seed is saved.
     """
     graph, network = config.graph_module, config.network_module
     iterations = graph.to_save_iterations or (graph.n_iterations - 1,)

@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import SECTIONS, Config, format_config
+from ike_data.folders import visible_in
 from ike_data.runtime.atomic import atomic_file, remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, inherited
 from ike_data.runtime.errors import InputError
@@ -27,11 +28,7 @@ class Steps:
     """The steps of a run in OUT, one after the other."""
 
     def __init__(self, out: Path, frames: Path, lock: int) -> None:
-        """``lock``: see `claim`.
-
-        Raises:
-            InputError: there are no ``frames``.
-        """
+        """``lock``: see `claim`. InputError where there are no ``frames``."""
         self._out, self._digest, self._lock = out, describe_inputs(frames), lock
         self._busy, self._stopped_by = False, 0
         self._child: subprocess.Popen[bytes] | None = None
@@ -162,18 +159,13 @@ def end_stopped(number: int) -> NoReturn:
 def describe_inputs(path: Path) -> str:
     """Names, sizes and times of the files of an input: they tell if it has changed.
 
-    Raises:
-        InputError: there is nothing.
+    InputError where there is nothing.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     files = [path]
     if path.is_dir():  # OUT may be one of its folders
-        files = [
-            file
-            for file in sorted(path.iterdir())
-            if file.exists() and not file.is_dir() and not file.name.startswith(".")
-        ]
+        files = [file for file in visible_in(path) if file.exists() and not file.is_dir()]
     lines = []
     for file in files:
         found = file.stat()

@@ -12,11 +12,11 @@ from ike_tools.scenes.textures import Paint
 
 @dataclass(frozen=True)
 class Ripple:
-    """A surface that is another one in each frame, as water is: its flow means little."""
+    """A surface that changes from frame to frame, as water does: its flow means little."""
 
     amplitude: float  # of the displacement of the texture, pixels
     coarsest: int  # waves: cells a row of the coarsest octave of the displacement
-    glitter: float = 0.0  # share of a texture that is anew in each frame, [0, 1]
+    glitter: float = 0.0  # share of a texture that is new in each frame, [0, 1]
     where: np.ndarray | None = None  # [HEIGHT, WIDTH] in [0, 1]: how much of it; None: all over
 
 

@@ -85,10 +85,10 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def draw_direction(rng: np.random.Generator, sideways: float, spread: float = 0.25) -> np.ndarray:
+def draw_direction(rng: np.random.Generator, sideways: float) -> np.ndarray:
     """A unit vector: with the probability ``sideways`` about along x, else anywhere."""
     if rng.random() < sideways:
-        angle = rng.choice([0, np.pi]) + rng.normal(0, spread)
+        angle = rng.choice([0, np.pi]) + rng.normal(0, 0.25)
     else:
         angle = rng.uniform(0, 2 * np.pi)
     return np.array([np.cos(angle), np.sin(angle)])

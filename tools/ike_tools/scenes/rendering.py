@@ -73,8 +73,7 @@ def render(rng: np.random.Generator, scene: Scene, step: int) -> View:
 def layer_flow(scene: Scene, owner: np.ndarray, start: int, end: int) -> np.ndarray:
     """The flow of the layers from the step ``start``, whose owners are given, to the step ``end``.
 
-    Returns:
-        float32 [HEIGHT, WIDTH, 2], (u, v) in pixels.
+    float32 [HEIGHT, WIDTH, 2], (u, v) in pixels.
     """
     flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
     for index in np.unique(owner[owner != NO_LAYER]):

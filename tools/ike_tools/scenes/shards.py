@@ -33,19 +33,17 @@ def make_shards(folder: Path, seed: int, n_shards: int, n_processes: int) -> Ite
     """Make the shards that are missing, yield each as it is done."""
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    paths = [shard_path(folder, seed, index) for index in range(n_shards)]
-    numbers = [range(SHARD_LENGTH * k, SHARD_LENGTH * (k + 1)) for k in range(n_shards)]
-    missing = [
-        (path, seed, those)
-        for path, those in zip(paths, numbers, strict=True)
-        if not path.is_file()
-    ]
+    paths = {index: shard_path(folder, seed, index) for index in range(n_shards)}
+    missing = {index: path for index, path in paths.items() if not path.is_file()}
     if not missing:
         return
     # Not fork: OpenCV and PyTorch may have threads already. Ctrl-C is for the command to deal with.
     context, ignore = get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
     with ProcessPoolExecutor(n_processes, context, signal.signal, ignore) as pool:
-        work = [pool.submit(make_shard, *arguments) for arguments in missing]
+        work = [
+            pool.submit(make_shard, path, seed, range(SHARD_LENGTH * k, SHARD_LENGTH * (k + 1)))
+            for k, path in missing.items()
+        ]
         try:
             for done in as_completed(work):
                 yield done.result()

@@ -10,14 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ike_data.folders import files_of, folders_in
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import frame_names_of
 from ike_data.frame_order import numbers_of
 from ike_data.runtime.errors import InputError
 from ike_tools.data_sets.frame_matching import annotated_frames
 from ike_tools.data_sets.layouts import find_annotations, find_videos
-from ike_tools.data_sets.sequences import Result, choose_sequences, in_all_results
-from ike_tools.masks.mask_folder import files_of, folders_in, numbered_masks, png_files
+from ike_tools.data_sets.sequences import Result, choose_sequences, in_all_results, listed
+from ike_tools.masks.mask_folder import numbered_masks, png_files
 from ike_tools.masks.mask_values import (
     Annotation,
     MaskValues,
@@ -49,22 +50,14 @@ class AnnotatedSequence:
         return annotation_values([*self.annotation_files.values()])
 
     def soft_masks(self) -> Iterator[np.ndarray]:
-        """Of all frames that have one, annotated or not: float32 [height, width] in [0, 1].
-
-        Raises:
-            InputError: see `read_annotation` and `read_soft_mask`.
-        """
+        """Of all frames that have one, annotated or not: float32 [height, width] in [0, 1]."""
         first = next(iter(self.annotation_files.values()))
         height, width = read_annotation(first, self.annotation_values).object.shape
         for path in self.mask_files.values():
             yield read_soft_mask(path, height, width, self.mask_values)
 
     def read(self, idx: int) -> tuple[np.ndarray, Annotation]:
-        """The soft mask and the annotation of an annotated frame.
-
-        Raises:
-            InputError: see `read_annotation` and `read_soft_mask`.
-        """
+        """Of an annotated frame, see `read_soft_mask` and `read_annotation`."""
         annotation = read_annotation(self.annotation_files[idx], self.annotation_values)
         height, width = annotation.object.shape
         soft = read_soft_mask(self.mask_files[idx], height, width, self.mask_values)
@@ -87,7 +80,7 @@ def pair_with_annotations(
     """Pair the masks of results with the annotations of a sequence or of a whole data set.
 
     ``annotations`` holds the .png files of one sequence, and then each result holds its masks; or
-    it is a data set (see `data_set_layouts`), and then they hold folders named as its sequences.
+    it is a data set (see `layouts`), and then they hold folders named as its sequences.
     A sequence of which a result has no masks at all is left out, of all results; one of which it
     has some is an error, as masks are lost then. Annotations may be of some frames only, see
     `annotated_frames`. Only names are read here.
@@ -187,9 +180,8 @@ def _check_number(
             {number for path in files for number in numbers_of(path.stem)[-1:]}
             for files in (annotation_files, mask_files)
         )
-        missing = [f"{number:05d}" for number in sorted(annotated - masked)]
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        missing = listed([f"{number:05d}" for number in sorted(annotated - masked)], 5)
         raise InputError(
             f"{counts} for the {len(annotation_files)} annotations of "
-            f"{annotation_files[0].parent}; missing: {', '.join(missing[:5])}{more}; {remedy}"
+            f"{annotation_files[0].parent}; missing: {missing}; {remedy}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ike_data.runtime.atomic import atomic_file
+from ike_data.runtime.atomic import write_csv
 from ike_tools.scores.davis_metrics import Statistics, statistics
 
 OVER_SEQUENCES, OVER_FRAMES = "mean over sequences", "mean over frames"
@@ -49,10 +48,10 @@ def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
     The average over sequences is DAVIS's own: each statistic's mean over the sequences. The one
     over frames counts each frame alike; decay has no meaning there (NaN).
     """
-    rows = [
-        Row(s.results, s.sequence, len(s.region), s.threshold, *map(statistics, _measures(s)))
-        for s in scores
-    ]
+    rows = []
+    for s in scores:
+        region, boundary = statistics(s.region), statistics(s.boundary)
+        rows.append(Row(s.results, s.sequence, len(s.region), s.threshold, region, boundary))
     if len(rows) > 1:
         n_frames = sum(row.n_frames for row in rows)
         over_sequences = (
@@ -63,14 +62,9 @@ def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
             statistics([j for s in scores for j in s.region])._replace(decay=math.nan),
             statistics([f for s in scores for f in s.boundary])._replace(decay=math.nan),
         )
-        results = rows[0].results
-        rows.append(Row(results, OVER_SEQUENCES, n_frames, None, *over_sequences))
-        rows.append(Row(results, OVER_FRAMES, n_frames, None, *over_frames))
+        for name, both in ((OVER_SEQUENCES, over_sequences), (OVER_FRAMES, over_frames)):
+            rows.append(Row(scores[0].results, name, n_frames, None, *both))
     return rows
-
-
-def _measures(score: SequenceScore) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return score.region, score.boundary
 
 
 def format_table(rows: Sequence[Row], oracle: bool) -> str:
@@ -114,15 +108,13 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def write_csv(path: Path, rows: Sequence[Row], rule: str) -> None:
+def write_scores(path: Path, rows: Sequence[Row], rule: str) -> None:
     """Write all rows as a CSV with `CSV_COLUMNS`; what has no meaning is left empty."""
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        for row in rows:
-            threshold = "" if row.threshold is None else f"{row.threshold:.6g}"
-            numbers = [
-                "" if math.isnan(value) else f"{value:.6f}"
-                for value in (*row.region, *row.boundary)
-            ]
-            writer.writerow([row.results, row.name, row.n_frames, threshold, rule, *numbers])
+    lines = []
+    for row in rows:
+        threshold = "" if row.threshold is None else f"{row.threshold:.6g}"
+        numbers = [
+            "" if math.isnan(value) else f"{value:.6f}" for value in (*row.region, *row.boundary)
+        ]
+        lines.append([row.results, row.name, row.n_frames, threshold, rule, *numbers])
+    write_csv(path, CSV_COLUMNS, lines)
