@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ike_data.command_line import PROJECT_CONFIG
+from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -49,6 +50,15 @@ def write_frames(
     folder.mkdir(parents=True, exist_ok=True)
     for idx, image in enumerate(images, first):
         Image.fromarray(image).save(folder / f"{idx:05d}{suffix}")
+    return folder
+
+
+def write_flow_folders(folder: Path, fwd: Iterable[np.ndarray], bwd: Iterable[np.ndarray]) -> Path:
+    """Write flows, float32 [height, width, 2], into the two folders of flow in ``folder``."""
+    for name, flows in ((FORWARD, fwd), (BACKWARD, bwd)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for idx, flow in enumerate(flows):
+            write_flow(folder / name / flow_name(idx), flow)
     return folder
 
 
