@@ -160,3 +160,11 @@ def test_a_consistent_direction_counts_for_more():
 def test_noise_alone_stays_dark():
     noise = 0.05 * torch.randn(3, 2, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     assert motion_saliency(camera_flow(3) + noise, noise - camera_flow(3)).max() < 0.4
+
+
+@pytest.mark.parametrize("size", [(8, 8), (8, 31), (61, 9)])
+def test_small_and_odd_frames(size):
+    still = torch.zeros(2, 2, *size)
+    assert (motion_saliency(still, still) == 0).all()
+    alone = motion_saliency(torch.zeros(0, 2, *size), torch.zeros(0, 2, *size))
+    assert torch.equal(alone, torch.zeros(1, *size))
