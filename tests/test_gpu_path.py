@@ -116,7 +116,8 @@ def test_no_sum_of_fractions_in_random_order(counted):
 
 @pytest.mark.parametrize(
     ("extensions", "block_bytes"),
-    [(False, 1 << 18), (False, 1 << 29), (True, 1 << 29)],  # several blocks of frames, all in one
+    # Links, then frames in several blocks; and all in one, as by default.
+    [(False, 1 << 16), (False, 1 << 18), (False, 1 << 29), (True, 1 << 29)],
 )
 def test_the_masks_are_those_of_frame_after_frame(extensions, block_bytes, monkeypatch):
     monkeypatch.setattr("ike_data.runtime.cores.BLOCK_BYTES", block_bytes)
