@@ -6,6 +6,8 @@ import os
 # where other work shares the cores. Commands that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,11 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data: {folder} is not there")
     return folder
+
+
+@pytest.fixture
+def pytests_own_ctrl_c() -> Iterator[None]:
+    """Give SIGINT back to pytest, after commands that were run in this process."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from files import write_config, write_frames
+from files import write_config, write_flow_folders, write_frames
 from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
-from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
 from ike_data.saved_config import save_config
 from ike_data.soft_masks import write_soft_masks
 
@@ -54,12 +53,10 @@ def soft_masks(grow: int) -> torch.Tensor:
 
 def make_run(folder: Path) -> Path:
     """Write ``folder``/flow, graph_1, net_1, graph_2 and net_2, with settings and logs."""
-    for name in (FORWARD, BACKWARD):
-        (folder / "flow" / name).mkdir(parents=True)
-        for idx in range(N_FRAMES - 1):
-            flow = np.zeros((HEIGHT, WIDTH, 2), dtype=np.float32)
-            flow[object_mask(idx), 0] = 3 if name == FORWARD else -3
-            write_flow(folder / "flow" / name / flow_name(idx), flow)
+    flows = np.zeros((N_FRAMES - 1, HEIGHT, WIDTH, 2), dtype=np.float32)
+    for idx, flow in enumerate(flows):
+        flow[object_mask(idx), 0] = 3
+    write_flow_folders(folder / "flow", flows, -flows)
     for grow, masks in enumerate(
         (
             "net_2/results_pt/epoch_00002",
@@ -87,12 +84,10 @@ def make_video(folder: Path, sequence: str = "") -> Path:
     return folder
 
 
-def small_config(folder: Path, **changes: str) -> Path:
+def small_config(folder: Path, **changes: object) -> Path:
     """The project's config.ini for a tiny video."""
-    values = dict(
-        working_h="24", working_w="32", n_epochs="1", to_save_epochs="1", base_channels="2",
-        n_iterations="3", to_save_iterations="2", engine="torch", learning_rate="0.01",
-    )  # fmt: skip
+    values = dict(working_h=24, working_w=32, n_iterations=3, to_save_iterations=2, engine="torch")
+    values |= dict(n_epochs=1, to_save_epochs=1, base_channels=2, learning_rate=0.01)
     return write_config(folder / "small.ini", **(values | changes))
 
 

@@ -55,17 +55,6 @@ def test_a_mask_that_spills_over_is_cut_at_the_colours_edge():
     assert overlap(appearance_masks(video, given)[2], masks[2]) > 0.9
 
 
-def test_frames_whose_masks_are_unreliable_learn_from_the_others():
-    video, masks = red_square_on_green()
-    given = masks.clone()
-    given[3:] = torch.rand(masks[3:].shape, generator=torch.Generator().manual_seed(1))
-    reliability = torch.tensor([1.0, 1.0, 1.0, 1e-3, 1e-3, 1e-3, 1e-3])
-    found = appearance_masks(video, given, reliability=reliability)
-    assert all(overlap(f, m) > 0.9 for f, m in zip(found, masks, strict=True))
-    without = appearance_masks(video, given)
-    assert overlap(without[6], masks[6]) < 0.7
-
-
 def test_reliability_counts_by_its_ratio_alone():
     video, masks = red_square_on_green()
     expected = appearance_masks(video, masks)
@@ -222,20 +211,8 @@ def _fourier_of(frame: torch.Tensor) -> torch.Tensor:
     return _fourier(descriptors(frame[None], Appearance()).flatten(0, 2))
 
 
-def test_same_masks_in_two_runs():
-    video, masks = red_square_on_green()
-    assert torch.equal(appearance_masks(video, masks), appearance_masks(video, masks))
-
-
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_constant_masks_stay(value):
     video = red_square_on_green()[0][:2]
     found = appearance_masks(video, torch.full((2, HEIGHT, WIDTH), value))
     torch.testing.assert_close(found, torch.full_like(found, value), atol=0.1, rtol=0)
-
-
-def test_one_small_grey_frame():
-    video = torch.full((1, 3, 9, 8), 100, dtype=torch.uint8)
-    found = appearance_masks(video, torch.zeros(1, 9, 8))
-    assert found.shape == (1, 9, 8)
-    assert torch.isfinite(found).all()

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import commands
 import pytest
 import torch
+from commands import ROOT
 from tqdm import tqdm
 
 from ike_data.command_line import PROJECT_CONFIG, announce, choose_device
@@ -26,15 +28,8 @@ from ike_data.runtime.errors import InputError
 from ike_data.saved_config import SAVED_MARK
 from ike_data.step_log import step_log
 
-ROOT = PROJECT_CONFIG.parent
+pytestmark = pytest.mark.usefixtures("pytests_own_ctrl_c")
 COMMANDS = ["extract_optical_flow", "run_graph_module", "main"]
-
-
-@pytest.fixture(autouse=True)
-def pytests_own_ctrl_c():
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def raising(error: BaseException):
@@ -173,12 +168,7 @@ def test_a_wrong_path_ends_a_command_in_one_line(command, tmp_path):
     arguments += {"run_graph_module": ["--of_path=of"], "main": ["--pseudo_gt_path=pt"]}.get(
         command, []
     )
-    result = subprocess.run(
-        [sys.executable, ROOT / f"{command}.py", *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    result = commands.run(f"{command}.py", *arguments, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     start = f"error: frames_path {tmp_path / 'none'}: no such folder or video file; "
     assert result.stderr.startswith(start) and result.stderr.count("\n") == 1

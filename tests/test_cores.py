@@ -57,28 +57,21 @@ class SlowSecondCall:
         return number
 
 
-@pytest.mark.parametrize("error", [OSError("full"), SystemExit(130)])
-def test_no_call_runs_on_after_an_error(error):
+@pytest.mark.parametrize("error", [OSError("full"), SystemExit(130), None])
+def test_no_call_runs_on_after_an_error_or_when_the_rest_is_not_wanted(error):
     call = SlowSecondCall(error)
-    with pytest.raises(type(error)) as caught:
-        list(map_on_cores(call, range(100), CPU))
-    assert caught.value is error
-    begun, ended = set(call.begun), set(call.ended)
-    assert 1 in begun and begun - ended == {0}  # the first ended by its error
-    assert len(begun) < 100  # the rest were not made
-    time.sleep(0.5)
-    assert set(call.begun) == begun
-
-
-def test_no_call_runs_on_when_the_rest_is_not_wanted():
-    call = SlowSecondCall(None)
     results = map_on_cores(call, range(100), CPU)
-    assert next(results) == 0
-    results.close()
+    if error is None:
+        assert next(results) == 0
+        results.close()
+    else:
+        with pytest.raises(type(error)) as caught:
+            next(results)
+        assert caught.value is error
     begun = set(call.begun)
-    assert 1 in begun and begun == set(call.ended)
-    assert len(begun) < 100
-    time.sleep(0.5)
+    assert begun - set(call.ended) == ({0} if error else set())  # the first ended by its error
+    assert 1 in begun and len(begun) < 100  # the rest were not made
+    time.sleep(0.1)
     assert set(call.begun) == begun
 
 
@@ -87,6 +80,7 @@ def test_no_call_runs_on_when_the_items_end_in_an_error():
 
     def items():
         yield from (0, 1)
+        assert call.second_began.wait(10)  # a call that has not begun is not made
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):

@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import av.codec.codec
@@ -41,7 +42,7 @@ def whole(tmp_path_factory) -> Callable[[str], Path]:
         path = folder / name
         if not path.exists():
             codec, options, container_options = KINDS[name]
-            write_video(path, codec, options, container_options)
+            write_video(path, codec, options, container_options=container_options)
         return path
 
     return get
@@ -55,35 +56,13 @@ def picture(idx: int) -> np.ndarray:
     return image
 
 
-def write_video(
-    path: Path,
-    codec: str,
-    options: dict[str, str],
-    container_options: dict[str, str] | None = None,
-    *,
-    seconds_of_sound: float = 0,
-) -> None:
+def write_video(path: Path, codec: str, options: dict[str, str], **more: Any) -> None:
     try:
         av.codec.codec.Codec(codec, "w")
     except av.codec.codec.UnknownCodecError:
         pytest.skip(f"this PyAV has no {codec}")
-    with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=RATE, options=options)
-        stream.height, stream.width = H, W
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        sound = container.add_stream("aac", rate=48_000) if seconds_of_sound else None
-        for idx in range(N):
-            frame = av.VideoFrame.from_ndarray(picture(idx), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-        if sound is not None:
-            for start in range(0, int(seconds_of_sound * 48_000), 1024):
-                samples = av.AudioFrame.from_ndarray(
-                    np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
-                )
-                samples.sample_rate, samples.pts = 48_000, start
-                container.mux(sound.encode(samples))
-            container.mux(sound.encode())
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    write_clip(path, map(picture, range(N)), codec, RATE, pix_fmt, options=options, **more)
 
 
 def packet_bytes(path: Path, number: int) -> slice:

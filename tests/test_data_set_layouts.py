@@ -119,10 +119,7 @@ def test_resolutions(tmp_path):
     [
         ([], "holds no folder of frames and no video file; looked for .*JPEGImages/RESOLUTION"),
         (["bear/frames/0.jpg"], "holds no folder of frames and no video file; looked for"),
-        (
-            ["JPEGImages/480p/bear/0.gif"],
-            r"JPEGImages: holds no sequence; looked for .*480p",
-        ),
+        (["JPEGImages/480p/bear/0.gif"], "JPEGImages: holds no sequence; looked for .*480p"),
         (["0.jpg"], "holds frames itself"),
         (
             ["train/JPEGImages/a/0.jpg", "valid/JPEGImages/b/0.jpg"],

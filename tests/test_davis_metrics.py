@@ -5,13 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from ike_tools.scores.davis_metrics import (
     boundary,
     boundary_measure,
-    dilate,
-    disk,
     region_similarity,
     statistics,
 )
@@ -52,19 +49,6 @@ def test_boundary_of_a_block_is_a_ring_one_pixel_larger_to_the_north_west():
     found = boundary(block(8, 12, slice(2, 5), slice(2, 5)))
     assert found.sum() == 12
     np.testing.assert_array_equal(found, expected)
-
-
-def test_boundary_in_the_last_row_and_column():
-    # Only the last pixel is object: its neighbours to the west (E differs), north (S) and
-    # north-west (SE) are boundary; the last pixel itself never is.
-    found = boundary(block(4, 5, slice(3, 4), slice(4, 5)))
-    expected = np.zeros((4, 5), dtype=bool)
-    expected[3, 3] = expected[2, 4] = expected[2, 3] = True
-    np.testing.assert_array_equal(found, expected)
-    # An object that leaves the image has no boundary along the image's border.
-    right_half = boundary(block(4, 6, slice(0, 4), slice(3, 6)))
-    np.testing.assert_array_equal(right_half, block(4, 6, slice(0, 4), slice(2, 3)))
-    assert not boundary(FULL).any()
 
 
 def test_boundary_measure_by_hand():
@@ -156,20 +140,6 @@ def test_boundary_measure_against_exact_distances(radius: int):
         assert found == pytest.approx(slow_boundary_measure(mask, annotation, radius), abs=1e-12)
 
 
-@pytest.mark.parametrize("radius", [1, 2, 4, 8])
-def test_dilation_against_scipy(radius: int):
-    mask = np.random.default_rng(radius).random((61, 83)) > 0.995
-    mask[0, 0] = mask[-1, 40] = True  # the border too
-    expected = ndimage.binary_dilation(mask, structure=disk(radius))
-    np.testing.assert_array_equal(dilate(mask, disk(radius)), expected)
-
-
-def test_disk():
-    # x^2 + y^2 <= 4
-    expected = [[0, 0, 1, 0, 0], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0], [0, 0, 1, 0, 0]]
-    np.testing.assert_array_equal(disk(2), expected)
-
-
 def test_statistics_by_hand():
     # n = 7: linspace(1, 7, 5) = 1, 2.5, 4, 5.5, 7, rounded half up 1, 3, 4, 6, 7. So the first bin
     # is frames 1-3 (mean 0.8), the last frames 6-7 (mean 0.2); 0.5 itself is not recalled.
@@ -177,12 +147,6 @@ def test_statistics_by_hand():
     assert found.mean == pytest.approx(3.7 / 7)
     assert found.recall == pytest.approx(3 / 7)
     assert found.decay == pytest.approx(0.8 - 0.2)
-
-
-def test_decay_of_eight_frames():
-    # n = 8: linspace(1, 8, 5) = 1, 2.75, 4.5, 6.25, 8, rounded half up 1, 3, 5, 6, 8: the first
-    # bin is frames 1-3, the last frames 6-8.
-    assert statistics([1, 1, 0.4, 0, 0, 0.3, 0.2, 0.1]).decay == pytest.approx(0.8 - 0.2)
 
 
 def test_decay_does_not_wrap_at_256_frames():

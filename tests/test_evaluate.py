@@ -36,9 +36,11 @@ def columns(n: int, value: int = 255) -> np.ndarray:
 def run(monkeypatch, tmp_path):
     """Run the command in tmp_path; the rows of its CSV."""
 
-    def run_evaluate(*flags: object) -> list[dict[str, str]]:
+    def run_evaluate(results, annotations: Path, *flags: object) -> list[dict[str, str]]:
+        """``results``: a folder, or several."""
         monkeypatch.chdir(tmp_path)
-        call(evaluate, *flags)
+        folders = [results] if isinstance(results, Path) else results
+        call(evaluate, "--results", *folders, "--annotations", annotations, *flags)
         lines = (tmp_path / "results.csv").read_text().splitlines()
         (tmp_path / "results.csv").unlink()
         return list(csv.DictReader(lines))
@@ -46,9 +48,9 @@ def run(monkeypatch, tmp_path):
     return run_evaluate
 
 
-def refused(run, match: str, *flags: object) -> None:
+def refused(run, match: str, results, annotations: Path, *flags: object) -> None:
     with pytest.raises(InputError, match=match):
-        run(*flags)
+        run(results, annotations, *flags)
     assert not Path("results.csv").exists()
 
 
@@ -63,7 +65,7 @@ def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
     # F: the diagonal is 23.3 pixels, so boundaries match within ceil(0.19) = 1 pixel; they are
     # lines at columns 4, 7 and 9, so F = 0.
     results = write_frames(tmp_path / "net", [columns(0), columns(5), columns(8), columns(0)])
-    (row,) = run("--results", results, "--annotations", annotations)
+    (row,) = run(results, annotations)
     assert row == {
         "results": str(results),
         "sequence": "annotations",
@@ -85,7 +87,7 @@ def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
 
 def test_all_frames_counts_the_first_and_the_last(run, tmp_path, annotations):
     results = write_frames(tmp_path / "net", [columns(0), columns(10), columns(9), columns(0)])
-    (row,) = run("--results", results, "--annotations", annotations, "--all-frames")
+    (row,) = run(results, annotations, "--all-frames")
     assert row["frames"] == "4"
     assert float(row["J_mean"]) == pytest.approx((0 + 1 + 0.9 + 0) / 4)
     # Columns 8 and 9 are within one pixel, so F is 1 for both; an empty mask has F = 0.
@@ -112,7 +114,7 @@ def test_pt_soft_png_and_strict_png_give_the_same(run, tmp_path):
         write_frames(tmp_path / "16_bit", list(levels.astype(np.uint16) * 257)),
         write_frames(tmp_path / "1_bit", list(strict > 0)),
     ]
-    rows = run("--results", *folders, "--annotations", annotations)
+    rows = run(folders, annotations)
     hard = levels > 127
     intersection = (hard & truth)[1:-1].sum(axis=(1, 2))
     union = (hard | truth)[1:-1].sum(axis=(1, 2))
@@ -132,10 +134,7 @@ def test_pt_is_resized_before_the_threshold(run, tmp_path, threshold, n_columns)
     truth = np.zeros((6, 8), dtype=np.uint8)
     truth[:, :4] = 255
     annotations = write_frames(tmp_path / "a", [truth] * 3)
-    (row,) = run(
-        *("--results", tmp_path / "net"),
-        *("--annotations", annotations, "--threshold", threshold),
-    )
+    (row,) = run(tmp_path / "net", annotations, "--threshold", threshold)
     assert float(row["J_mean"]) == pytest.approx(4 / n_columns, abs=1e-6)
 
 
@@ -155,7 +154,7 @@ def test_annotations_of_any_non_zero_value(run, tmp_path):
     Image.fromarray(columns(10, value=1)).save(tmp_path / "a/00001.png")
     Image.fromarray(columns(10, value=7)).convert("RGBA").save(tmp_path / "a/00002.png")
     results = write_frames(tmp_path / "net", [columns(10)] * 3)
-    (row,) = run("--results", results, "--annotations", tmp_path / "a", "--all-frames")
+    (row,) = run(results, tmp_path / "a", "--all-frames")
     assert row["J_mean"] == "1.000000"
 
 
@@ -174,31 +173,28 @@ def test_stages_inside_the_folders_of_a_data_set_are_compared(run, tmp_path, cap
         write_frames(tmp_path / "out" / name / "graph_1" / "iter_19", [columns(5)] * 3)
         write_frames(tmp_path / "out" / name / "net_1", [columns(8)] * 3)
     stages = ("graph_1/iter_19", "net_1")
-    flags = ("--results", tmp_path / "out", "--annotations", tmp_path / "annotations")
-    rows = run(*flags, "--stage", *stages)
+    folders = (tmp_path / "out", tmp_path / "annotations")
+    rows = run(*folders, "--stage", *stages)
     assert [(row["results"], row["J_mean"]) for row in rows if row["sequence"] == "cat"] == [
         (str(tmp_path / "out" / "*" / "graph_1/iter_19"), "0.500000"),
         (str(tmp_path / "out" / "*" / "net_1"), "0.800000"),
     ]
     assert "[2] J mean" in capsys.readouterr().out
-    refused(
-        *(run, r"out: has masks of no sequence of .*: .*out/cat/net_7 is not there"),
-        *(*flags, "--stage", "net_1", "net_7"),
-    )
+    absent = "out: has masks of no sequence of .*: .*out/cat/net_7 is not there"
+    refused(run, absent, *folders, "--stage", "net_1", "net_7")
 
 
 def test_a_stage_of_a_single_sequence(run, tmp_path, annotations):
     write_frames(tmp_path / "out" / "net_1", [columns(8)] * 4)
-    flags = ("--results", tmp_path / "out", "--annotations", annotations)
-    (row,) = run(*flags, "--stage", "net_1")
+    (row,) = run(tmp_path / "out", annotations, "--stage", "net_1")
     assert (row["results"], row["J_mean"]) == (str(tmp_path / "out" / "net_1"), "0.800000")
-    refused(run, "holds no mask.*--stage names one", *flags)
+    refused(run, "holds no mask.*--stage names one", tmp_path / "out", annotations)
 
 
 def test_data_set_has_both_averages(run, tmp_path, capsys):
     results, annotations = make_data_set(tmp_path)
     write_frames(results / "unknown", [columns(1)])
-    rows = {row["sequence"]: row for row in run("--results", results, "--annotations", annotations)}
+    rows = {row["sequence"]: row for row in run(results, annotations)}
     assert list(rows) == ["long", "short", "mean over sequences", "mean over frames"]
     assert float(rows["long"]["J_mean"]) == pytest.approx(0.9)
     assert float(rows["short"]["J_mean"]) == pytest.approx(0.5)
@@ -217,7 +213,7 @@ def test_data_set_has_both_averages(run, tmp_path, capsys):
 
 def test_two_results_side_by_side(run, tmp_path, capsys):
     results, annotations = make_data_set(tmp_path)
-    rows = run("--results", results, annotations, "--annotations", annotations)
+    rows = run([results, annotations], annotations)
     assert [row["results"] for row in rows] == [str(results)] * 4 + [str(annotations)] * 4
     assert [row["J_mean"] for row in rows[4:]] == ["1.000000"] * 4
     lines = [re.sub(" +", " ", line) for line in capsys.readouterr().out.splitlines()]
@@ -243,7 +239,7 @@ def make_three(tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_what_is_there_is_scored_and_what_is_missing_is_named(run, tmp_path, capsys):
     one, _, annotations = make_three(tmp_path)
     (one / "dog/final/masks").mkdir(parents=True)
-    rows = run("--results", one, "--stage=final/masks", "--annotations", annotations)
+    rows = run(one, annotations, "--stage=final/masks")
     means = {row["sequence"]: row["J_mean"] for row in rows}
     assert means == {
         "cat": "0.500000",
@@ -260,8 +256,7 @@ def test_what_is_there_is_scored_and_what_is_missing_is_named(run, tmp_path, cap
 
 def test_means_side_by_side_are_over_the_same_sequences(run, tmp_path, capsys):
     one, two, annotations = make_three(tmp_path)
-    flags = "--stage=final/masks", "--annotations", annotations
-    rows = run("--results", one, two, *flags)
+    rows = run([one, two], annotations, "--stage=final/masks")
     # Of cow alone: the first's 0.65 and the second's 0.55 are over different sequences.
     assert [(row["sequence"], row["J_mean"]) for row in rows] == [
         ("cow", "0.800000"),
@@ -272,16 +267,14 @@ def test_means_side_by_side_are_over_the_same_sequences(run, tmp_path, capsys):
     assert "two/*/final/masks: has no masks of 1 of 3 sequences: cat" in said
     assert "scored: only the 1 of 3 sequences that all results have" in said
     (one / "cow/final/masks").rename(tmp_path / "away")
-    refused(
-        *(run, "no sequence that all results have: .*one/.* lacks cow, dog; .*two/.* lacks cat"),
-        *("--results", one, two, *flags),
-    )
+    none = "no sequence that all results have: .*one/.* lacks cow, dog; .*two/.* lacks cat"
+    refused(run, none, [one, two], annotations, "--stage=final/masks")
 
 
 def test_some_of_the_masks_are_an_error_and_no_sequence_the_less(run, tmp_path):
     one, _, annotations = make_three(tmp_path)
     (one / "cow/final/masks/00002.png").unlink()
-    flags = "--results", one, "--stage=final/masks", "--annotations", annotations
+    flags = one, annotations, "--stage=final/masks"
     refused(run, "one/cow/final/masks: holds 2 masks for the 3 annotations", *flags)
     assert [row["sequence"] for row in run(*flags, "--sequences", "cat")] == ["cat"]
 
@@ -294,21 +287,24 @@ def test_sequences_by_name_and_by_file(run, tmp_path, capsys):
     line = "/JPEGImages/480p/{0}/00000.jpg /Annotations/480p/{0}/00000.png\n"
     files[0].write_text(line.format("short") * 2 + line.format("blackswan"))
     files[1].write_text("blackswan\n-odd one\n\n")
-    flags = "--results", annotations, "--annotations", annotations
 
     def scored(*asked: object) -> list[str]:
-        rows = run(*flags, *asked)
+        rows = run(annotations, annotations, *asked)
         return [row["sequence"] for row in rows if not row["sequence"].startswith("mean over")]
 
     assert scored("--sequences", files[0]) == ["blackswan", "short"]
     assert scored("--sequences", files[1], "long") == ["-odd one", "blackswan", "long"]
     assert scored("--sequences=-odd one") == ["-odd one"]
     assert capsys.readouterr().err == ""  # what was not asked for is not missing
-    refused(run, r": BlackSwam \(the nearest is blackswan\)", *flags, "--sequences", "BlackSwam")
+
+    def unknown(message: str, asked: object) -> None:
+        refused(run, message, annotations, annotations, "--sequences", asked)
+
+    unknown(r": BlackSwam \(the nearest is blackswan\)", "BlackSwam")
     files[1].write_text("lomg\nshort\n")
-    refused(run, r"lomg \(the nearest is long\)", *flags, "--sequences", files[1])
+    unknown(r"lomg \(the nearest is long\)", files[1])
     files[1].write_text("\n")
-    refused(run, "2017.txt: names no sequence", *flags, "--sequences", files[1])
+    unknown("2017.txt: names no sequence", files[1])
 
 
 def test_a_whole_data_set_has_annotations(run, tmp_path, capsys):
@@ -320,7 +316,7 @@ def test_a_whole_data_set_has_annotations(run, tmp_path, capsys):
     (tmp_path / "set/JPEGImages").mkdir()
     for name in ("bird", "bmx", "pair"):
         write_frames(tmp_path / "out" / name, [columns(9)] * 3)
-    rows = run("--results", tmp_path / "out", "--annotations", tmp_path / "set")
+    rows = run(tmp_path / "out", tmp_path / "set")
     assert [row["sequence"] for row in rows[:2]] == ["bird", "bmx"]
     assert [row["J_mean"] for row in rows] == ["0.900000"] * 4
     assert capsys.readouterr().err.count("not scored, as each object has masks of its own") == 2
@@ -331,11 +327,6 @@ def test_otsu_of_a_known_histogram():
     soft = [columns(10, value=76).astype(np.float32) / 255 for _ in range(3)]
     soft = [np.maximum(mask, np.float32(26 / 255)) for mask in soft]
     assert otsu_threshold(soft) == pytest.approx(0.2, abs=1e-12)
-    # Three levels, 0 (90 pixels), 100 (10) and 255 (100). Splits: {0} from the others, means 0
-    # and 26500/110 = 240.9, variance 0.45 * 0.55 * 240.9^2 = 14364; {0, 100} from {255}, means 10
-    # and 255, variance 0.5 * 0.5 * 245^2 = 15006, the larger. Its middle is 177.5 / 255.
-    levels = np.repeat([0, 100, 255], [90, 10, 100]).reshape(10, 20)
-    assert otsu_threshold([levels.astype(np.float32) / 255]) == pytest.approx(177.5 / 255)
 
 
 def test_otsu_against_opencv():
@@ -365,9 +356,8 @@ def test_otsu_does_not_see_the_annotations(run, tmp_path, capsys):
     results = write_frames(tmp_path / "net", soft)
     annotations = write_frames(tmp_path / "a", [columns(n) for n in (20, 10, 10, 10)])
     others = write_frames(tmp_path / "b", [columns(3)] * 4)
-    flags = ("--results", results, "--threshold", "otsu", "--annotations")
     for folder in (annotations, others):
-        (row,) = run(*flags, folder)
+        (row,) = run(results, folder, "--threshold", "otsu")
         assert float(row["threshold"]) == pytest.approx(165.5 / 255, abs=1e-6)
         assert (row["rule"], row["J_mean"]) == ("otsu", "0.000000")
     assert "histogram of all its soft masks; no annotation is used" in capsys.readouterr().out
@@ -401,9 +391,8 @@ def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
     soft, truth = random_soft_masks()
     annotations = write_frames(tmp_path / "a", list(truth.astype(np.uint8) * 255))
     write_soft_masks(tmp_path / "net", torch.from_numpy(soft))
-    flags = ("--results", tmp_path / "net", "--annotations", annotations)
-    (fixed,) = run(*flags)
-    (best,) = run(*flags, "--threshold", "best")
+    (fixed,) = run(tmp_path / "net", annotations)
+    (best,) = run(tmp_path / "net", annotations, "--threshold", "best")
     assert best["rule"] == "best (oracle)"
     assert float(best["J_mean"]) > float(fixed["J_mean"])
     printed = capsys.readouterr().out
@@ -416,8 +405,8 @@ def test_export_for_official_toolkits(run, tmp_path):
     annotations = write_frames(tmp_path / "a/seq", list(truth.astype(np.uint8) * 255), first=1)
     small = torch.from_numpy(soft[:, ::2, ::2].copy())
     write_soft_masks(tmp_path / "net/seq", small)
-    flags = ("--results", tmp_path / "net", "--annotations", annotations.parent, "--threshold", 0.4)
-    (row,) = run(*flags, "--export", tmp_path / "hard")
+    flags = "--threshold", 0.4, "--export", tmp_path / "hard"
+    (row,) = run(tmp_path / "net", annotations.parent, *flags)
     files = sorted((tmp_path / "hard/seq").iterdir())
     assert [path.name for path in files] == [f"{idx:05d}.png" for idx in range(1, 5)]
     for path in files:
@@ -425,18 +414,18 @@ def test_export_for_official_toolkits(run, tmp_path):
         assert mask.shape == (H, W)
         assert mask.dtype == np.uint8
         assert set(np.unique(mask)) == {0, 255}
-    (again,) = run("--results", tmp_path / "hard", "--annotations", annotations.parent)
+    (again,) = run(tmp_path / "hard", annotations.parent)
     assert (again["J_mean"], again["F_mean"]) == (row["J_mean"], row["F_mean"])
 
 
 def test_export_replaces_nothing(run, tmp_path, annotations):
     write_frames(tmp_path / "hard/annotations", [columns(1)])
-    flags = ("--results", annotations, "--annotations", annotations, "--export", tmp_path / "hard")
-    refused(run, "holds annotations already; give another folder", *flags)
+    taken = "holds annotations already; give another folder"
+    refused(run, taken, annotations, annotations, "--export", tmp_path / "hard")
     assert np.array_equal(Image.open(tmp_path / "hard/annotations/00000.png"), columns(1))
     other = write_frames(tmp_path / "other", [columns(1)] * 4)
-    flags = ("--annotations", annotations, "--export", tmp_path / "new")
-    refused(run, "takes the masks of one result, 2", "--results", annotations, other, *flags)
+    of_one, two = "takes the masks of one result, 2", [annotations, other]
+    refused(run, of_one, two, annotations, "--export", tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -452,7 +441,7 @@ def test_missing_masks(run, tmp_path, annotations, kept, message):
     results = write_frames(tmp_path / "net", [columns(10)] * 4)
     for idx in set(range(4)) - set(kept):
         (results / f"{idx:05d}.png").unlink()
-    refused(run, message, "--results", results, "--annotations", annotations)
+    refused(run, message, results, annotations)
 
 
 def some_annotations(folder: Path, names: list[str], n_columns: list[int]) -> Path:
@@ -466,26 +455,26 @@ def test_the_frames_that_are_annotated_are_scored(run, tmp_path, capsys):
     # Frame idx has idx + 1 columns of object; frames 1 to 10 of the video, every third annotated.
     masks = write_frames(tmp_path / "out/iter_19", [columns(idx + 1) for idx in range(10)])
     truth = some_annotations(tmp_path / "a", [f"{n}.png" for n in (1, 4, 7, 10)], [1, 4, 14, 1])
-    flags = ("--results", masks, "--annotations", truth)
-    (row,) = run(*flags)  # 10 is the last, counted from 1; the first and the last do not count
+    (row,) = run(
+        masks, truth
+    )  # 10 is the last, counted from 1; the first and the last do not count
     assert (row["frames"], row["J_mean"]) == ("2", "0.750000")  # 4 / 4, 7 / 14
     assert "4 of 10 frames are annotated; the others are not scored" in capsys.readouterr().out
-    (row,) = run(*flags, "--all-frames")
+    (row,) = run(masks, truth, "--all-frames")
     assert (row["frames"], row["J_mean"]) == ("4", "0.650000")  # and 1 / 1, 1 / 10
     (truth / "10.png").unlink()
-    refused(
-        run, "fit the 10 frames in two ways, counted from 0 or from 1; give --frames_path", *flags
-    )
+    two_ways = "fit the 10 frames in two ways, counted from 0 or from 1; give --frames_path"
+    refused(run, two_ways, masks, truth)
     (tmp_path / "video").mkdir()
     for number in range(10):
         Image.fromarray(columns(0)).save(tmp_path / f"video/frame {number}.png")
-    (row,) = run(*flags, "--frames", tmp_path / "video")  # 1, 4 and 7 of 0 to 9
+    (row,) = run(masks, truth, "--frames", tmp_path / "video")  # 1, 4 and 7 of 0 to 9
     assert (row["frames"], row["J_mean"]) == ("3", f"{(1 / 2 + 4 / 5 + 8 / 14) / 3:.6f}")
     write_frame_names(tmp_path / "out", [f"frame {number}.png" for number in range(1, 11)])
-    (row,) = run(*flags)
+    (row,) = run(masks, truth)
     assert (row["frames"], row["J_mean"]) == ("2", "0.750000")
     write_frame_names(tmp_path / "out", ["1.png", "2.png"])
-    refused(run, "iter_19: holds 10 masks for the 2 frames, 1.png to 2.png; make all", *flags)
+    refused(run, "iter_19: holds 10 masks for the 2 frames, 1.png to 2.png", masks, truth)
 
 
 def test_masks_of_the_annotated_frames_alone(run, tmp_path):
@@ -495,7 +484,7 @@ def test_masks_of_the_annotated_frames_alone(run, tmp_path):
     names = ["00005.png", "00010.png", "00045.png"]
     truth = some_annotations(tmp_path / "a", names, [10, 10, 10])
     masks = some_annotations(tmp_path / "net", names, [5, 10, 1])
-    flags = ("--results", masks, "--annotations", truth, "--frames_path", tmp_path / "video")
+    flags = (masks, truth, "--frames_path", tmp_path / "video")
     (row,) = run(*flags)  # 00045 is the last
     assert (row["frames"], row["J_mean"]) == ("2", "0.750000")
     (masks / "00010.png").rename(masks / "00015.png")
@@ -504,7 +493,7 @@ def test_masks_of_the_annotated_frames_alone(run, tmp_path):
 
 def test_masks_that_never_reach_the_object_are_told(run, tmp_path, annotations, capsys):
     grey = write_frames(tmp_path / "net", [columns(10, value=40)] * 4)
-    (row,) = run("--results", grey, "--annotations", annotations)
+    (row,) = run(grey, annotations)
     assert row["J_mean"] == "0.000000"
     assert f"{grey}: J is 0 in all frames, no pixel of the object reaches 0.5" in (
         capsys.readouterr().err
@@ -518,7 +507,7 @@ def test_some_annotations_of_a_data_set(run, tmp_path):
         write_frame_names(tmp_path / "out" / name, names)
     some_annotations(tmp_path / "a/cat", ["cat_001.png", "cat_005.png"], [10, 5])
     some_annotations(tmp_path / "a/dog", ["dog_002.png", "dog_008.png"], [5, 20])
-    rows = run("--results", tmp_path / "out", "--annotations", tmp_path / "a")
+    rows = run(tmp_path / "out", tmp_path / "a")
     scores = {row["sequence"]: (row["frames"], row["J_mean"]) for row in rows}
     assert scores["cat"] == ("1", "0.500000")
     assert scores["dog"] == ("2", "0.500000")
@@ -531,7 +520,7 @@ def test_export_of_some_frames_and_otsu_of_all(run, tmp_path):
     soft[1:4, :, :10] = 0.6
     write_soft_masks(tmp_path / "net", soft)
     some_annotations(tmp_path / "a/seq", ["00000.png", "00004.png"], [10, 10])
-    flags = ("--results", tmp_path / "net", "--annotations", tmp_path / "a/seq", "--all-frames")
+    flags = (tmp_path / "net", tmp_path / "a/seq", "--all-frames")
     (row,) = run(*flags, "--threshold", "otsu", "--export", tmp_path / "hard")
     assert 0.2 < float(row["threshold"]) < 0.6 and row["J_mean"] == "0.000000"
     exported = sorted((tmp_path / "hard/seq").iterdir())
@@ -550,7 +539,7 @@ def test_masks_that_cannot_be_used(run, tmp_path, annotations):
                 path.write_bytes(mask)
             else:
                 torch.save(mask, path)
-        refused(run, match, "--results", folder, "--annotations", annotations)
+        refused(run, match, folder, annotations)
 
     other_size = Image.fromarray(columns(10).T.copy())
     refused_with(r"00001.png: is 12 x 20 pixels, its annotation is 20 x 12", ".png", other_size)
@@ -566,47 +555,41 @@ def test_masks_that_cannot_be_used(run, tmp_path, annotations):
 def test_folders_that_cannot_be_used(run, tmp_path):
     results, annotations = make_data_set(tmp_path)
     nothing = tmp_path / "nothing"
-    refused(run, "nothing: no such folder", "--results", nothing, "--annotations", annotations)
-    refused(run, "nothing: no such folder", "--results", results, "--annotations", nothing)
+    refused(run, "nothing: no such folder", nothing, annotations)
+    refused(run, "nothing: no such folder", results, nothing)
     nothing.mkdir()
-    refused(run, "holds neither annotations", "--results", results, "--annotations", nothing)
-    refused(
-        *(run, "nothing: has masks of no sequence of .*/a: .*nothing/long is not there"),
-        *("--results", nothing, "--annotations", annotations),
-    )
+    refused(run, "holds neither annotations", results, nothing)
+    of_none = "nothing: has masks of no sequence of .*/a: .*nothing/long is not there"
+    refused(run, of_none, nothing, annotations)
     # One level too high, on either side.
-    refused(run, "net: holds no mask", "--results", results, "--annotations", annotations / "long")
-    refused(run, "holds neither annot", "--results", tmp_path, "--annotations", tmp_path)
+    refused(run, "net: holds no mask", results, annotations / "long")
+    refused(run, "holds neither annot", tmp_path, tmp_path)
     # A result of the modules, its stage folders not named.
     write_soft_masks(tmp_path / "stages/long/iter_19", torch.zeros(5, H, W))
-    refused(
-        *(run, "stages/long has only the folders iter_19; --stage names one"),
-        *("--results", tmp_path / "stages", "--annotations", annotations),
-    )
+    stages = "stages/long has only the folders iter_19; --stage names one"
+    refused(run, stages, tmp_path / "stages", annotations)
     torch.save(torch.zeros(H, W, 1), results / "long/00000.pt")
-    flags = ("--results", results, "--annotations", annotations)
-    refused(run, "net/long: holds both .pt and .png masks; keep one kind", *flags)
+    refused(run, "net/long: holds both .pt and .png masks; keep one", results, annotations)
 
 
 @pytest.mark.parametrize("n_frames", [1, 2])
 def test_no_frame_left(run, tmp_path, n_frames):
     annotations = write_frames(tmp_path / "a", [columns(10)] * n_frames)
-    flags = ("--results", annotations, "--annotations", annotations)
-    refused(run, f"no frame is left of {n_frames}.*give --all_frames", *flags)
-    (row,) = run(*flags, "--all-frames")
+    none_left = f"no frame is left of {n_frames}.*give --all_frames"
+    refused(run, none_left, annotations, annotations)
+    (row,) = run(annotations, annotations, "--all-frames")
     assert (row["frames"], row["J_mean"]) == (str(n_frames), "1.000000")
 
 
 def test_out_is_a_folder(run, tmp_path, annotations):
-    flags = ("--results", annotations, "--annotations", annotations, "--out", tmp_path)
-    refused(run, "is a folder; give the name of a .csv file", *flags)
+    is_folder = "is a folder; give the name of a .csv file"
+    refused(run, is_folder, annotations, annotations, "--out", tmp_path)
 
 
 @pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "Otsu", ""])
 def test_bad_threshold(run, annotations, capsys, threshold):
-    flags = ("--results", annotations, "--annotations", annotations)
     with pytest.raises(SystemExit, match="2"):
-        run(*flags, f"--threshold={threshold}")
+        run(annotations, annotations, f"--threshold={threshold}")
     assert f"{threshold!r}: expected otsu, best or a number from 0 to 1" in capsys.readouterr().err
 
 

@@ -259,7 +259,8 @@ def test_batches_make_no_difference(place, tmp_path):
         torch.testing.assert_close(*found, rtol=0, atol=1e-4)
 
 
-RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
+RESNET, RESNET_WEIGHTS = "--model=resnet18", "--weights={place}/resnet18.pth"
+ASPP, ASPP_WEIGHTS = f"--model={LRASPP}", "--weights={place}/lraspp.pth"
 
 
 @pytest.mark.parametrize(
@@ -272,36 +273,21 @@ RESNET = ["--model=resnet18", "--weights={place}/resnet18.pth"]
         (["--classes=-1"], "--classes: '-1': expected a whole number of at least 0"),
         (["--frames_path=nowhere"], "frames_path nowhere: no such folder"),
         (["--config=nowhere.ini"], "nowhere.ini: no such file"),
-        ([*RESNET, "--classes", "1"], "--classes: is for segmentation networks only, not resnet18"),
-        ([f"--model={LRASPP}", "--layer=layer1"], "--layer: is for ResNets only"),
-        ([f"--model={LRASPP}", "--components=2"], "--components: is for ResNets only"),
-        ([*RESNET, "--layer=layer5"], "--layer layer5: expected one of layer1, layer2"),
-        ([*RESNET, "--components=999"], "--components 999: the layer has 256 channels"),
-        (["--model=resnet18", "--weights=nowhere.pth"], "nowhere.pth: is missing; give a state"),
-        (["--model=resnet18", "--weights={place}/small.ini"], "small.ini: is damaged or holds"),
-        (
-            ["--model=resnet18", "--weights={place}/graph_1/iter_2/00000.pt"],
-            "00000.pt: holds a Tensor, not a state dict; give a state dict of torchvision's res",
-        ),
-        (
-            ["--model=resnet18", "--weights={place}/lraspp.pth"],
-            "unknown, as backbone.0.0.weight; 100 missing, as bn1.bias",
-        ),
-        (
-            ["--model=resnet34", "--weights={place}/resnet18.pth"],
-            "is not a state dict of torchvision's resnet34 (tensors: 80 missing, as layer1.2.bn1",
-        ),
-        (
-            ["--model=wide_resnet50_2", "--weights={place}/resnet50.pth"],
-            "that of torchvision's wide_resnet50_2 has [",
-        ),
-        (["--model=resnet18", "--weights={place}/nan.pth"], "bn1.weight has values that are not"),
-        (["--model=resnet18", "--weights={place}/huge.pth"], "features are not finite; use other"),
-        ([f"--model={LRASPP}", "--weights={place}/one.pth"], "one.pth: has a single class"),
-        (
-            [f"--model={LRASPP}", "--weights={place}/lraspp.pth", "--classes", "1", "3"],
-            "--classes 3: the network has 3, numbered 0 to 2",
-        ),
+        ([RESNET, RESNET_WEIGHTS, "--classes=1"], "--classes: is for segmentation networks only"),
+        ([ASPP, "--layer=layer1"], "--layer: is for ResNets only"),
+        ([ASPP, "--components=2"], "--components: is for ResNets only"),
+        ([RESNET, RESNET_WEIGHTS, "--layer=layer5"], "--layer layer5: expected one of layer1, l"),
+        ([RESNET, RESNET_WEIGHTS, "--components=999"], "components 999: the layer has 256 chan"),
+        ([RESNET, "--weights=nowhere.pth"], "nowhere.pth: is missing; give a state"),
+        ([RESNET, "--weights={place}/small.ini"], "small.ini: is damaged or holds"),
+        ([RESNET, "--weights={place}/graph_1/iter_2/00000.pt"], "holds a Tensor, not a state dict"),
+        ([RESNET, ASPP_WEIGHTS], "unknown, as backbone.0.0.weight; 100 missing"),
+        (["--model=resnet34", RESNET_WEIGHTS], "(tensors: 80 missing, as layer1"),
+        (["--model=wide_resnet50_2", "--weights={place}/resnet50.pth"], "wide_resnet50_2 has ["),
+        ([RESNET, "--weights={place}/nan.pth"], "bn1.weight has values that are not"),
+        ([RESNET, "--weights={place}/huge.pth"], "features are not finite; use other"),
+        ([ASPP, "--weights={place}/one.pth"], "one.pth: has a single class"),
+        ([ASPP, ASPP_WEIGHTS, "--classes", "1", "3"], "the network has 3, numbered 0 to 2"),
         (["--out_path={place}"], "holds annotations/00000.png, and is replaced as a whole"),
         (["--out_path={place}/small.ini"], "small.ini: is a file; give a folder"),
     ],

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from commands import ROOT, call, refused
-from files import contents, write_clip, write_config, write_frames
+from files import contents, write_clip, write_config, write_flow_folders, write_frames
 from PIL import Image
 from torchvision.models.optical_flow import raft_small
 
@@ -63,6 +63,12 @@ def video(tmp_path) -> Path:
 
 
 @pytest.fixture
+def dis(video, tmp_path) -> tuple[object, ...]:
+    """Flags for the DIS flow of ``video``, into tmp_path / "flow"."""
+    return "--frames_path", video, "--method", "dis", "--out_path", tmp_path / "flow"
+
+
+@pytest.fixture
 def run(capsys):
     def run_in_process(*flags: object) -> str:
         """Run the command; returns what it printed."""
@@ -104,9 +110,9 @@ def remade(out: Path) -> set[str]:
 # --- what is written
 
 
-def test_dis_flow_has_the_direction_and_size_of_the_motion(run, video, tmp_path):
+def test_dis_flow_has_the_direction_and_size_of_the_motion(run, dis, tmp_path):
+    run(*dis)
     out = tmp_path / "flow"
-    run("--frames_path", video, "--out_path", out, "--method", "dis")
     names = [f"{idx:05d}_{idx + 1:05d}.flo" for idx in range(3)]
     assert [str(path.relative_to(out)) for path in flow_paths(out)] == [
         f"{folder}/{name}" for folder in ("bwd_of", "fwd_of") for name in names
@@ -120,11 +126,11 @@ def test_dis_flow_has_the_direction_and_size_of_the_motion(run, video, tmp_path)
             assert error.mean() < 0.15 and np.quantile(error, 0.95) < 0.4
 
 
-def test_video_file_gives_the_flow_of_its_frames(run, video, tmp_path):
-    write_clip(tmp_path / "video.mkv", shifted_frames(), "ffv1", pix_fmt="bgr0")
-    run("--frames_path", video, "--out_path", tmp_path / "a", "--method", "dis")
-    run("--frames_path", tmp_path / "video.mkv", "--out_path", tmp_path / "b", "--method", "dis")
-    assert flows(tmp_path / "a") == flows(tmp_path / "b")
+def test_video_file_gives_the_flow_of_its_frames(run, dis, tmp_path):
+    clip = write_clip(tmp_path / "video.mkv", shifted_frames(), "ffv1", pix_fmt="bgr0")
+    run(*dis)
+    run(*dis, "--frames_path", clip, "--out_path", tmp_path / "of the clip")
+    assert flows(tmp_path / "flow") == flows(tmp_path / "of the clip")
 
 
 def test_one_frame_makes_two_empty_folders_and_says_so(run, tmp_path):
@@ -241,19 +247,18 @@ def test_half_the_size_is_the_mean_of_four_pixels(method, small_checkpoint):
         np.testing.assert_allclose(flow, large[0].permute(1, 2, 0).numpy(), atol=1e-4)
 
 
-def test_frames_that_are_small_enough_are_left_alone(run, video, tmp_path):
-    flags = ("--frames_path", video, "--method", "dis", "--out_path")
-    run(*flags, tmp_path / "a")
-    assert "flow at" not in run(*flags, tmp_path / "b", "--max_side", max(HEIGHT, WIDTH))
-    assert flows(tmp_path / "a") == flows(tmp_path / "b")
+def test_frames_that_are_small_enough_are_left_alone(run, dis, tmp_path):
+    run(*dis)
+    limit = "--max_side", max(HEIGHT, WIDTH), "--out_path", tmp_path / "limited"
+    assert "flow at" not in run(*dis, *limit)
+    assert flows(tmp_path / "flow") == flows(tmp_path / "limited")
 
 
 # --- going on where a run stopped
 
 
-def test_run_goes_on_where_it_stopped(run, video, tmp_path, monkeypatch):
-    flags = ("--frames_path", video, "--method", "dis", "--out_path")
-    run(*flags, tmp_path / "undisturbed")
+def test_run_goes_on_where_it_stopped(run, dis, tmp_path, monkeypatch):
+    run(*dis, "--out_path", tmp_path / "undisturbed")
     out = tmp_path / "flow"
     find, calls = DisFlow.flow_both_ways, []
 
@@ -265,27 +270,26 @@ def test_run_goes_on_where_it_stopped(run, video, tmp_path, monkeypatch):
 
     monkeypatch.setattr(DisFlow, "flow_both_ways", find_until_interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(*flags, out)
+        run(*dis)
     first = {f"{folder}/{flow_name(0)}" for folder in ("fwd_of", "bwd_of")}
     assert flows(out).keys() == first
     monkeypatch.setattr(DisFlow, "flow_both_ways", find)
     make_old(out)
-    assert "2 of 6 .flo files kept" in run(*flags, out)
+    assert "2 of 6 .flo files kept" in run(*dis)
     assert remade(out) == flows(out).keys() - first
     assert flows(out) == flows(tmp_path / "undisturbed")
 
 
-def test_only_missing_and_damaged_files_are_made_again(run, video, tmp_path):
-    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
+def test_only_missing_and_damaged_files_are_made_again(run, dis, tmp_path):
     out = tmp_path / "flow"
-    run(*flags)
+    run(*dis)
     before = flows(out)
     (out / "fwd_of" / flow_name(0)).unlink()
     with (out / "bwd_of" / flow_name(1)).open("r+b") as file:
         file.truncate(500)
     write_flow(out / "bwd_of" / flow_name(2), np.zeros((WIDTH, HEIGHT, 2), np.float32))
     make_old(out)
-    printed = run(*flags)
+    printed = run(*dis)
     assert "3 of 6 .flo files kept" in printed and "wrote 3 .flo files" in printed
     assert remade(out) == {
         f"fwd_of/{flow_name(0)}",
@@ -296,11 +300,8 @@ def test_only_missing_and_damaged_files_are_made_again(run, video, tmp_path):
 
 
 def test_complete_folder_needs_no_weights(run, video, tmp_path):
-    out = tmp_path / "flow"  # from another program: no config.ini
-    for folder in ("fwd_of", "bwd_of"):
-        (out / folder).mkdir(parents=True)
-        for idx in range(3):
-            write_flow(out / folder / flow_name(idx), np.full((HEIGHT, WIDTH, 2), idx, np.float32))
+    some = np.ones((3, HEIGHT, WIDTH, 2), np.float32)
+    out = write_flow_folders(tmp_path / "flow", some, some)  # from another program: no config.ini
     make_old(out)
     printed = run("--frames_path", video, "--out_path", out, "--models", tmp_path / "none.pth")
     assert "6 of 6 .flo files kept" in printed and "wrote 0 .flo files" in printed
@@ -322,18 +323,16 @@ def test_overwrite_makes_all_again_but_only_once_the_weights_are_loaded(run, vid
     assert remade(out) == flows(out).keys() and flows(out) == before
 
 
-def test_interrupted_overwrite_leaves_no_older_flow_to_be_kept(run, video, tmp_path, monkeypatch):
-    out = tmp_path / "flow"
-    flags = ("--frames_path", video, "--out_path", out, "--method", "dis")
-    run(*flags)
+def test_interrupted_overwrite_leaves_no_older_flow_to_be_kept(run, dis, tmp_path, monkeypatch):
+    run(*dis)
 
     def interrupted(*_args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(DisFlow, "flow_both_ways", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(*flags, "--overwrite")
-    assert flows(out) == {}
+        run(*dis, "--overwrite")
+    assert flows(tmp_path / "flow") == {}
 
 
 @pytest.mark.parametrize(
@@ -368,70 +367,62 @@ def test_flow_of_other_settings_is_not_mixed_in(
 
 
 @pytest.mark.parametrize("flags", [(), ("--overwrite",)])
-def test_config_of_a_person_in_out_path_is_left_alone(run, video, tmp_path, flags):
+def test_config_of_a_person_in_out_path_is_left_alone(run, dis, tmp_path, flags):
     out = tmp_path / "flow"
-    flags = ("--frames_path", video, "--out_path", out, "--method", "dis", *flags)
-    run(*flags)
+    run(*dis)
     shutil.copy(ROOT / "config.ini", out)
     before = flows(out)
-    fails(r"config\.ini: was not saved by an IKE command", *flags)
+    fails(r"config\.ini: was not saved by an IKE command", *dis, *flags)
     assert flows(out) == before
     assert (out / "config.ini").read_bytes() == (ROOT / "config.ini").read_bytes()
 
 
-def test_settings_that_dis_does_not_use_may_change(run, video, tmp_path):
-    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
-    run(*flags)
-    assert "6 of 6 .flo files kept" in run(*flags, "--iters", 3)
+def test_settings_that_dis_does_not_use_may_change(run, dis):
+    run(*dis)
+    assert "6 of 6 .flo files kept" in run(*dis, "--iters", 3)
 
 
-def test_settings_that_were_saved_before_there_was_max_side_set_no_limit(run, video, tmp_path):
-    flags = ("--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis")
-    run(*flags)
+def test_settings_that_were_saved_before_there_was_max_side_set_no_limit(run, dis, tmp_path):
+    run(*dis)
     saved = tmp_path / "flow" / "config.ini"
     text = saved.read_text(encoding="utf-8")
     assert "max_side = 0\n" in text
     saved.write_text(text.replace("max_side = 0\n", ""), encoding="utf-8")
-    fails("max_side = 0, now it is 100; give --overwrite", *flags, "--max_side", 100)
-    assert "6 of 6 .flo files kept" in run(*flags)
+    fails("max_side = 0, now it is 100; give --overwrite", *dis, "--max_side", 100)
+    assert "6 of 6 .flo files kept" in run(*dis)
 
 
-def test_flow_of_another_video_under_the_same_name_is_not_kept(run, video, tmp_path):
-    flags = ["--frames_path", video, "--out_path", tmp_path / "out", "--method", "dis"]
-    run(*flags)
-    before = flows(tmp_path / "out")
+def test_flow_of_another_video_under_the_same_name_is_not_kept(run, dis, video, tmp_path):
+    run(*dis)
+    before = flows(tmp_path / "flow")
     frame = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     Image.fromarray(frame).save(video / "9.png")
-    fails(r"flow of other frames, of \d+ bytes.*--overwrite", *flags)
-    assert flows(tmp_path / "out") == before
-    run(*flags, "--overwrite")
-    assert flows(tmp_path / "out") != before
+    fails(r"flow of other frames, of \d+ bytes.*--overwrite", *dis)
+    assert flows(tmp_path / "flow") == before
+    run(*dis, "--overwrite")
+    assert flows(tmp_path / "flow") != before
 
 
-def test_flow_of_another_origin_and_size_is_not_overwritten(run, video, tmp_path):
-    flow = np.ones((HEIGHT // 2, WIDTH // 2, 2), np.float32)
-    mine = tmp_path / "out/fwd_of" / flow_name(0)
-    mine.parent.mkdir(parents=True)
-    write_flow(mine, flow)
+def test_flow_of_another_origin_and_size_is_not_overwritten(run, dis, tmp_path):
+    small = np.ones((1, HEIGHT // 2, WIDTH // 2, 2), np.float32)
+    mine = write_flow_folders(tmp_path / "flow", small, []) / "fwd_of" / flow_name(0)
     before = mine.read_bytes()
-    flags = ["--frames_path", video, "--out_path", tmp_path / "out", "--method", "dis"]
-    fails(rf"{mine.name}: is no flow of {WIDTH} x {HEIGHT} pixels", *flags)
+    fails(rf"{mine.name}: is no flow of {WIDTH} x {HEIGHT} pixels", *dis)
     assert mine.read_bytes() == before
-    run(*flags, "--overwrite")
+    run(*dis, "--overwrite")
     assert mine.read_bytes() != before
 
 
-def test_flow_of_a_longer_video_is_not_left_lying(run, video, tmp_path):
+def test_flow_of_a_longer_video_is_not_left_lying(run, dis, video, tmp_path):
     out = tmp_path / "flow"
-    flags = ("--frames_path", video, "--out_path", out, "--method", "dis")
-    run(*flags)
+    run(*dis)
     (video / "11.png").unlink()
-    fails(r"00002_00003\.flo: belongs to a longer video.*3 frames", *flags)
+    fails(r"00002_00003\.flo: belongs to a longer video.*3 frames", *dis)
     assert len(flow_paths(out)) == 6
-    (out / "fwd_of" / "notes.txt").write_text("mine")
-    (out / "fwd_of" / "00000_00005.flo").write_text("mine")
-    run(*flags, "--overwrite")
     mine = {"fwd_of/notes.txt", "fwd_of/00000_00005.flo"}
+    for name in mine:
+        (out / name).write_text("mine")
+    run(*dis, "--overwrite")
     assert flows(out).keys() == mine | {
         f"{folder}/{flow_name(idx)}" for folder in ("fwd_of", "bwd_of") for idx in (0, 1)
     }
@@ -488,18 +479,16 @@ def test_flow_that_is_not_finite_or_means_unknown_is_not_written(tmp_path, value
 
 
 @pytest.mark.parametrize("place", ["flow", "flow/fwd_of", "flow/bwd_of"])
-def test_out_path_that_cannot_be_made(run, video, tmp_path, place):
+def test_out_path_that_cannot_be_made(dis, tmp_path, place):
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text("a file in the place of the folder")
-    flags = "--frames_path", video, "--out_path", tmp_path / "flow", "--method", "dis"
-    fails(f"{place}: cannot be written", *flags)
+    fails(f"{place}: cannot be written", *dis)
 
 
 @pytest.mark.parametrize("flag", ["--frames_path", "--out_path"])
-def test_flag_that_is_left_out(run, video, tmp_path, flag):
-    flags = {"--frames_path": video, "--out_path": tmp_path / "flow", "--method": "dis"}
-    del flags[flag]
-    fails(f"{flag}: is missing", *(item for pair in flags.items() for item in pair))
+def test_flag_that_is_left_out(dis, flag):
+    at = dis.index(flag)
+    fails(f"{flag}: is missing", *dis[:at], *dis[at + 2 :])
 
 
 @pytest.mark.parametrize(
@@ -547,7 +536,6 @@ def test_cuda_that_is_not_there(video, tmp_path, monkeypatch):
     assert not (tmp_path / "flow").exists()
 
 
-def test_weights_for_dis_flow_are_refused(run, video, tmp_path):
-    flags = "--frames_path", video, "--out_path", tmp_path / "out", "--method", "dis"
-    fails("--models: DIS flow has no weights", *flags, "--models=any.pth")
-    assert not (tmp_path / "out").exists()
+def test_weights_for_dis_flow_are_refused(dis, tmp_path):
+    fails("--models: DIS flow has no weights", *dis, "--models=any.pth")
+    assert not (tmp_path / "flow").exists()

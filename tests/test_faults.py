@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
+import commands
 import pytest
 from commands import ROOT
-from files import contents, results, write_clip, write_frames
-from small_run import HEIGHT, N_FRAMES, WIDTH, frame, make_video, small_config
+from files import contents, results
+from small_run import HEIGHT, N_FRAMES, WIDTH, make_video, small_config
 
 import evaluate
 import export_masks
@@ -36,15 +35,9 @@ from ike_data.runtime.command import run_command
 from ike_data.runtime.errors import InputError
 from ike_data.saved_config import check_saved_config
 
+pytestmark = pytest.mark.usefixtures("pytests_own_ctrl_c")
 COMMANDS = {"flow": extract_optical_flow, "graph": graph, "net": network}
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py"))
-
-
-@pytest.fixture(autouse=True)
-def pytests_own_ctrl_c():
-    before = signal.getsignal(signal.SIGINT)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def flags(folder: Path, name: str, out: Path) -> list[str]:
@@ -146,23 +139,6 @@ def test_a_file_that_is_empty_or_cut(name, damaged, more, share, work, fails):
         assert results(after) == results(before)
 
 
-@pytest.mark.parametrize("share", [0, 0.5])
-@pytest.mark.parametrize("suffix", [".jpg", ".mp4"])
-def test_a_jpg_or_a_video_that_is_empty_or_cut(suffix, share, made, fails, tmp_path):
-    if suffix == ".mp4":
-        ramp = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)
-        path = frames = write_clip(
-            tmp_path / "clip.mp4", [np.roll(ramp, 999 * idx) for idx in range(8)]
-        )
-    else:
-        frames = write_frames(tmp_path / "frames", map(frame, range(N_FRAMES)), suffix)
-        path = max(frames.iterdir())
-    data = path.read_bytes()
-    path.write_bytes(data[: int(share * len(data))])
-    arguments = [f"--frames_path={frames}", "--method=dis", f"--out_path={tmp_path / 'out'}"]
-    assert str(path) in fails(extract_optical_flow, *arguments)
-
-
 # --------------------------------------------------------------- files that vanish while it runs
 
 
@@ -188,21 +164,6 @@ def test_a_file_that_vanishes_after_it_was_listed(name, vanishes, work, fails, m
     monkeypatch.setattr(module, "open_frames", list_and_remove)
     assert str(work / vanishes) in fails(module, *flags(work, name, out))
     assert not list(out.rglob(".*"))
-
-
-def test_flow_that_vanishes_after_it_was_checked(work, fails, monkeypatch):
-    from graph_module import run
-
-    path, check = work / "flow/bwd_of/00002_00003.flo", run.check_flow_folders
-
-    def check_and_remove(*arguments) -> None:
-        check(*arguments)
-        path.unlink()
-
-    monkeypatch.setattr(run, "check_flow_folders", check_and_remove)
-    before = contents(work / "graph")
-    assert f"{path}: is missing" in fails(graph, *flags(work, "graph", work / "graph"))
-    assert contents(work / "graph") == before
 
 
 # -------------------------------------------------------------------------------- several at once
@@ -284,11 +245,8 @@ def test_a_disk_that_takes_no_more(name, limit, work):
     out = work / name
     shutil.rmtree(out / "fwd_of", ignore_errors=True)  # else there is no flow to make
     before = contents(out)
-    script = ROOT / f"{COMMANDS[name].__name__}.py"
-    done = subprocess.run(
-        [sys.executable, script, *flags(work, name, out)],
-        capture_output=True,
-        text=True,
+    done = commands.run(
+        *(f"{COMMANDS[name].__name__}.py", *flags(work, name, out)),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )
     assert done.returncode == 2, done.stderr

@@ -294,9 +294,6 @@ def test_flow(tmp_path):
     for size in ((100_000, 100_000), (-W, -H), (2**31 - 1, 2**31 - 1), (W, 0)):
         path.write_bytes(whole[:4] + struct.pack("<2i", *size) + whole[12:])
         assert not judge(".flo", path, read_a_flow)
-    for value in (1e9, -1e9, 3e38, math.inf, math.nan):
-        path.write_bytes(whole[:-4] + struct.pack("<f", value))
-        assert not judge(".flo", path, read_a_flow)
     fuzz(".flo", path, [whole], read_a_flow)
 
 

@@ -114,8 +114,13 @@ def test_no_sum_of_fractions_in_random_order(counted):
     assert not RANDOM_ORDER & operations.of_fractions
 
 
-@pytest.mark.parametrize("extensions", [False, True])
-def test_the_masks_are_those_of_frame_after_frame(extensions):
+@pytest.mark.parametrize(
+    ("extensions", "block_bytes"),
+    # Links, then frames in several blocks; and all in one, as by default.
+    [(False, 1 << 16), (False, 1 << 18), (False, 1 << 29), (True, 1 << 29)],
+)
+def test_the_masks_are_those_of_frame_after_frame(extensions, block_bytes, monkeypatch):
+    monkeypatch.setattr("ike_data.runtime.cores.BLOCK_BYTES", block_bytes)
     video = moving_block(5, 24, 32)
     given = (
         {"video": video.frames, "settings": replace(settings(), polarity=None)}

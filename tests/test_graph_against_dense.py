@@ -4,9 +4,9 @@ import dense_oracle
 import numpy as np
 import pytest
 import torch
+from ways import COMPILED, WAYS
 
-from graph_module import Execution, GraphSettings, iterations, segment
-from graph_module.compiled import AVAILABLE
+from graph_module import GraphSettings, iterations, segment
 from graph_module.extensions.degree_normalisation import DegreeNormalisation
 from graph_module.features import LEVELS, node_features
 from graph_module.link_weights import link_weights
@@ -29,32 +29,6 @@ def tiny_flows(seed):
         return np.where(whole, values.round(), values).astype(np.float32)
 
     return flow(), flow()
-
-
-# Each way of computing the same.
-WAYS = pytest.mark.parametrize(
-    "way",
-    [
-        pytest.param(
-            Execution(store_links=store_links, compiled=compiled),
-            id=f"{'stored' if store_links else 'recomputed'}{'-compiled' * compiled}",
-            marks=pytest.mark.skipif(compiled and not AVAILABLE, reason="numba is not installed"),
-        )
-        for compiled in (False, True)
-        for store_links in (True, False)
-    ],
-)
-
-
-COMPILED = pytest.mark.parametrize(
-    "compiled",
-    [
-        False,
-        pytest.param(
-            True, marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed")
-        ),
-    ],
-)
 
 
 def matrix_of(fwd, bwd, way, *, half_window=15, sigma):

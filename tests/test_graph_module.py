@@ -4,13 +4,16 @@ import csv
 import dataclasses
 import doctest
 import math
-import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from commands import ROOT, call, refused
+from files import contents, write_config, write_flow_folders, write_frames
 from PIL import Image
+from ways import COMPILED
 
 import run_graph_module
 from graph_module import (
@@ -23,9 +26,7 @@ from graph_module import (
     segment,
     segmentation,
 )
-from graph_module.cells import corner_sums, link_cells, n_cells, spread_to_corners
-from graph_module.chains import follow_chains
-from graph_module.compiled import AVAILABLE
+from graph_module.cells import corner_sums, link_cells
 from graph_module.extensions.appearance import appearance_masks
 from graph_module.extensions.bootstrap import Bootstrap
 from graph_module.extensions.coarse_graph import CoarseGraph
@@ -37,31 +38,19 @@ from graph_module.extensions.refinement import Refinement
 from graph_module.features import ike_range, node_features
 from graph_module.link_weights import link_weights
 from graph_module.motion_matrix import motion_matrix
-from graph_module.normalisation import min_max_, min_max_each_
+from graph_module.normalisation import min_max_each_
 from graph_module.projection import project_, projection
 from graph_module.propagation import propagate
 from graph_module.seeds import seed_mask
 from graph_module.working_flow import read_working_flow
-from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import read_config
 from ike_data.flow_files import flow_name, write_flow
 from ike_data.frames import open_frames
 from ike_data.guided_filter import follow_edges
-from ike_data.runtime.cores import as_on_gpu
-from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import read_soft_masks, write_feature_maps
 from ike_data.working_frames import read_working_frames
 
 HEIGHT, WIDTH = 20, 28
-COMPILED = pytest.mark.parametrize(
-    "use_compiled",
-    [
-        False,
-        pytest.param(
-            True, marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed")
-        ),
-    ],
-)
 
 
 def segmented(fwd, bwd, *, maps=None, way=Execution(), **settings):  # noqa: B008
@@ -83,16 +72,8 @@ def moving_square(n_frames):
     return torch.from_numpy(fwd), torch.from_numpy(bwd), torch.from_numpy(mask)
 
 
-def test_random_seed_is_numpys_state_115():
-    first = np.random.RandomState(115).rand(3, 4)
-    np.testing.assert_allclose(seed_mask(0, 0.5, 3, 4).numpy(), first, rtol=1e-6)
-
-
-def test_uniform_seed_is_ones():
+def test_uniform_and_central_seed_by_hand():
     assert torch.equal(seed_mask(1, 0.5, 3, 4), torch.ones(3, 4))
-
-
-def test_central_seed_by_hand():
     mask = seed_mask(2, 0.5, 4, 6)  # s = 0.5 * 4 = 2, centre: row 2, column 3
     low = math.exp(-(2**2 + 3**2) / 8)  # the farthest pixel, row 0, column 0
     assert mask[2, 3] == 1
@@ -101,27 +82,8 @@ def test_central_seed_by_hand():
     assert mask[1, 3].item() == pytest.approx((math.exp(-1 / 8) - low) / (1 - low), abs=1e-6)
 
 
-def test_unknown_seed_type():
-    with pytest.raises(ValueError, match="0, 1 or 2"):
-        seed_mask(3, 0.5, 4, 4)
-
-
-def test_min_max_of_a_constant_is_zero():
-    assert torch.equal(min_max_(torch.full((2, 3), 5.0)), torch.zeros(2, 3))
-
-
 @COMPILED
-def test_chains_follow_a_constant_flow(use_compiled):
-    """Flow (1.5, -0.25) forward and its opposite backward: position = start + k * flow."""
-    fwd = torch.tensor([1.5, -0.25]).view(1, 2, 1, 1).expand(3, 2, HEIGHT, WIDTH)
-    pixel = 5 * WIDTH + 7
-    steps = follow_chains(range(1, 2), fwd, -fwd, 15, use_compiled=use_compiled)
-    positions = [(step.offset, step.x[0, pixel].item(), step.y[0, pixel].item()) for step in steps]
-    assert positions == [(1, 8.5, 4.75), (2, 10.0, 4.5), (-1, 5.5, 5.25)]
-
-
-@COMPILED
-def test_cells_and_corners_by_hand(use_compiled):
+def test_cells_and_corners_by_hand(compiled):
     """A 2 x 3 mask; pixel (0, 0) never takes part in a link."""
     mask = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
     _, read = corner_sums(torch.stack([torch.zeros(2, 3), mask]))
@@ -143,17 +105,8 @@ def test_cells_and_corners_by_hand(use_compiled):
     # link_cells takes the chains of a whole frame, the first of which has no links.
     x, y = torch.tensor([(0.0, 0.0), *positions]).T[:, None].contiguous()
     cells = torch.empty(x.shape, dtype=torch.int32)
-    link_cells(x, y, 2, 3, cells, use_compiled=use_compiled)
+    link_cells(x, y, 2, 3, cells, use_compiled=compiled)
     assert read[cells[0]].tolist() == [0, *positions.values()]
-
-
-def test_spreading_is_the_transpose_of_summing():
-    generator = torch.Generator().manual_seed(0)
-    masks = torch.rand(2, 5, 7, generator=generator)
-    cells = torch.rand(2, n_cells(5, 7), generator=generator)
-    left = (corner_sums(masks) * cells).sum(1)
-    right = (masks * spread_to_corners(cells, 5, 7)).sum((1, 2))
-    torch.testing.assert_close(left, right)
 
 
 @pytest.mark.parametrize("n_frames", [2, 3, 6])
@@ -203,26 +156,15 @@ def test_the_fixed_point_does_not_depend_on_the_seed():
 
 @COMPILED
 @pytest.mark.parametrize("store_links", [True, False])
-def test_masks_do_not_depend_on_the_number_of_cores(store_links, use_compiled, monkeypatch):
+def test_masks_do_not_depend_on_the_number_of_cores(store_links, compiled, monkeypatch):
     """Nor on the way: blocks of frames are cut differently, and their sums added up."""
     fwd, bwd, _ = moving_square(8)
     expected = segmented(fwd, bwd)
     for n_threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=n_threads: n)
-        way = Execution(store_links=store_links, compiled=use_compiled)
+        way = Execution(store_links=store_links, compiled=compiled)
         masks = segmented(fwd, bwd, way=way)
         assert (masks - expected).abs().max() < 1e-5
-
-
-def test_frames_may_be_worked_on_together(monkeypatch):
-    """As on a GPU, where one operation takes all links into a frame, and all frames."""
-    fwd, bwd, _ = moving_square(8)
-    way = Execution(compiled=False)
-    expected = segmented(fwd, bwd, way=way)
-    for block_bytes in (1 << 20, 1 << 29):  # several blocks of frames, and all in one
-        monkeypatch.setattr("ike_data.runtime.cores.BLOCK_BYTES", block_bytes)
-        with as_on_gpu():
-            assert (segmented(fwd, bwd, way=way) - expected).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("half_window", [0, 1, 2, 3, 15, 40])
@@ -258,105 +200,70 @@ def test_ike_features_without_a_zero_inside_or_outside_the_frame():
     assert ike_range(-maps, moving, moving, 1) == (-maps.max().item(), 0.0)
 
 
-def test_two_runs_give_the_same_bits():
-    fwd, bwd, _ = moving_square(8)
-    assert torch.equal(segmented(fwd, bwd), segmented(fwd, bwd))
-
-
 def test_flows_are_resized_and_scaled(tmp_path):
-    """A flow of (4, -6) on 20 x 40 frames is (2, -9) on 30 x 20: u by 20/40, v by 30/20."""
-    flow = np.broadcast_to(np.float32([4, -6]), (20, 40, 2))
+    """Bilinearly, without aligned corners; u goes with the width, v with the height."""
+    flow = np.zeros((2, 8, 2), dtype=np.float32)
+    flow[..., 0], flow[..., 1] = np.arange(8), -6
     write_flow(tmp_path / flow_name(0), flow)
-    resized = read_working_flow(tmp_path, 2, (20, 40), (30, 20))
-    assert resized.shape == (1, 2, 30, 20)
-    assert torch.equal(resized[0, 0], torch.full((30, 20), 2.0))
-    assert torch.equal(resized[0, 1], torch.full((30, 20), -9.0))
+    resized = read_working_flow(tmp_path, 2, (2, 8), (3, 4))
+    assert resized.shape == (1, 2, 3, 4)
+    # Each new pixel is the mean of two, then u is halved as well.
+    torch.testing.assert_close(resized[0, 0], torch.tensor([[0.25, 1.25, 2.25, 3.25]] * 3))
+    torch.testing.assert_close(resized[0, 1], torch.full((3, 4), -9.0))
 
 
-def test_resizing_is_bilinear_without_aligned_corners(tmp_path):
-    """A ramp halved in width: each new pixel is the mean of two, then u is halved as well."""
-    ramp = np.zeros((2, 8, 2), dtype=np.float32)
-    ramp[..., 0] = np.arange(8)
-    write_flow(tmp_path / flow_name(0), ramp)
-    resized = read_working_flow(tmp_path, 2, (2, 8), (2, 4))
-    assert resized[0, 0, 0].tolist() == [0.25, 1.25, 2.25, 3.25]
+class Place:
+    """Frames of 40 x 56 pixels and their flow; the command works at 20 x 28."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out = folder, folder / "out"
+        self.frames, self.flow = folder / "frames", folder / "of"
+        fwd, bwd, truth = moving_square(5)
+        large = truth.numpy().repeat(2, axis=1).repeat(2, axis=2)
+        write_frames(
+            self.frames,
+            (np.where(mask, 200, 10 * idx).astype(np.uint8) for idx, mask in enumerate(large)),
+        )
+        size = 2 * WIDTH, 2 * HEIGHT
+        flows = (
+            [cv2.resize(2 * flow.transpose(1, 2, 0), size) for flow in direction.numpy()]
+            for direction in (fwd, bwd)
+        )
+        write_flow_folders(self.flow, *flows)
 
-def command(monkeypatch, *flags):
-    monkeypatch.setattr(sys, "argv", ["run_graph_module.py", *map(str, flags)])
-    run_graph_module.main()
+    def flags(self, out: str, **changes: object) -> list[str]:
+        values = dict(n_iterations=3, to_save_iterations="-1, 2", refinement="no")
+        values |= dict(working_h=HEIGHT, working_w=WIDTH, device="cpu")
+        config = write_config(self.folder / "config.ini", **(values | changes))
+        paths = [f"--frames_path={self.frames}", f"--of_path={self.flow}"]
+        return [*paths, f"--config={config}", f"--out_path={self.folder / out}"]
+
+    def run(self, out: str = "out", **changes: object) -> None:
+        """Run the command with ``changes`` of config.ini."""
+        call(run_graph_module, *self.flags(out, **changes))
+
+    def refused(self, match: str, **changes: object) -> None:
+        refused(match, run_graph_module, *self.flags("out", **changes))
+
+    def masks(self, name: str = "out/iter_2") -> torch.Tensor:
+        return read_soft_masks(self.folder / name, 5, HEIGHT, WIDTH)
 
 
 @pytest.fixture
-def video(tmp_path):
-    """Frames of 40 x 56 pixels and their flow; worked on at 20 x 28."""
-    fwd, bwd, truth = moving_square(5)
-    (tmp_path / "frames").mkdir()
+def place(tmp_path) -> Place:
+    return Place(tmp_path)
+
+
+def test_command_writes_what_the_contract_says(place, capsys):
+    place.run()
+    folders = ["iter_-1", "iter_-1_images", "iter_2", "iter_2_images"]
+    names = sorted(path.name for path in place.out.iterdir())
+    assert names == ["config.ini", "frames.csv", *folders, "log.csv"]
     for idx in range(5):
-        grey = np.full((2 * HEIGHT, 2 * WIDTH), 10 * idx, dtype=np.uint8)
-        grey[truth[idx].numpy().repeat(2, axis=0).repeat(2, axis=1)] = 200
-        Image.fromarray(grey).save(tmp_path / "frames" / f"{idx:05d}.png")
-    for name, flows in (("fwd_of", fwd), ("bwd_of", bwd)):
-        (tmp_path / "of" / name).mkdir(parents=True)
-        for idx, flow in enumerate(flows.numpy()):
-            large = cv2.resize(2 * flow.transpose(1, 2, 0), (2 * WIDTH, 2 * HEIGHT))
-            write_flow(tmp_path / "of" / name / flow_name(idx), large)
-    return tmp_path
-
-
-def config_with(config_text, folder, **values):
-    """A config.ini with the working size of these tests and ``values`` replaced."""
-    for key, value in {"working_h": HEIGHT, "working_w": WIDTH, **values}.items():
-        lines = config_text.splitlines()
-        assert sum(line.split(" = ")[0] == key for line in lines) == 1, key
-        lines = [f"{key} = {value}" if line.split(" = ")[0] == key else line for line in lines]
-        config_text = "\n".join(lines)
-    path = folder / "config.ini"
-    path.write_text(config_text)
-    return path
-
-
-@pytest.fixture
-def project_config_text():
-    return PROJECT_CONFIG.read_text()
-
-
-@pytest.fixture
-def flags(video, project_config_text):
-    settings = dict(n_iterations=3, to_save_iterations="-1, 2", refinement="no")
-    config = config_with(project_config_text, video, **settings)
-    return {
-        "--frames_path": video / "frames",
-        "--of_path": video / "of",
-        "--out_path": video / "out",
-        "--config": config,
-        "--device": "cpu",
-    }
-
-
-def as_list(flags):
-    return [item for pair in flags.items() for item in pair]
-
-
-def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys):
-    command(monkeypatch, *as_list(flags))
-    out = video / "out"
-    assert sorted(path.name for path in out.iterdir()) == [
-        "config.ini",
-        "frames.csv",
-        "iter_-1",
-        "iter_-1_images",
-        "iter_2",
-        "iter_2_images",
-        "log.csv",
-    ]
-    for idx in range(5):
-        mask = torch.load(out / "iter_2" / f"{idx:05d}.pt", weights_only=True)
-        assert mask.shape == (HEIGHT, WIDTH, 1)
-        assert mask.dtype == torch.float32
-        assert mask.min() == 0
-        assert mask.max() == 1
-        with Image.open(out / "iter_2_images" / f"{idx:05d}.png") as image:
+        mask = torch.load(place.out / "iter_2" / f"{idx:05d}.pt", weights_only=True)
+        assert (mask.dtype, mask.shape) == (torch.float32, (HEIGHT, WIDTH, 1))
+        assert (mask.min(), mask.max()) == (0, 1)
+        with Image.open(place.out / "iter_2_images" / f"{idx:05d}.png") as image:
             assert (image.mode, image.size) == ("L", (2 * WIDTH, 2 * HEIGHT))
     printed = capsys.readouterr().out
     assert "5 frames, 56 x 40" in printed
@@ -364,31 +271,23 @@ def test_command_writes_what_the_contract_says(monkeypatch, video, flags, capsys
 
 
 @pytest.mark.parametrize("saliency", ["no", "yes"])
-def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(
-    saliency, monkeypatch, video, flags, project_config_text
-):
+def test_refinement_is_appearance_along_the_edges_of_what_is_saved_without(saliency, place):
     """What is learnt of a frame counts by its reliability, where saliency tells that."""
-    settings = dict(n_iterations=3, to_save_iterations="-1, 2", motion_saliency=saliency)
-    settings |= dict(motion_prior="no")
-    for folder, refinement in (("out", "no"), ("refined", "yes")):
-        config = config_with(project_config_text, video, refinement=refinement, **settings)
-        command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / folder}))
-    size = 5, HEIGHT, WIDTH
+    settings = dict(motion_saliency=saliency, motion_prior="no")
+    place.run(**settings)
+    place.run("refined", refinement="yes", **settings)
+    assert torch.equal(place.masks("refined/iter_-1"), place.masks("out/iter_-1"))
+    without = place.masks()
     flows = (
-        read_working_flow(video / "of" / folder, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
-        for folder in ("fwd_of", "bwd_of")
+        read_working_flow(place.flow / name, 5, (2 * HEIGHT, 2 * WIDTH), (HEIGHT, WIDTH))
+        for name in ("fwd_of", "bwd_of")
     )
-    salient = motion_saliency(*flows)
-    for name in ("iter_-1", "iter_2"):
-        without, refined = (
-            read_soft_masks(video / folder / name, *size) for folder in ("out", "refined")
-        )
-        if name == "iter_2":
-            small = read_working_frames(open_frames(video / "frames"), HEIGHT, WIDTH)
-            reliability = frame_reliability(salient, without) if saliency == "yes" else None
-            learnt = appearance_masks(small, without, reliability=reliability)
-            without = follow_edges(small, learnt)
-        assert torch.equal(refined, without)
+    small = read_working_frames(open_frames(place.frames), HEIGHT, WIDTH)
+    reliability = None
+    if saliency == "yes":
+        reliability = frame_reliability(motion_saliency(*flows), without)
+    learnt = appearance_masks(small, without, reliability=reliability)
+    assert torch.equal(place.masks("refined/iter_2"), follow_edges(small, learnt))
 
 
 # config.ini's setting without the prior, of which nothing can be said by hand.
@@ -505,19 +404,15 @@ def test_known_masks_need_no_motion_in_their_frames():
 
 
 @pytest.mark.parametrize("level", [0.3, 0.9])
-def test_refinement_that_leaves_no_object_is_left_out(
-    level, monkeypatch, video, flags, project_config_text, capsys
-):
+def test_refinement_that_leaves_no_object_is_left_out(level, monkeypatch, place, capsys):
     """As of an object of a few pixels: what is learnt of it stays below 0.5 everywhere."""
     monkeypatch.setattr(
         "graph_module.extensions.refinement.appearance_masks",
         lambda _, masks, *__, **___: torch.full_like(masks, level),
     )
-    settings = dict(n_iterations=3, to_save_iterations=2, refinement="yes")
-    config = config_with(project_config_text, video, **settings)
-    command(monkeypatch, *as_list(flags | {"--config": config}))
-    masks = read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH)
+    place.run(refinement="yes")
     assert ("refinement leaves no object" in capsys.readouterr().err) == (level < 0.5)
+    masks = place.masks()
     assert masks.amax(dim=(1, 2)).tolist() == pytest.approx([1.0] * 5)
     assert (masks.std() > 0.1) == (level < 0.5)
 
@@ -539,32 +434,20 @@ def test_masks_of_the_background_are_inverted(refinement):
     assert ((found.masks >= 0.5) == (expected.masks >= 0.5)).float().mean() > 0.98
 
 
-def test_where_there_is_no_object_refinement_finds_none(
-    monkeypatch, video, flags, project_config_text, capsys
-):
+def test_where_there_is_no_object_refinement_finds_none(monkeypatch, place, capsys):
     """Without flow nothing is salient; of labels without an object any could be learnt."""
-    for name in ("fwd_of", "bwd_of"):
-        for idx in range(4):
-            still = np.zeros((2 * HEIGHT, 2 * WIDTH, 2), np.float32)
-            write_flow(video / "of" / name / flow_name(idx), still)
+    still = np.zeros((4, 2 * HEIGHT, 2 * WIDTH, 2), np.float32)
+    write_flow_folders(place.flow, still, still)
     monkeypatch.setattr(
         "graph_module.extensions.refinement.appearance_masks",
         lambda *_, **__: pytest.fail("learnt"),
     )
-    config = config_with(
-        project_config_text,
-        video,
-        n_iterations=3,
-        to_save_iterations=2,
-        bootstrap_passes=0,
-        motion_prior="no",
-    )
-    command(monkeypatch, *as_list(flags | {"--config": config}))
+    place.run(refinement="yes", bootstrap_passes=0, motion_prior="no")
     assert "no object was found, all masks are 0 everywhere" in capsys.readouterr().err
-    assert not read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH).any()
+    assert not place.masks().any()
 
 
-def test_the_masks_that_end_a_run_are_refined_once(monkeypatch, video, flags, project_config_text):
+def test_the_masks_that_end_a_run_are_refined_once(monkeypatch, place):
     calls = []
 
     def count(*arguments):
@@ -572,184 +455,122 @@ def test_the_masks_that_end_a_run_are_refined_once(monkeypatch, video, flags, pr
         return finish(*arguments)
 
     monkeypatch.setattr(run, "finish", count)
-    config = config_with(
-        project_config_text, video, n_iterations=9, to_save_iterations="0, 4, 8", tolerance=1
-    )
-    command(monkeypatch, *as_list(flags | {"--config": config}))
+    saved = (0, 4, 8)
+    place.run(refinement="yes", n_iterations=9, to_save_iterations="0, 4, 8", tolerance=1)
     assert len(calls) == 1
-    for idx in range(5):
-        saved = [video / "out" / f"iter_{i}" / f"{idx:05d}.pt" for i in (0, 4, 8)]
-        assert len({path.read_bytes() for path in saved}) == 1
+    first, *others = (contents(place.out / f"iter_{idx}") for idx in saved)
+    assert len(first) == 5 and others == [first, first]
 
 
-def test_a_result_can_be_made_again_from_its_saved_config(monkeypatch, video, flags):
-    command(monkeypatch, *as_list(flags))
-    first = {path.name: path.read_bytes() for path in (video / "out" / "iter_2").iterdir()}
-    command(monkeypatch, "--config", video / "out" / "config.ini", "--out_path", video / "again")
-    again = {path.name: path.read_bytes() for path in (video / "again" / "iter_2").iterdir()}
+def test_a_result_can_be_made_again_from_its_saved_config(place):
+    place.run()
+    saved = place.out / "config.ini"
+    call(run_graph_module, f"--config={saved}", f"--out_path={place.folder / 'again'}")
+    first = contents(place.out / "iter_2")
     assert len(first) == 5
-    assert again == first
+    assert contents(place.folder / "again" / "iter_2") == first
 
 
-def test_iterations_of_other_settings_do_not_stay_beside_the_new_ones(
-    monkeypatch, video, flags, project_config_text
-):
+def test_iterations_of_other_settings_do_not_stay_beside_the_new_ones(place):
     """Or one of them would be taken for the result; what is the user's own stays."""
-    command(monkeypatch, *as_list(flags))
-    out = video / "out"
-    (out / "iter_2").rename(out / "iter_2_sigma4")
-    (out / "iter_notes.txt").write_text("mine")
-    config = config_with(
-        project_config_text, video, sigma=3, n_iterations=2, to_save_iterations=1, refinement="no"
-    )
-    command(monkeypatch, *as_list(flags | {"--config": config}))
-    assert sorted(path.name for path in out.glob("iter*")) == [
+    place.run()
+    (place.out / "iter_2").rename(place.out / "iter_2_sigma4")
+    (place.out / "iter_notes.txt").write_text("mine")
+    place.run(sigma=3, n_iterations=2, to_save_iterations=1)
+    assert sorted(path.name for path in place.out.glob("iter*")) == [
         *("iter_1", "iter_1_images", "iter_2_sigma4", "iter_notes.txt"),
     ]
 
 
-def test_a_result_can_be_the_next_feature(monkeypatch, video, flags, project_config_text):
-    command(monkeypatch, *as_list(flags))
-    text = project_config_text + "\n"
-    text = text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2")
-    config = config_with(text, video, n_iterations=3, to_save_iterations=2)
-    command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
-    first, second = (
-        torch.load(video / name / "iter_2" / "00002.pt", weights_only=True)
-        for name in ("out", "second")
-    )
-    assert not torch.equal(first, second)
-
-
 @pytest.mark.parametrize(("n_channels", "left_out"), [(1, True), (2, False)])
 def test_masks_among_the_features_take_the_place_of_bootstrap_passes(
-    n_channels, left_out, monkeypatch, video, flags, project_config_text, capsys
+    n_channels, left_out, place, capsys
 ):
     maps = torch.rand(5, HEIGHT, WIDTH, n_channels, generator=torch.Generator().manual_seed(0))
-    write_feature_maps(video / "maps", maps)
-    text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = maps")
+    write_feature_maps(place.folder / "maps", maps)
     results = []
     for n_passes in (0, 2):
-        settings = dict(n_iterations=3, to_save_iterations=2, bootstrap_passes=n_passes)
-        config = config_with(text, video, **settings)
-        command(monkeypatch, *as_list(flags | {"--config": config}))
-        results.append(read_soft_masks(video / "out" / "iter_2", 5, HEIGHT, WIDTH))
+        place.run(refinement="yes", ike_features_paths="maps", bootstrap_passes=n_passes)
+        results.append(place.masks())
     assert torch.equal(*results) == left_out
     assert ("bootstrap_passes are left out" in capsys.readouterr().out) == left_out
 
 
-def test_a_folder_of_flow_in_place_of_the_one_above_both(monkeypatch, video, flags):
-    with pytest.raises(InputError, match=rf"give --of_path={video / 'of'}, above both"):
-        command(monkeypatch, *as_list(flags | {"--of_path": video / "of" / "fwd_of"}))
-
-
 @pytest.mark.parametrize("n_bytes", [None, 0, 1])
-def test_flow_or_maps_of_other_frames_are_told(
-    monkeypatch, video, flags, project_config_text, n_bytes, capsys
-):
+def test_flow_or_maps_of_other_frames_are_told(place, n_bytes, capsys):
     """By the bytes of the frames that the record beside them names, if there is one."""
-    command(monkeypatch, *as_list(flags))
-    record = (video / "out" / "config.ini").read_text()
-    right = sum(path.stat().st_size for path in (video / "frames").iterdir())
+    place.run()
+    record = (place.out / "config.ini").read_text()
+    right = sum(map(len, contents(place.frames).values()))
     assert f", {right} bytes\n" in record
     if n_bytes is not None:
         record = record.replace(f", {right} bytes", f", {right + n_bytes} bytes")
-        for folder in ("out", "of"):
-            (video / folder / "config.ini").write_text(record)
-    text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = out/iter_2")
-    config = config_with(text, video, n_iterations=3, to_save_iterations=2)
+        for folder in (place.out, place.flow):
+            (folder / "config.ini").write_text(record)
     capsys.readouterr()
-    command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "second"}))
+    place.run("second", ike_features_paths="out/iter_2")
     warnings = [line for line in capsys.readouterr().err.splitlines() if "is it of this" in line]
     assert len(warnings) == (2 if n_bytes else 0)
     for warning, folder in zip(warnings, ("of/fwd_of", "out/iter_2"), strict=False):
-        assert f"warning: {video / folder}: was made from frames of {right + 1} bytes" in warning
+        made = f"{place.folder / folder}: was made from frames of {right + 1} bytes"
+        assert f"warning: {made}" in warning
 
 
-def test_flow_of_a_longer_video_is_told(monkeypatch, video, flags, capsys):
-    (video / "of" / "fwd_of" / flow_name(4)).touch()
-    command(monkeypatch, *as_list(flags))
+def test_flow_of_a_longer_video_is_told(place, capsys):
+    (place.flow / "fwd_of" / flow_name(4)).touch()
+    place.run()
     warning = capsys.readouterr().err.splitlines()[0]
     assert warning.endswith(
         "fwd_of: holds flow of a longer video; does it begin with these frames?"
     )
 
 
-@pytest.mark.parametrize("folder", ["fwd_of", "bwd_of"])
-def test_a_missing_flow_file_is_named_before_any_work(monkeypatch, video, flags, folder):
-    (video / "of" / folder / flow_name(2)).unlink()
-    with pytest.raises(InputError, match=rf"{folder}/00002_00003\.flo: is missing"):
-        command(monkeypatch, *as_list(flags))
-    assert not (video / "out" / "iter_-1").exists()
+def test_flow_that_is_missing_is_named_before_any_work(place):
+    flow, place.flow = place.flow, place.flow / "fwd_of"
+    place.refused(f"give --of_path={flow}, above both")
+    place.flow = place.folder / "nowhere"
+    place.refused("fwd_of: no such folder")
+    place.flow = flow
+    for folder in ("bwd_of", "fwd_of"):
+        (flow / folder / flow_name(2)).unlink()
+        place.refused(rf"{folder}/00002_00003\.flo: is missing")
+    assert not contents(place.out)
+    flags = [flag for flag in place.flags("out") if not flag.startswith("--of_path")]
+    refused("--of_path: is missing", run_graph_module, *flags)
 
 
-def test_a_missing_flow_folder_and_a_missing_flag(monkeypatch, video, flags):
-    with pytest.raises(InputError, match=r"fwd_of: no such folder"):
-        command(monkeypatch, *as_list(flags | {"--of_path": video / "nowhere"}))
-    del flags["--of_path"]
-    with pytest.raises(InputError, match=r"--of_path: is missing"):
-        command(monkeypatch, *as_list(flags))
+def test_a_run_that_fails_leaves_the_record_of_the_old_result(place):
+    place.run()
+    before = contents(place.out)
+    place.refused("nowhere: no such folder", ike_features_paths="nowhere")
+    assert contents(place.out) == before
 
 
-def test_a_failed_run_leaves_the_old_result(monkeypatch, video, flags):
-    command(monkeypatch, *as_list(flags))
-    before = (video / "out" / "iter_2" / "00000.pt").read_bytes()
-    (video / "of" / "bwd_of" / flow_name(0)).write_bytes(b"PIEH")
-    with pytest.raises(InputError, match="truncated"):
-        command(monkeypatch, *as_list(flags))
-    assert (video / "out" / "iter_2" / "00000.pt").read_bytes() == before
-
-
-def test_tolerance_ends_the_iterations_and_still_saves_the_last(
-    monkeypatch, video, flags, project_config_text, capsys
-):
-    values = {"n_iterations": 40, "to_save_iterations": "2, 39", "tolerance": 1e-6}
-    config = config_with(project_config_text, video, **values)
-    command(monkeypatch, *as_list(flags | {"--config": config}))
-    with (video / "out" / "log.csv").open(newline="") as file:
+def test_tolerance_ends_the_iterations_and_still_saves_the_last(place, capsys):
+    place.run(refinement="yes", n_iterations=40, to_save_iterations="2, 39", tolerance=1e-6)
+    with (place.out / "log.csv").open(newline="") as file:
         changes = [float(row["mean_change"]) for row in csv.DictReader(file)]
-    assert 3 < len(changes) < 40
+    n_run = len(changes)
+    assert 3 < n_run < 40
     assert changes[-1] < 1e-6 <= changes[-2]
     assert "they are the result" in capsys.readouterr().out
     # The masks of the last iteration that was run, under the name that was asked for.
-    values = {"n_iterations": len(changes), "to_save_iterations": len(changes) - 1}
-    config = config_with(project_config_text, video, **values)
-    command(monkeypatch, *as_list(flags | {"--config": config, "--out_path": video / "again"}))
-    for idx in range(5):
-        stopped, again = (
-            (video / folder / f"{idx:05d}.pt").read_bytes()
-            for folder in ("out/iter_39", f"again/iter_{len(changes) - 1}")
-        )
-        assert stopped == again
-
-
-def test_a_run_that_fails_leaves_the_record_of_the_old_result(
-    monkeypatch, video, flags, project_config_text
-):
-    command(monkeypatch, *as_list(flags))
-    record = [(video / "out" / name).read_bytes() for name in ("config.ini", "log.csv")]
-    text = project_config_text.replace(";ike_features_paths =", "ike_features_paths = nowhere")
-    config = config_with(text, video, n_iterations=2, to_save_iterations=1)
-    with pytest.raises(InputError, match="nowhere: no such folder"):
-        command(monkeypatch, *as_list(flags | {"--config": config}))
-    assert [(video / "out" / name).read_bytes() for name in ("config.ini", "log.csv")] == record
+    place.run("again", refinement="yes", n_iterations=n_run, to_save_iterations=n_run - 1)
+    last = contents(place.folder / "again" / f"iter_{n_run - 1}")
+    assert len(last) == 5
+    assert contents(place.out / "iter_39") == last
 
 
 @pytest.mark.parametrize("n_free", [10**12, 0], ids=["much memory", "none"])
-def test_less_memory_gives_the_same_masks(monkeypatch, video, flags, n_free, capsys):
+def test_less_memory_gives_the_same_masks(monkeypatch, place, n_free, capsys):
     """With none, links are recomputed and the features lie on the disk."""
-    command(monkeypatch, *as_list(flags))
+    place.run()
     monkeypatch.setattr(memory_plan, "free_memory", lambda device: n_free)
-    command(monkeypatch, *as_list(flags | {"--out_path": video / "other"}))
+    place.run("other")
     printed = capsys.readouterr().out
     assert ("recomputed in each iteration, features offloaded" in printed) == (n_free == 0)
-    for idx in range(5):
-        first, other = (
-            torch.load(video / name / "iter_2" / f"{idx:05d}.pt", weights_only=True)
-            for name in ("out", "other")
-        )
-        assert (first - other).abs().max() < 1e-4
-    assert not list((video / "other").glob("tmp*"))
+    assert (place.masks() - place.masks("other/iter_2")).abs().max() < 1e-4
+    assert not list((place.folder / "other").glob("tmp*"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
@@ -766,12 +587,12 @@ def test_cuda_gives_the_masks_of_the_cpu():
 
 
 @COMPILED
-def test_equal_features_and_a_small_lambda(use_compiled):
+def test_equal_features_and_a_small_lambda(compiled):
     """Rounding of the Gram matrix must not exceed lambda, or it has no Cholesky factor."""
     fwd, bwd, _ = moving_square(6)
     maps = torch.rand(6, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     settings = dict(seed_type=1, half_window=3, dir_features_half_chain_size=2, ridge=1e-6)
-    way = Execution(compiled=use_compiled)
+    way = Execution(compiled=compiled)
     masks = segmented(
         fwd, bwd, maps=maps.expand(-1, 5, -1, -1), way=way, n_iterations=3, **settings
     )
@@ -784,14 +605,17 @@ def test_the_example_of_segment():
 
 
 def test_settings_of_the_configs():
-    configs = PROJECT_CONFIG, PROJECT_CONFIG.parent / "configs" / "paper.ini"
-    ours, paper = (run.settings_of(read_config(path).graph_module) for path in configs)
+    ours, paper = (
+        run.settings_of(read_config(ROOT / name).graph_module)
+        for name in ("config.ini", "configs/paper.ini")
+    )
     assert (ours, paper) == (GraphSettings.with_extensions(), GraphSettings())
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (dict(seed_type=3), "GraphSettings.seed_type should be .* at most 2, got 3"),
         (dict(n_iterations=0), "GraphSettings.n_iterations should be a whole number of at least 1"),
         (dict(sigma=0), "GraphSettings.sigma should be a number above 0, got 0"),
         (dict(sigma=math.nan), "GraphSettings.sigma should be a number above 0, got nan"),

@@ -7,10 +7,10 @@ import pytest
 import torch
 from commands import ROOT, call
 from files import write_config
+from ways import NEEDS_NUMBA
 
 import run_graph_module
 from graph_module import Execution, GraphSettings, iterations
-from graph_module.compiled import AVAILABLE
 from graph_module.working_flow import read_working_flow
 from ike_data.soft_masks import read_feature_maps, read_soft_masks
 
@@ -41,10 +41,7 @@ def flows(shared):
         *((case, Execution()) for case in CASES),
         ("two_features", Execution(compiled=False)),
         ("two_features", Execution(compiled=False, store_links=False)),
-        pytest.param(
-            *("two_features", Execution(store_links=False)),
-            marks=pytest.mark.skipif(not AVAILABLE, reason="numba is not installed"),
-        ),
+        pytest.param("two_features", Execution(store_links=False), marks=NEEDS_NUMBA),
     ],
 )
 def test_masks_are_the_authors_masks(case, way, flows, shared):

@@ -22,13 +22,6 @@ def masks_of(soft_mask: list[list[float]]) -> torch.Tensor:
     return torch.tensor(soft_mask, dtype=torch.float64)[:, None, :]
 
 
-def test_cross_entropy_by_hand():
-    # Labels 1, 0, 1: -(ln 3/4 + ln 3/4 + ln 1/5) / 3.
-    loss = cross_entropy(logits_of([[0.75, 0.25, 0.2]]), masks_of([[1.0, 0.0, 1.0]]))
-    assert loss.shape == ()
-    assert loss.item() == pytest.approx((2 * math.log(4 / 3) + math.log(5)) / 3, abs=1e-12)
-
-
 def test_weighted_cross_entropy_by_hand():
     # -(2 ln 3/4 + 0 ln 1/5 + 1/2 ln 1/4) / 2.5
     loss = cross_entropy(
@@ -54,21 +47,6 @@ def test_labels_and_confidence_of_soft_masks():
     masks = torch.tensor([0.0, 0.25, 0.375, 0.5, 0.625, 0.75, 1.0])
     assert hard_labels(masks).tolist() == [0, 0, 0, 1, 1, 1, 1]
     assert confidence(masks).tolist() == [1, 1, 0.75, 0, 0.75, 1, 1]
-
-
-def test_dice_by_hand():
-    # Object: p = 0.75, 0.25; t = 1, 0.4; overlap 0.85, sums 1 and 1.4: 1 - 2.7 / 3.4.
-    # Background: p = 0.25, 0.75; t = 0, 0.6; overlap 0.45, sums 1 and 0.6: 1 - 1.9 / 2.6.
-    loss = dice(logits_of([[0.75, 0.25]]), masks_of([[1.0, 0.4]]))
-    assert loss.shape == ()
-    assert loss.item() == pytest.approx((7 / 34 + 7 / 26) / 2, abs=1e-12)
-
-
-def test_dice_is_averaged_over_frames_not_over_pooled_pixels():
-    # The frame above, and one of p = 0.5, 0.5 with t = 1, 1:
-    # object 1 - (2 * 1 + 1) / (1 + 2 + 1) = 1/4, background 1 - (0 + 1) / (1 + 0 + 1) = 1/2.
-    loss = dice(logits_of([[0.75, 0.25], [0.5, 0.5]]), masks_of([[1.0, 0.4], [1.0, 1.0]]))
-    assert loss.item() == pytest.approx(((7 / 34 + 7 / 26) / 2 + 3 / 8) / 2, abs=1e-12)
 
 
 def test_losses_agree_with_numpy():

@@ -175,17 +175,6 @@ def test_data_that_cannot_be_learnt_from_are_named():
         learn(video, masks, device="gpu")
 
 
-@pytest.mark.parametrize(
-    ("n_frames", "batch_size", "sizes"),
-    [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 3, [2]), (1, 1, [1])],
-)
-def test_each_frame_is_in_one_batch(n_frames, batch_size, sizes):
-    generator = torch.Generator().manual_seed(0)
-    batches = shuffled_batches(n_frames, batch_size, generator)
-    assert [len(batch) for batch in batches] == sizes
-    assert sorted(torch.cat(batches).tolist()) == list(range(n_frames))
-
-
 def test_every_epoch_has_its_own_order():
     generator = torch.Generator().manual_seed(0)
     orders = [torch.cat(shuffled_batches(20, 3, generator)).tolist() for _ in range(3)]
@@ -495,11 +484,19 @@ class Workplace:
         paths = f"--frames_path={self.frames}", f"--pseudo_gt_path={self.masks}"
         call(main, *paths, f"--out_path={self.out}", f"--config={self.config}", *flags)
 
-    def refused(self, match: str) -> None:
-        """The run ends in an error that matches, and has saved no result."""
+    def refused(self, match: str, *flags: str) -> None:
+        """The run ends in an error that matches, and what it has saved is no result."""
+        before = self.files()
         with pytest.raises(InputError, match=match):
-            self.run()
-        assert contents(self.out).keys() <= set(RECORDS)
+            self.run(*flags)
+        after = self.files()
+        assert all(after[name] == before.get(name) for name in after.keys() - set(RECORDS))
+        assert before.keys() <= after.keys()
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """Content and time of each file below out."""
+        files = contents(self.out)
+        return {name: (files[name], (self.out / name).stat().st_mtime_ns) for name in files}
 
 
 @pytest.fixture
@@ -609,10 +606,20 @@ def test_diverged_training_names_the_learning_rate_and_saves_nothing(workplace, 
 # ------------------------------------------------------------------- --resume, --predict_only
 
 
-def checkpoint_and_log(out: Path) -> tuple[dict, list[list[str]]]:
-    checkpoint = torch.load(out / "models" / "epoch_00003.pth", weights_only=True)
+def log_of(out: Path) -> list[list[str]]:
+    """The log without its last column, the seconds."""
     with (out / "log.csv").open(newline="") as file:
-        return checkpoint["model"], [row[:-1] for row in csv.reader(file)]
+        return [row[:-1] for row in csv.reader(file)]
+
+
+def check_ended_alike(out: Path, complete: Path) -> None:
+    """Both out_paths have the same log and the same weights."""
+    assert log_of(out) == log_of(complete)
+    found, expected = (
+        torch.load(path / "models" / "epoch_00003.pth", weights_only=True)["model"]
+        for path in (out, complete)
+    )
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
 class KilledError(Exception):
@@ -660,24 +667,21 @@ def complete(workplace, trainings) -> None:
 
 
 @pytest.fixture
-def interrupted(workplace, trainings, monkeypatch) -> tuple[dict, list[list[str]]]:
-    """The result of an undisturbed run; the same run, interrupted, lies in workplace.out."""
+def undisturbed(workplace, trainings, monkeypatch) -> Path:
+    """The out_path of an undisturbed run; the same run, interrupted, lies in workplace.out."""
     monkeypatch.setattr(run, "SECONDS_BETWEEN_STATES", 0)
     put(trainings / "out", workplace)
-    return checkpoint_and_log(trainings / "complete")
+    return trainings / "complete"
 
 
-def test_a_resumed_training_ends_with_the_same_weights(workplace, interrupted, capsys):
+def test_a_resumed_training_ends_with_the_same_weights(workplace, undisturbed, capsys):
     workplace.run("--resume")
     assert "going on after epoch 2" in capsys.readouterr().out
-    checkpoint, log = checkpoint_and_log(workplace.out)
-    assert log == interrupted[1]
-    assert checkpoint.keys() == interrupted[0].keys()
-    assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
+    check_ended_alike(workplace.out, undisturbed)
     assert not (workplace.out / "models" / "training.pth").exists()
 
 
-def test_a_training_is_gone_on_with_on_another_device_name(workplace, interrupted, capsys):
+def test_a_training_is_gone_on_with_on_another_device_name(workplace, undisturbed, capsys):
     """What was calculated is the same training's; its saved masks stay as well."""
     first = workplace.out / "results_pt" / "epoch_00001" / "00000.pt"
     before = first.read_bytes(), first.stat().st_mtime_ns
@@ -686,7 +690,7 @@ def test_a_training_is_gone_on_with_on_another_device_name(workplace, interrupte
     workplace.run("--resume")
     assert "going on after epoch 2" in capsys.readouterr().out
     assert (first.read_bytes(), first.stat().st_mtime_ns) == before
-    assert checkpoint_and_log(workplace.out)[1] == interrupted[1]
+    check_ended_alike(workplace.out, undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -698,7 +702,7 @@ def test_a_training_is_gone_on_with_on_another_device_name(workplace, interrupte
     ],
 )
 def test_a_training_of_other_settings_or_data_is_not_gone_on_with(
-    workplace, interrupted, change, message
+    workplace, undisturbed, change, message
 ):
     if change == "masks":
         torch.save(torch.zeros(32, 48, 1), workplace.masks / "00000.pt")
@@ -708,25 +712,24 @@ def test_a_training_of_other_settings_or_data_is_not_gone_on_with(
             torch.save(torch.zeros(16, 48, 1), path)
     else:
         workplace.configure(**change)
-    before = {path: path.stat().st_mtime_ns for path in sorted(workplace.out.rglob("*"))}
-    with pytest.raises(InputError, match=rf"training\.pth: is {message} leave out --resume to"):
-        workplace.run("--resume")
-    assert {path: path.stat().st_mtime_ns for path in sorted(workplace.out.rglob("*"))} == before
+    before = workplace.files()
+    workplace.refused(rf"training\.pth: is {message} leave out --resume to", "--resume")
+    assert workplace.files() == before
 
 
-def test_without_resume_or_a_state_training_starts_anew(workplace, interrupted, capsys):
+def test_without_resume_or_a_state_training_starts_anew(workplace, undisturbed, capsys):
     workplace.run()
     said = capsys.readouterr().out
     assert "going on" not in said
     assert "--resume would go on with the one interrupted here" in said
-    assert checkpoint_and_log(workplace.out)[1] == interrupted[1]
+    check_ended_alike(workplace.out, undisturbed)
     shutil.rmtree(workplace.out)
     workplace.run("--resume")
     assert "nothing to go on with: training from the start" in capsys.readouterr().out
-    assert checkpoint_and_log(workplace.out)[1] == interrupted[1]
+    check_ended_alike(workplace.out, undisturbed)
 
 
-def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, monkeypatch):
+def test_a_start_without_resume_does_not_lose_the_state(workplace, undisturbed, monkeypatch):
     """As after Ctrl-C and the same command again, and Ctrl-C once more before it is as far."""
     path = workplace.out / "models" / "training.pth"
     state = path.read_bytes()
@@ -734,15 +737,13 @@ def test_a_start_without_resume_does_not_lose_the_state(workplace, interrupted, 
     interrupted_run(workplace, after=1)
     assert path.read_bytes() == state
     workplace.run("--resume")
-    checkpoint, log = checkpoint_and_log(workplace.out)
-    assert log == interrupted[1]
-    assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
+    check_ended_alike(workplace.out, undisturbed)
     assert not path.exists()
 
 
 @pytest.mark.parametrize("flags", [[], ["--resume=if_same"]])
 @pytest.mark.parametrize("change", ["masks", "seed", "damage"])
-def test_a_state_of_another_training_makes_way(change, flags, workplace, interrupted, monkeypatch):
+def test_a_state_of_another_training_makes_way(change, flags, workplace, undisturbed, monkeypatch):
     """As in OUT of tools/run_video.sh, whose user cannot leave out --resume; and stopped early."""
     path = workplace.out / "models" / "training.pth"
     if change == "masks":
@@ -755,9 +756,9 @@ def test_a_state_of_another_training_makes_way(change, flags, workplace, interru
     interrupted_run(workplace, *flags, after=1)
     assert not path.exists()
     workplace.run("--resume=if_same")
-    _, log = checkpoint_and_log(workplace.out)
+    log = log_of(workplace.out)
     assert [row[0] for row in log] == ["epoch", "1", "2", "3"]
-    assert (log == interrupted[1]) == (change == "damage")
+    assert (log == log_of(undisturbed)) == (change == "damage")
 
 
 @pytest.mark.parametrize("change", ["nothing", "seed", "frames", "a folder"])
@@ -769,13 +770,11 @@ def test_resume_of_a_complete_training(resume, change, workplace, complete, caps
         Image.new("RGB", (60, 40), "red").save(workplace.frames / "00002.jpg")
     if change == "a folder":
         shutil.rmtree(workplace.out / "results_images" / "epoch_00001")
+    if resume == "--resume" and change in ("seed", "frames"):
+        workplace.refused("holds a training of other settings, frames or", resume)
+        return
     checkpoint = workplace.out / "models" / "epoch_00003.pth"
     before = checkpoint.stat().st_mtime_ns
-    if resume == "--resume" and change in ("seed", "frames"):
-        with pytest.raises(InputError, match="holds a training of other settings, frames or"):
-            workplace.run(resume)
-        assert checkpoint.stat().st_mtime_ns == before
-        return
     workplace.run(resume)
     assert ("this training is complete" in capsys.readouterr().out) == (change == "nothing")
     assert (checkpoint.stat().st_mtime_ns == before) == (change == "nothing")
@@ -825,25 +824,21 @@ def test_epochs_of_other_settings_do_not_stay_beside_the_new_ones(workplace):
         assert sorted(path.name for path in (workplace.out / folder).iterdir()) == names
 
 
-def test_a_state_of_the_last_epoch_is_named(workplace, interrupted):
+def test_a_state_of_the_last_epoch_is_named(workplace, undisturbed):
     path = workplace.out / "models" / "training.pth"
     state = torch.load(path, weights_only=True)
     state["state"]["epoch"] = 3
     torch.save(state, path)
-    before = sorted(workplace.out.rglob("*"))
-    with pytest.raises(InputError, match=r"training\.pth: is of epoch 3, but n_epochs = 3"):
-        workplace.run("--resume")
-    assert sorted(workplace.out.rglob("*")) == before
+    workplace.refused(r"training\.pth: is of epoch 3, but n_epochs = 3", "--resume")
 
 
-def test_the_settings_of_the_optimiser_are_those_of_the_run(workplace, interrupted):
+def test_the_settings_of_the_optimiser_are_those_of_the_run(workplace, undisturbed):
     path = workplace.out / "models" / "training.pth"
     state = torch.load(path, weights_only=True)
     state["state"]["optimiser"]["param_groups"][0]["lr"] = 1e9
     torch.save(state, path)
     workplace.run("--resume")
-    checkpoint, _ = checkpoint_and_log(workplace.out)
-    assert all(torch.equal(checkpoint[name], interrupted[0][name]) for name in checkpoint)
+    check_ended_alike(workplace.out, undisturbed)
 
 
 def test_predict_only_gives_the_masks_of_the_training(workplace, complete):
@@ -862,19 +857,17 @@ def test_predict_only_refuses_what_is_no_checkpoint(workplace):
     path = workplace.frames.parent / "other.pth"
     torch.save({"model": {"weight": torch.zeros(2)}, "base_channels": 2, "epoch": 1}, path)
     for name, message in ((path, "is not a checkpoint"), (workplace.masks, "is missing")):
-        with pytest.raises(InputError, match=message):
-            workplace.run(f"--predict_only={name}")
+        workplace.refused(message, f"--predict_only={name}")
     assert not (workplace.out / "config.ini").exists()
 
 
 @pytest.mark.parametrize("left", ["epoch_00003.pth", "training.pth"])
 def test_predict_only_refuses_the_out_path_of_a_training(left, workplace, complete):
     """Its config.ini would say of the training what is true of the prediction."""
-    record = (workplace.out / "config.ini").read_bytes()
     checkpoint = workplace.out.parent / "epoch_00003.pth"
     shutil.copy(workplace.out / "models" / "epoch_00003.pth", checkpoint)
     for path in (workplace.out / "models").iterdir():
         path.rename(path.with_name(left))
-    with pytest.raises(InputError, match=r"holds a training.*an out_path of its own"):
-        workplace.run(f"--predict_only={checkpoint}")
-    assert (workplace.out / "config.ini").read_bytes() == record
+    before = workplace.files()
+    workplace.refused("holds a training.*an out_path of its own", f"--predict_only={checkpoint}")
+    assert workplace.files() == before

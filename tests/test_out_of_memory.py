@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import runpy
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,9 +48,10 @@ def made(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def start(made, tmp_path, capsys, monkeypatch) -> Callable[..., tuple[object, list[str]]]:
+def start(
+    made, tmp_path, capsys, monkeypatch, pytests_own_ctrl_c
+) -> Callable[..., tuple[object, list[str]]]:
     """Run a command as the shell does: exit status, and the lines on stderr that are no bars."""
-    before = signal.getsignal(signal.SIGINT)
 
     def run(script: str, *flags: str) -> tuple[object, list[str]]:
         common = [f"--frames_path={made}/frames", f"--config={made}/small.ini", "--device=cpu"]
@@ -66,8 +66,7 @@ def start(made, tmp_path, capsys, monkeypatch) -> Callable[..., tuple[object, li
         lines = capsys.readouterr().err.replace("\r", "\n").split("\n")
         return status, [line for line in lines if line.startswith(("error: ", "warning: "))]
 
-    yield run
-    signal.signal(signal.SIGINT, before)
+    return run
 
 
 def raising(error: Exception) -> Callable[..., None]:
@@ -148,7 +147,7 @@ def test_which_memory_is_full():
 
 
 def test_a_real_allocation_that_is_too_large():
-    """What PyTorch and OpenCV of this release raise."""
+    """What PyTorch of this release raises."""
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert cpu_is_full(caught.value)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import sys
 
 import pytest
 import torch
-from PIL import Image
+from commands import call
+from files import write_flow_folders, write_frames
 from small_run import small_config
 
 import run_graph_module
@@ -16,7 +16,6 @@ from graph_module import Execution, GraphSettings, iterations, run, segment
 from graph_module.extensions.appearance import Appearance
 from graph_module.extensions.bootstrap import Bootstrap
 from graph_module.extensions.polarity import Polarity, contrast, inverted_frames, likeness
-from ike_data.flow_files import BACKWARD, FORWARD, flow_name, write_flow
 from ike_data.soft_masks import write_feature_maps
 
 HEIGHT, WIDTH, N_FRAMES, JUMP = 32, 80, 26, 18
@@ -180,35 +179,24 @@ def test_the_best_of_all_choices(seed):
     assert torch.equal(inverted_frames([evidence], masks, given), best)
 
 
-def run_command(monkeypatch, folder, fwd, bwd, video, maps=()):
-    (folder / "frames").mkdir()
-    for idx, frame in enumerate(video):
-        image = Image.fromarray(frame.permute(1, 2, 0).numpy())
-        image.save(folder / "frames" / f"{idx:05d}.png")
-    for name, flows in ((FORWARD, fwd), (BACKWARD, bwd)):
-        (folder / name).mkdir()
-        for idx, flow in enumerate(flows):
-            write_flow(folder / name / flow_name(idx), flow.permute(1, 2, 0).numpy())
-    paths = "".join(f"\n    {path}" for path in maps)
+def run_command(folder, fwd, bwd, video, maps=()):
+    write_frames(folder / "frames", video.permute(0, 2, 3, 1).numpy())
+    write_flow_folders(folder, *(flow.permute(0, 2, 3, 1).numpy() for flow in (fwd, bwd)))
     config = small_config(
         folder,
-        working_h=str(HEIGHT),
-        working_w=str(WIDTH),
-        seed_type="2",
-        n_iterations="2",
-        to_save_iterations="1",
-        bootstrap_passes="0",
-        refinement=f"no\nike_features_paths ={paths}",
+        **dict(working_h=HEIGHT, working_w=WIDTH, seed_type=2, n_iterations=2),
+        **dict(to_save_iterations=1, bootstrap_passes=0, refinement="no"),
+        ike_features_paths="".join(f"\n    {path}" for path in maps),
     )
-    flags = ["--frames_path", folder / "frames", "--of_path", folder, "--out_path", folder / "out"]
-    flags += ["--config", config, "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["run_graph_module.py", *map(str, flags)])
-    run_graph_module.main()
+    call(
+        *(run_graph_module, "--frames_path", folder / "frames", "--of_path", folder),
+        *("--out_path", folder / "out", "--config", config, "--device", "cpu"),
+    )
 
 
-def test_the_command_names_the_frames_that_it_inverts(monkeypatch, tmp_path, capsys):
+def test_the_command_names_the_frames_that_it_inverts(tmp_path, capsys):
     fwd, bwd, video, _ = turning_video(seen=True)
-    run_command(monkeypatch, tmp_path, fwd, bwd, video)
+    run_command(tmp_path, fwd, bwd, video)
     told = capsys.readouterr()
     assert f"frames {JUMP + 1} to {N_FRAMES - 1}: the masks are of the background" in told.out
     assert "warning" not in told.err
@@ -222,5 +210,5 @@ def test_the_command_names_the_frames_where_masks_jump(monkeypatch, tmp_path, ca
     write_feature_maps(tmp_path / "two", torch.zeros(N_FRAMES, HEIGHT, WIDTH, 2))  # no masks
     write_feature_maps(tmp_path / "known", torch.cat([maps[:22], 1 - maps[22:]]))
     folders = [tmp_path / "two", tmp_path / "known"]
-    run_command(monkeypatch, tmp_path, fwd, bwd, video, folders)
+    run_command(tmp_path, fwd, bwd, video, folders)
     assert "from frame 21 to 22 the masks become something else" in capsys.readouterr().err

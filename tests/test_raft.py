@@ -268,20 +268,6 @@ def test_fitted_size_and_way_back(size, fitted):
     assert cut_flow(torch.zeros(2, 2, *fitted), *size).shape == (2, 2, *size)
 
 
-def test_cut_flow_scales_the_flow_of_an_enlarged_frame():
-    # A frame of 50 x 83 was enlarged to 128 x 212 (212.48 rounded) and padded to 128 x 216.
-    # There the scene is a zoom about (10, 20): u = 0.1 (x - 10), v = -0.2 (y - 20).
-    y, x = np.mgrid[0:128, 0:212].astype(np.float64)
-    flow = np.zeros((1, 2, 128, 216), np.float32)
-    flow[0, :, :, 2:214] = 0.1 * (x - 10), -0.2 * (y - 20)
-    cut = cut_flow(torch.from_numpy(flow), 50, 83)[0].numpy()
-    # The centre of pixel (x', y') of the frame lay at ((x' + 0.5) 212 / 83 - 0.5, ...).
-    y, x = np.mgrid[0:50, 0:83]
-    x_enlarged, y_enlarged = (x + 0.5) * 212 / 83 - 0.5, (y + 0.5) * 128 / 50 - 0.5
-    np.testing.assert_allclose(cut[0], 0.1 * (x_enlarged - 10) * 83 / 212, atol=1e-4)
-    np.testing.assert_allclose(cut[1], -0.2 * (y_enlarged - 20) * 50 / 128, atol=1e-4)
-
-
 # --- names
 
 

@@ -79,16 +79,6 @@ def test_true_flow_against_dis_flow(seed: int):
         assert np.linalg.norm(apart) > 2
 
 
-def test_true_flow_leads_to_the_next_mask():
-    now, after = synthetic_video(2, 120, 200, seed=4)
-    y, x = np.nonzero(now.mask)
-    u, v = now.flow[y, x].T
-    moved = after.mask[np.rint(y + v).astype(int), np.rint(x + u).astype(int)] == 255
-    assert moved.mean() > 0.97  # the rest is rounding at the edge
-    stayed = after.mask[y, x] == 255
-    assert stayed.mean() < moved.mean()
-
-
 def whole(value: int):
     """A texture function that paints everything in one grey."""
     return lambda _, height, width: np.full((height, width, 3), value, np.float32)
@@ -158,12 +148,6 @@ def test_more_frames_begin_with_the_same_frames():
     for short, long in zip(few, many, strict=False):
         np.testing.assert_array_equal(short.image, long.image)
         np.testing.assert_array_equal(short.mask, long.mask)
-
-
-def test_outline_without_bumps_is_a_circle():
-    outline = make_synthetic_video.Outline(20.0, np.zeros((0, 3)))
-    x, y = np.array([12.0, 3.0, 15.0]), np.array([16.0, -4.0, 20.0])  # 20, 5 and 25 from the origin
-    np.testing.assert_allclose(outline.distance(x, y), [0, -15, 5], atol=1e-12)
 
 
 def test_memory_does_not_grow_with_the_length():

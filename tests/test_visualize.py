@@ -12,13 +12,12 @@ import pytest
 import small_run
 import torch
 from commands import call, refused
-from files import contents
+from files import contents, write_flow_folders
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
 from torchvision.utils import flow_to_image
 
 import visualize
-from ike_data.flow_files import flow_name, write_flow
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
 from ike_tools.masks.mask_folder import masks_of_video
@@ -446,9 +445,8 @@ def test_an_error_midway_leaves_older_results_as_they_were(run, tmp_path):
 
 
 def test_flow_of_another_size(run, tmp_path):
-    for idx in range(N_FRAMES - 1):
-        (tmp_path / "flow/fwd_of").mkdir(parents=True, exist_ok=True)
-        write_flow(tmp_path / "flow/fwd_of" / flow_name(idx), np.zeros((4, 6, 2), np.float32))
+    flows = np.zeros((N_FRAMES - 1, 4, 6, 2), np.float32)
+    write_flow_folders(tmp_path / "flow", flows, flows)
     flags = "--frames", run / "frames", "--results", run / "graph_1", "--out", tmp_path / "out"
     refused("is a flow of 6 x 4 pixels", visualize, *flags, "--flow", tmp_path / "flow")
     assert not (tmp_path / "out").exists()
@@ -465,11 +463,8 @@ def test_a_results_folder_and_a_threshold_that_are_none(run, tmp_path, capsys):
     assert "--frames_path FRAMES_PATH" in said and "--out " not in said
 
 
-def test_masks_and_annotations_that_do_not_fit_the_frames(run, tmp_path):
+def test_annotations_that_do_not_fit_the_frames(run, tmp_path):
     flags = "--frames", run / "frames", "--out", tmp_path / "out", "--results"
-    write_soft_masks(tmp_path / "few", torch.zeros(2, 4, 4))
-    few = "holds 2 masks, 00000.pt to 00001.pt; the video has 6 frames"
-    refused(few, visualize, *flags, tmp_path / "few")
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "00001.jpg")
     jpg = r"00001\.jpg: an annotation is a \.png"
     refused(jpg, visualize, *flags, run / "graph_1", "--annotations", tmp_path)
