@@ -132,6 +132,7 @@ class NetworkModule:
     flips: bool = _key("bool", False)
     prior_bias: bool = _key("bool", False)
     half_size_share: float = _key("float", 0.0, low=0, high=1)
+    frame_agreement: bool = _key("bool", False)  # where half_size_share is used
     along_edges: bool = _key("bool", False)
     colour_jitter: float = _key("float", 0.0, low=0, high=0.99, aliases=("light",))
 

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import torch
 
-# Settings have the names here that earlier versions gave them, and settings that are gone have the
-# values that mean off. So what earlier versions have saved is known again.
+# Settings have the names here that earlier versions gave them, settings that are gone have the
+# values that mean off, and new ones that are off are left out. So what earlier versions have saved
+# is known again.
 _EARLIER_NAMES = {"colour_jitter": "light"}
+_NEW_AND_OFF = {"frame_agreement": False}
 _GONE_AFTER = {
     "confidence_weights": {"soft_labels": "False"},
     "colour_jitter": {"weight_average": "0.0"},
@@ -33,6 +35,8 @@ class Identity(NamedTuple):
         data_mark = zlib.crc32(soft_masks.contiguous().numpy().data, data_mark)
         words: dict[str, str] = {}
         for name, value in settings.items():
+            if name in _NEW_AND_OFF and value == _NEW_AND_OFF[name]:
+                continue
             words[_EARLIER_NAMES.get(name, name)] = str(value)
             words.update(_GONE_AFTER.get(name, {}))
         return cls(data_mark, words)

@@ -30,6 +30,7 @@ from network_module.checkpoints import (
     save_checkpoint,
     save_training,
 )
+from network_module.extensions.frame_agreement import FrameAgreement
 from network_module.extensions.half_size import HalfSize, is_large_enough, n_half_size_passes
 from network_module.identity import Identity
 from network_module.learning import start_training
@@ -184,7 +185,9 @@ def settings_of(config: NetworkModule) -> Settings:
     """[Network Module], without what is of files only."""
     names = {key.name for key in fields(Settings)} & vars(config).keys()
     half_size = HalfSize(config.half_size_share) if config.half_size_share else None
-    return Settings(**{name: getattr(config, name) for name in names}, half_size=half_size)
+    values = {name: getattr(config, name) for name in names}
+    values["frame_agreement"] = FrameAgreement() if config.frame_agreement else None
+    return Settings(**values, half_size=half_size)
 
 
 def read_pseudo_labels(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

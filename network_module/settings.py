@@ -7,6 +7,7 @@ from typing import Any
 
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
 from ike_data.parameters import check_ranges, parameter
+from network_module.extensions.frame_agreement import FrameAgreement
 from network_module.extensions.half_size import HalfSize
 from network_module.extensions.short_videos import passes_of_epoch
 
@@ -39,6 +40,7 @@ class Settings:
     flips: bool = True
     prior_bias: bool = True
     half_size: HalfSize | None = HalfSize()
+    frame_agreement: FrameAgreement | None = FrameAgreement()  # where there is a half size
     along_edges: bool = True  # see `ike_data.guided_filter`
     colour_jitter: float = parameter(0.0, high=0.99)  # a share
 
@@ -55,6 +57,7 @@ class Settings:
             flips=False,
             prior_bias=False,
             half_size=None,
+            frame_agreement=None,
             along_edges=False,
         )
         return cls(**(values | changes))
@@ -70,10 +73,12 @@ class Settings:
                 f"Settings.mixed_precision should be one of {', '.join(_PRECISIONS)}, "
                 f"got {self.mixed_precision!r}"
             )
-        if not isinstance(self.half_size, HalfSize | None):
-            raise ValueError(
-                f"Settings.half_size should be None or HalfSize(), got {self.half_size!r}"
-            )
+        for name, kind in (("half_size", HalfSize), ("frame_agreement", FrameAgreement)):
+            value = getattr(self, name)
+            if not isinstance(value, kind | None):
+                raise ValueError(
+                    f"Settings.{name} should be None or {kind.__name__}(), got {value!r}"
+                )
 
 
 DEFAULTS = Settings()

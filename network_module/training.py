@@ -15,6 +15,7 @@ from network_module.batches import shuffled_batches, to_unit_range
 from network_module.extensions.augmentation import colour_jitter, flip_some
 from network_module.extensions.confidence_weights import confident_losses
 from network_module.extensions.cosine_decay import decayed_rate
+from network_module.extensions.frame_agreement import agreeing_frames
 from network_module.extensions.half_size import halve, n_half_size_passes
 from network_module.losses import paper_losses
 from network_module.precision import autocast, convolution_settings, use_bf16
@@ -47,6 +48,8 @@ class Training:
     optimiser: torch.optim.Optimizer
     generator: torch.Generator  # on the CPU: order of the frames and their augmentation
     epoch: int = 0  # done so far
+    # bool [n], the frames that are learnt from, see `extensions.frame_agreement`; None: all so far.
+    agreeing: torch.Tensor | None = None
 
     @classmethod
     def of(cls, network: torch.nn.Module, settings: Settings) -> Training:
@@ -63,6 +66,7 @@ class Training:
             "model": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "shuffling": self.generator.get_state(),
+            "agreeing": self.agreeing,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -89,6 +93,7 @@ class Training:
         settings = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": settings})
         self.generator.set_state(state["shuffling"])
+        self.agreeing = state.get("agreeing")  # earlier versions have none
         self.epoch = state["epoch"]
 
 
@@ -123,13 +128,18 @@ def train(
     n_half_size = n_half_size_passes(settings.half_size, n_passes, *video.shape[-2:])
     losses_of = confident_losses if settings.confidence_weights else paper_losses
     while training.epoch < settings.n_epochs:
-        sums = torch.zeros(2, device=device)
+        sums, n_learnt = torch.zeros(2, device=device), 0
         batches = _batches_of_epoch(training, passes_of_epoch, len(video), settings.batch_size)
         bar = tqdm(
             batches, f"epoch {training.epoch + 1}", unit="batch", leave=False, disable=not progress
         )
         with convolution_settings(deterministic=settings.deterministic):
-            for n_passes_done, batch in bar:
+            for n_passes_done, drawn in bar:
+                if n_passes_done >= n_half_size > 0 and training.agreeing is None:
+                    training.agreeing = _agreeing(network, video, soft_masks, settings, bf16)
+                batch = drawn if training.agreeing is None else drawn[training.agreeing[drawn]]
+                if not len(batch):
+                    continue
                 rate = _learning_rate(settings, n_passes_done, n_passes, n_half_size)
                 optimiser.param_groups[0]["lr"] = rate
                 frames = to_unit_range(video[batch], device)  # [b, 3, H, W]
@@ -145,12 +155,33 @@ def train(
                 losses.sum().backward()
                 optimiser.step()
                 sums += len(batch) * losses.detach()
+                n_learnt += len(batch)
         training.epoch += 1
         # At the end of the epoch only: a GPU would be waited for in each step.
-        means = sums.cpu() / (passes_of_epoch * len(video))
+        means = sums.cpu() / n_learnt
         if not torch.isfinite(means).all():
             raise DivergedError(training.epoch, settings.learning_rate)
         yield EpochLosses(float(means.sum()), float(means[0]), float(means[1]))
+
+
+def _agreeing(
+    network: torch.nn.Module,
+    video: torch.Tensor,
+    soft_masks: torch.Tensor,
+    settings: Settings,
+    bf16: bool,
+) -> torch.Tensor | None:
+    """The frames that are learnt from at full size, see `Training.agreeing`."""
+    if settings.frame_agreement is None:
+        return None
+    return agreeing_frames(
+        network,
+        video,
+        soft_masks,
+        settings.frame_agreement.least_overlap,
+        batch_size=settings.batch_size,
+        bf16=bf16,
+    )
 
 
 def _batches_of_epoch(

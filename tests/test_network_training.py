@@ -28,6 +28,7 @@ from ike_data.working_frames import read_working_frames
 from network_module import Settings, learn, precision, predict, run
 from network_module.batches import shuffled_batches
 from network_module.extensions.augmentation import colour_jitter, flip_some
+from network_module.extensions.frame_agreement import FrameAgreement, overlaps
 from network_module.extensions.half_size import HalfSize, n_half_size_passes
 from network_module.extensions.prior_bias import start_from_prior
 from network_module.identity import Identity
@@ -143,6 +144,7 @@ def test_defaults_are_those_of_the_projects_files():
         *((Settings, "learning_rate", math.nan), (Settings, "learning_rate", 0)),
         *((Settings, "colour_jitter", 1.0), (Settings, "mixed_precision", "bf16")),
         (Settings, "half_size", 0.5),
+        (Settings, "frame_agreement", True),
         *((HalfSize, "share", 0), (HalfSize, "share", 1.1), (HalfSize, "least_side", 0)),
         (HalfSize, "full_size_rate", -1),
     ],
@@ -291,10 +293,10 @@ HALF_AT_HALF_SIZE = HalfSize(share=0.5, least_side=1)
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "batch_size", "n_steps"), [(1, 1, 30), (4, 3, 30), (16, 1, 32), (40, 1, 40)]
+    ("n_frames", "batch_size", "n_steps"), [(1, 1, 60), (4, 3, 60), (32, 1, 64), (70, 1, 70)]
 )
 def test_of_a_short_video_an_epoch_has_several_passes(n_frames, batch_size, n_steps):
-    """30 steps or the first whole pass after them; the last batch of a pass may be smaller."""
+    """60 steps or the first whole pass after them; the last batch of a pass may be smaller."""
     settings = paper(n_epochs=2, passes_per_epoch=0, batch_size=batch_size, half_size=None)
     training = Training.of(seeded_unet(1, seed=0), settings)
     steps = []
@@ -353,6 +355,37 @@ def test_the_last_passes_learn_at_full_size():
         **dict(n_epochs=3, passes_per_epoch=2, half_size=HALF_AT_HALF_SIZE),
     )
     assert sizes == [(16, 24)] * 3 + [(32, 48)] * 3
+
+
+@pytest.mark.parametrize("agreement", [None, FrameAgreement()])
+def test_a_frame_that_the_network_contradicts_is_not_learnt_from_at_full_size(agreement):
+    """Its label is of the background."""
+    frames, masks = square_tensors(6)
+    masks[4] = 1 - masks[4]
+    settings = paper(
+        **dict(passes_per_epoch=10, batch_size=1, base_channels=4, cosine_decay=True),
+        **dict(half_size=HalfSize(share=0.9, least_side=1), frame_agreement=agreement),
+    )
+    network = seeded_unet(4, seed=0)
+    sizes = []
+    network.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0].shape[-1]))
+    training = Training.of(network, settings)
+    list(train(training, frames, masks, settings))
+    if agreement is None:
+        assert training.agreeing is None
+        assert sizes == 9 * 6 * [24] + 6 * [48]
+        return
+    assert training.agreeing.tolist() == [True, True, True, True, False, True]
+    assert sizes == (9 + 1) * 6 * [24] + 5 * [48]  # it is asked once, of each frame
+    other = Training.of(seeded_unet(4, seed=1), settings)
+    other.load_state(training.state())
+    assert torch.equal(other.agreeing, training.agreeing)
+
+
+def test_overlap_is_intersection_over_union():
+    rows = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 1, 1]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]]) == 1
+    others = torch.tensor([[[0, 1, 1, 0]], [[0, 0, 1, 1]], [[0, 0, 0, 1]], [[0, 0, 0, 0]]]) == 1
+    assert overlaps(rows, others).tolist() == pytest.approx([1 / 3, 1, 0, 1])
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-# Of an epoch. A network that has taken a third as many has worse masks than the labels it learns
+# Of an epoch. A network that has taken a sixth as many has worse masks than the labels it learns
 # from; docs/extensions.md has the numbers.
-LEAST_STEPS = 30
+LEAST_STEPS = 60
 
 
 def passes_of_epoch(n_frames: int, batch_size: int) -> int:
