@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=default.batch_size)
     parser.add_argument("--half_size_share", type=float, default=HalfSize().share)
     parser.add_argument("--base_channels", type=int, default=default.base_channels)
+    parser.add_argument("--all_frames", action="store_true", help="no frame_agreement")
     parser.add_argument("--seed", type=int, default=default.seed)
     args = parser.parse_args()
     settings = Settings(
@@ -61,6 +62,7 @@ def main() -> None:
         passes_per_epoch=args.passes_per_epoch,
         batch_size=args.batch_size,
         half_size=HalfSize(args.half_size_share),
+        frame_agreement=None if args.all_frames else default.frame_agreement,
         base_channels=args.base_channels,
         seed=args.seed,
     )
