@@ -126,7 +126,7 @@ class NetworkModule:
     mixed_precision: str = _key("choice", "auto", choices=("auto", "yes", "no"))
     deterministic: bool = _key("bool", True)
     # Not the paper's; a file without them gives the paper's method.
-    passes_per_epoch: int = _key("int", 1, low=0, high=1_000_000)  # 0: see the file
+    passes_per_epoch: int = _key("int", 1, low=0, high=1_000_000)  # 0: see config.ini
     cosine_decay: bool = _key("bool", False)
     confidence_weights: bool = _key("bool", False)
     flips: bool = _key("bool", False)

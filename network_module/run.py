@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +13,7 @@ import torch
 from ike_data.config import NetworkModule
 from ike_data.frames import Frames
 from ike_data.layout import MAPS, checkpoint_path, saved_checkpoints, saved_epochs, state_path
-from ike_data.runtime.errors import InputError
+from ike_data.runtime.errors import InputError, warn
 from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import NETWORK_REMEDY
 from ike_data.saved_config import warn_of_other_frames
@@ -239,10 +238,9 @@ def _tell_of_half_size(
     n_passes = settings.n_epochs * passes_of_epoch
     last_half_size = n_half_size_passes(half_size, n_passes, *working_size) // passes_of_epoch
     if first_saved <= last_half_size:
-        print(
-            f"warning: up to epoch {last_half_size} the network learns at half size "
-            "(half_size_share); an epoch of these is saved, but its masks will not be good",
-            file=sys.stderr,
+        warn(
+            f"up to epoch {last_half_size} the network learns at half size "
+            "(half_size_share); an epoch of these is saved, but its masks will not be good"
         )
 
 

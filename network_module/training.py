@@ -77,7 +77,9 @@ class Training:
         """
         moments = state["optimiser"]["state"]
         parameters = list(self.network.parameters())
+        agreeing = state.get("agreeing")  # earlier versions have none
         whole = isinstance(state["epoch"], int) and state["epoch"] >= 1
+        whole &= agreeing is None or (agreeing.dtype == torch.bool and agreeing.ndim == 1)
         whole &= is_state_of(state["model"], self.network.state_dict())
         whole &= moments.keys() == set(range(len(parameters)))
         if not whole or not all(
@@ -93,7 +95,7 @@ class Training:
         settings = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": settings})
         self.generator.set_state(state["shuffling"])
-        self.agreeing = state.get("agreeing")  # earlier versions have none
+        self.agreeing = agreeing
         self.epoch = state["epoch"]
 
 
@@ -126,6 +128,7 @@ def train(
     passes_of_epoch = settings.passes_of_epoch(len(video))
     n_passes = settings.n_epochs * passes_of_epoch
     n_half_size = n_half_size_passes(settings.half_size, n_passes, *video.shape[-2:])
+    agreement = settings.frame_agreement
     losses_of = confident_losses if settings.confidence_weights else paper_losses
     while training.epoch < settings.n_epochs:
         sums, n_learnt = torch.zeros(2, device=device), 0
@@ -135,8 +138,10 @@ def train(
         )
         with convolution_settings(deterministic=settings.deterministic):
             for n_passes_done, drawn in bar:
-                if n_passes_done >= n_half_size > 0 and training.agreeing is None:
-                    training.agreeing = _agreeing(network, video, soft_masks, settings, bf16)
+                if agreement and training.agreeing is None and n_passes_done >= n_half_size > 0:
+                    training.agreeing = agreeing_frames(
+                        network, video, soft_masks, agreement, settings.batch_size, bf16=bf16
+                    )
                 batch = drawn if training.agreeing is None else drawn[training.agreeing[drawn]]
                 if not len(batch):
                     continue
@@ -162,26 +167,6 @@ def train(
         if not torch.isfinite(means).all():
             raise DivergedError(training.epoch, settings.learning_rate)
         yield EpochLosses(float(means.sum()), float(means[0]), float(means[1]))
-
-
-def _agreeing(
-    network: torch.nn.Module,
-    video: torch.Tensor,
-    soft_masks: torch.Tensor,
-    settings: Settings,
-    bf16: bool,
-) -> torch.Tensor | None:
-    """The frames that are learnt from at full size, see `Training.agreeing`."""
-    if settings.frame_agreement is None:
-        return None
-    return agreeing_frames(
-        network,
-        video,
-        soft_masks,
-        settings.frame_agreement.least_overlap,
-        batch_size=settings.batch_size,
-        bf16=bf16,
-    )
 
 
 def _batches_of_epoch(

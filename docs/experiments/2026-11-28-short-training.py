@@ -19,6 +19,7 @@ from clips import Clip, read_clip, scores
 
 from graph_module import GraphSettings, segment
 from network_module import Settings, learn, predict
+from network_module.extensions.frame_agreement import overlaps
 from network_module.extensions.half_size import HalfSize
 
 GRAPH = GraphSettings.with_extensions()
@@ -39,6 +40,13 @@ def stages(clip: Clip, settings: Settings, n_cycles: int) -> Iterator[torch.Tens
             settings=GRAPH.for_known_masks(),
         )
         yield masks
+
+
+def overlap_with_labels(masks: torch.Tensor, labels: torch.Tensor) -> str:
+    """Of a network's masks and its labels, frame by frame; see `frame_agreement`."""
+    of_frames = overlaps(masks >= 0.5, labels >= 0.5)
+    n_below = int((of_frames < 0.5).sum())
+    return f"median {of_frames.median():.2f}, lowest {of_frames.min():.2f}, {n_below} below 0.5"
 
 
 def main() -> None:
@@ -66,12 +74,19 @@ def main() -> None:
         base_channels=args.base_channels,
         seed=args.seed,
     )
-    print("sequence | first graph | network | graph after it | ... | seconds of processor")
+    print(
+        "sequence | first graph | network | its overlap with its labels | graph after it | ... | "
+        "seconds of processor"
+    )
     for sequence in args.sequences:
         clip = read_clip(args.davis, args.flow, sequence, args.n_frames)
         start, row = time.process_time(), []
+        before: list[torch.Tensor] = []
         for masks in stages(clip, settings, args.cycles):
             row.append(scores(masks, clip.truth))
+            if len(before) % 2:  # a network's, learnt from the graph's before it
+                row.append(overlap_with_labels(masks, before[-1]))
+            before.append(masks)
         print(sequence, *row, f"{time.process_time() - start:.0f}", sep=" | ", flush=True)
 
 
