@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-# Settings have the names here that earlier versions gave them, settings that are gone have the
-# values that mean off, and new ones that are off are left out. So what earlier versions have saved
-# is known again.
+# Settings keep the names that earlier versions gave them. Settings that are gone have the value
+# that means off. New settings that are off are left out. So trainings of earlier versions are
+# known.
 _EARLIER_NAMES = {"colour_jitter": "light"}
 _NEW_AND_OFF = {"frame_agreement": False}
 _GONE_AFTER = {

@@ -23,7 +23,8 @@ def learn(
 ) -> UNet:
     """Train a U-Net on one video, with soft masks as pseudo-labels.
 
-    The same arguments give the same weights on the same machine.
+    The same arguments give the same weights on the same machine with as many threads
+    (``torch.get_num_threads``).
 
     Args:
         video: uint8 RGB [n, 3, H, W].

@@ -8,7 +8,7 @@ from network_module.unet import padded_size
 
 _FLOAT, _BF16, _INDEX = 4, 2, 8  # bytes
 _BYTES_READ = 3 + _FLOAT  # a pixel of the video and of its pseudo-labels
-_GRADIENTS_AND_MOMENTS = 3  # of each parameter: its gradient, and AdamW's two means
+_MOMENTS = 2  # of each parameter: AdamW's two means
 
 # Maps that autograd keeps of each level of the U-Net, counted in maps of that level. Level k has
 # 2^k times the channels on 1/4^k of the pixels.
@@ -44,6 +44,7 @@ class NetworkSize:
     base_channels: int
     n_parameters: int
     batch_size: int
+    n_parts: int  # of a batch, each with its own maps, see `gradients.set_gradients`
     bf16: bool
     on_cpu: bool
 
@@ -54,21 +55,21 @@ class NetworkSize:
 
     @property
     def n_pixels(self) -> int:
-        """Of a batch, as the U-Net pads them."""
-        n_frames = min(self.batch_size, self.n_frames)
+        """Of a part of a batch, as the U-Net pads them."""
+        n_frames = min(self.batch_size, self.n_frames) // self.n_parts
         return n_frames * padded_size(self.height) * padded_size(self.width)
 
 
 def training_bytes(size: NetworkSize) -> int:
     """Bytes at the peak of a training, beside what the process held when the network was made."""
-    copies = _FLOAT * _GRADIENTS_AND_MOMENTS * size.n_parameters
+    copies = _FLOAT * (_MOMENTS + size.n_parts) * size.n_parameters  # each part has its gradients
     return _around(size) + copies + _allocated(size, _kept(size) + _at_work(size, _LOSSES))
 
 
 def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
     """Bytes at the peak of `predict`, beside what the process held when the network was there."""
     n_bytes = _allocated(size, _at_work(size, _PREDICTION))
-    if along_edges:  # a frame at a time, when the maps of the network are gone
+    if along_edges:  # a frame for each part, when the maps of the network are gone
         frame = (_FLOAT * size.height * size.width, _FILTER)
         n_bytes = max(n_bytes, _allocated(size, [frame, *_at_work(size, _PREDICTION)[1:]]))
     return _around(size) + n_bytes
@@ -76,19 +77,19 @@ def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
 
 def kept_bytes(size: NetworkSize) -> int:
     """What autograd keeps of a batch until the backward pass, in the network's own layers."""
-    return sum(round(each * n_maps) for each, n_maps in _kept(size))
+    return size.n_parts * sum(round(each * n_maps) for each, n_maps in _kept(size))
 
 
 def _around(size: NetworkSize) -> int:
     """Video and pseudo-labels, which lie in the CPU's memory, and copies of the weights."""
-    weights = _BF16 * size.n_parameters if size.bf16 else 0
+    weights = _BF16 * size.n_parts * size.n_parameters if size.bf16 else 0
     if not size.on_cpu:
         return weights + _FLOAT * size.n_parameters
     return weights + _BYTES_READ * size.n_frames * size.height * size.width
 
 
 def _kept(size: NetworkSize) -> _Maps:
-    """Of each level its maps, and the indices of the largest values that pooling keeps."""
+    """A part's maps of each level, and the indices of the largest values that pooling keeps."""
     n_values = [size.n_pixels * size.base_channels / 2**level for level in range(len(_KEPT))]
     maps = [(size.value_bytes * n, n_maps) for n, n_maps in zip(n_values, _KEPT, strict=True)]
     return maps + [(_INDEX * n, _POOLED) for n in n_values[1:]]
@@ -100,8 +101,8 @@ def _at_work(size: NetworkSize, n_numbers: int) -> _Maps:
 
 
 def _allocated(size: NetworkSize, maps: _Maps) -> int:
-    """What the allocator takes for maps, with the holes of the heap."""
-    return round(
+    """What the allocator takes for the maps of all parts, with the holes of the heap."""
+    return size.n_parts * round(
         sum(
             each * n_maps * (1 + _HOLES * (size.on_cpu and each <= _HEAP_BLOCK))
             for each, n_maps in maps

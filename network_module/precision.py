@@ -45,6 +45,12 @@ def convolution_settings(*, deterministic: bool) -> AbstractContextManager[None]
     )
 
 
-def autocast(bf16: bool, device: torch.device) -> torch.autocast:
-    """Convolutions in bf16; without ``bf16`` nothing changes."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+def logits_of(network: torch.nn.Module, frames: torch.Tensor, *, bf16: bool) -> torch.Tensor:
+    """float32 logits of ``frames``, [b, 2, H, W]; with ``bf16`` the convolutions are in bf16."""
+    # No cache of the weights in bf16: all threads would share it, and the graph behind it.
+    precision = torch.autocast(
+        frames.device.type, dtype=torch.bfloat16, enabled=bf16, cache_enabled=False
+    )
+    with precision:
+        logits: torch.Tensor = network(frames)
+    return logits.float()

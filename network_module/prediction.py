@@ -8,8 +8,9 @@ import torch
 from tqdm import tqdm
 
 from ike_data.guided_filter import follow_edges
+from ike_data.runtime.cores import map_on_cores, n_equal_parts
 from network_module.batches import check_video, to_unit_range
-from network_module.precision import autocast, convolution_settings, use_bf16
+from network_module.precision import convolution_settings, logits_of, use_bf16
 from network_module.settings import DEFAULTS, Settings
 
 
@@ -52,12 +53,17 @@ def predict_batches(
     bf16 = use_bf16(settings.mixed_precision, device)
     starts = range(0, len(video), settings.batch_size)
     bar = tqdm(starts, "predicting", unit="batch", leave=False, disable=not progress)
+
+    def predict_part(frames: torch.Tensor) -> torch.Tensor:
+        logits = logits_of(network, to_unit_range(frames, device), bf16=bf16)
+        return logits.softmax(dim=1)[:, 1]  # channel 1 is the object
+
     for start in bar:
         batch = video[start : start + settings.batch_size].to(device)
+        n_parts = n_equal_parts(len(batch), device)
         with torch.inference_mode(), convolution_settings(deterministic=settings.deterministic):
-            with autocast(bf16, device):
-                logits = network(to_unit_range(batch, device))
-            masks = logits.float().softmax(dim=1)[:, 1]  # [b, H, W]; channel 1 is the object
+            parts = map_on_cores(predict_part, batch.chunk(n_parts), device, n_calls=n_parts)
+            masks = torch.cat(list(parts))  # [b, H, W]
             if settings.along_edges:
                 masks = follow_edges(batch, masks)
         yield start, masks.cpu()

@@ -13,6 +13,7 @@ import torch
 from ike_data.config import NetworkModule
 from ike_data.frames import Frames
 from ike_data.layout import MAPS, checkpoint_path, saved_checkpoints, saved_epochs, state_path
+from ike_data.runtime.cores import n_equal_parts
 from ike_data.runtime.errors import InputError, warn
 from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import NETWORK_REMEDY
@@ -102,6 +103,7 @@ def learn_video(
 
     height, width = working_size
     all_settings = {"working_h": height, "working_w": width, **vars(config)}
+    all_settings["passes_per_epoch"] = settings.passes_of_epoch(frames.count)
     identity = Identity.of(video, soft_masks, all_settings)
     job = _Job(network, frames, video, soft_masks, settings, to_save, identity, out_path)
     training = start_training(network, soft_masks, settings)
@@ -134,7 +136,7 @@ def _train_and_save(job: _Job, training: Training, log_lines: list[list[str]]) -
 
 
 def _save_epoch(job: _Job, epoch: int) -> Path:
-    """Save masks and checkpoint; the folder of the masks."""
+    """Save masks and checkpoint; return the folder of the masks."""
     masks = predict_batches(job.network, job.video, job.settings, progress=True)
     not_finite = DivergedError(epoch, job.settings.learning_rate)
     folder = write_masks(job.out_path, epoch, masks, job.frames, not_finite)
@@ -218,6 +220,7 @@ def _network_size(
         base_channels=network.last.in_channels,
         n_parameters=sum(parameter.numel() for parameter in network.parameters()),
         batch_size=settings.batch_size,
+        n_parts=n_equal_parts(min(settings.batch_size, n_frames), device),
         bf16=use_bf16(settings.mixed_precision, device),
         on_cpu=device.type == "cpu",
     )
@@ -245,7 +248,7 @@ def _tell_of_half_size(
 
 
 def _begin(job: _Job, training: Training, resume: Resume, record: Record) -> list[list[str]] | None:
-    """Bring ``training`` to where it goes on; the lines of its log. None where it is complete."""
+    """Bring ``training`` to where it goes on. The lines of its log; None: it is complete."""
     path = state_path(job.out_path)
     kept = _read_state(path, job.identity)
     if resume != "no":

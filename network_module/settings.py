@@ -23,8 +23,8 @@ class Settings:
     """
 
     n_epochs: int = parameter(5, low=1, high=MAX_EPOCHS)
-    batch_size: int = parameter(1, low=1, high=100_000)  # frames
-    learning_rate: float = parameter(0.002, low_excluded=True, high=1e30)  # of AdamW
+    batch_size: int = parameter(2, low=1, high=100_000)  # frames
+    learning_rate: float = parameter(0.003, low_excluded=True, high=1e30)  # of AdamW
     # Of the U-Net's first stage.
     base_channels: int = parameter(16, low=1, high=MAX_BASE_CHANNELS)
     # Of the weights, the order of the frames, and their augmentation.

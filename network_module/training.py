@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from ike_data.runtime.cores import frames_together
 from ike_data.tensor_files import is_state_of
 from network_module.batches import shuffled_batches, to_unit_range
 from network_module.extensions.augmentation import colour_jitter, flip_some
@@ -17,8 +16,9 @@ from network_module.extensions.confidence_weights import confident_losses
 from network_module.extensions.cosine_decay import decayed_rate
 from network_module.extensions.frame_agreement import agreeing_frames
 from network_module.extensions.half_size import halve, n_half_size_passes
+from network_module.gradients import set_gradients
 from network_module.losses import paper_losses
-from network_module.precision import autocast, convolution_settings, use_bf16
+from network_module.precision import convolution_settings, use_bf16
 from network_module.settings import Settings
 
 
@@ -35,8 +35,8 @@ class DivergedError(ValueError):
 
     def __init__(self, epoch: int, learning_rate: float) -> None:
         super().__init__(
-            f"learning_rate = {learning_rate}: training diverged in epoch {epoch}, its loss is not "
-            "finite; use a smaller learning_rate"
+            f"learning_rate = {learning_rate}: training diverged in epoch {epoch}, its loss or its "
+            "masks are not finite; use a smaller learning_rate"
         )
 
 
@@ -54,9 +54,8 @@ class Training:
     @classmethod
     def of(cls, network: torch.nn.Module, settings: Settings) -> Training:
         """The start of the training of ``network``, which changes in place."""
-        # Fused: a GPU is given one operation for many parameters. On a CPU PyTorch decides.
-        fused = True if frames_together(next(network.parameters()).device) else None
-        optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=fused)
+        # Fused: one operation for many parameters.
+        optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, fused=True)
         return cls(network, optimiser, torch.Generator().manual_seed(settings.seed))
 
     def state(self) -> dict[str, Any]:
@@ -153,13 +152,10 @@ def train(
                     frames, targets = halve(frames, targets)
                 frames, targets = _augment(frames, targets, settings, training.generator)
 
-                with autocast(bf16, device):
-                    logits = network(frames)  # [b, 2, H, W]
-                losses = losses_of(logits.float(), targets)  # [2]; what is minimised is their sum
-                optimiser.zero_grad()
-                losses.sum().backward()
+                # [2]; what is minimised is their sum.
+                losses = set_gradients(network, frames, targets, losses_of, bf16=bf16)
                 optimiser.step()
-                sums += len(batch) * losses.detach()
+                sums += len(batch) * losses
                 n_learnt += len(batch)
         training.epoch += 1
         # At the end of the epoch only: a GPU would be waited for in each step.

@@ -84,7 +84,7 @@ def test_the_projects_file_departs_from_the_paper_where_that_was_measured():
     departures |= dict(degree_normalisation=True, bootstrap_passes=1)
     departures |= dict(refinement=True, coarse_graph=True)
     graph = dataclasses.replace(paper.graph_module, **departures)
-    departures = dict(base_channels=16, passes_per_epoch=0, batch_size=1, learning_rate=0.002)
+    departures = dict(base_channels=16, passes_per_epoch=0, batch_size=2, learning_rate=0.003)
     departures |= dict(cosine_decay=True, confidence_weights=True, flips=True, prior_bias=True)
     departures |= dict(half_size_share=0.6, frame_agreement=True, along_edges=True)
     network = dataclasses.replace(paper.network_module, **departures)

@@ -10,15 +10,17 @@ import weakref
 import pytest
 import torch
 
-from ike_data.runtime import cores
-from ike_data.runtime.cores import map_on_cores
+from ike_data.runtime.cores import as_on_gpu, map_on_cores, n_equal_parts
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def two_threads(monkeypatch):
-    monkeypatch.setattr(cores, "n_workers", lambda device: 2)
+def two_threads():
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 def test_results_come_in_order_though_the_first_is_the_last_to_be_done():
@@ -109,3 +111,23 @@ def test_calls_are_in_inference_mode_where_the_caller_is():
         list(map_on_cores(add, range(3), CPU))
     assert totals.tolist() == [0, 1, 2]
     assert list(map_on_cores(lambda _: torch.is_inference_mode_enabled(), [0], CPU)) == [False]
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_calls_are_without_gradients_where_the_caller_is(gradients):
+    with torch.set_grad_enabled(gradients):
+        found = list(map_on_cores(lambda _: torch.is_grad_enabled(), range(2), CPU))
+    assert found == [gradients, gradients]
+
+
+@pytest.mark.parametrize(
+    ("n_cores", "batch_size", "n_parts", "cores_each"),
+    [(1, 4, 1, 1), (2, 2, 2, 1), (2, 3, 1, 2), (4, 6, 3, 1), (8, 2, 2, 4)],
+)
+def test_the_parts_of_a_batch_share_the_cores(n_cores, batch_size, n_parts, cores_each):
+    torch.set_num_threads(n_cores)
+    assert n_equal_parts(batch_size, CPU) == n_parts
+    calls = map_on_cores(lambda _: torch.get_num_threads(), range(n_parts), CPU, n_calls=n_parts)
+    assert list(calls) == [cores_each] * n_parts
+    with as_on_gpu():
+        assert n_equal_parts(batch_size, CPU) == 1

@@ -23,7 +23,7 @@ from RAFT.memory_need import dis_bytes, raft_bytes
 def size(**changes) -> NetworkSize:
     values = dict(
         n_frames=10, height=64, width=96, base_channels=4, n_parameters=265_682, batch_size=2,
-        bf16=False, on_cpu=True,
+        n_parts=1, bf16=False, on_cpu=True,
     )  # fmt: skip
     return NetworkSize(**(values | changes))
 
@@ -57,6 +57,8 @@ def test_a_frame_a_batch_and_a_parameter_more():
     assert a_frame == 64 * 96 * (3 + 4)  # RGB, and a soft mask in float32
     few, many = size(n_parameters=0), size(n_parameters=1000)
     assert training_bytes(many) - training_bytes(few) == 4 * 1000 * 3  # gradient, two moments
+    in_two = size(n_parts=2)  # each has its gradients, and half of the maps
+    assert training_bytes(in_two) - training_bytes(size()) == pytest.approx(4 * 265_682, abs=2)
     assert prediction_bytes(many, along_edges=True) == prediction_bytes(few, along_edges=True)
     # A batch is at most the video.
     assert training_bytes(size(batch_size=10)) == training_bytes(size(batch_size=1000))
@@ -68,6 +70,18 @@ def test_the_heap_has_no_holes_where_each_map_has_its_own_block():
         training_bytes(size(height=1024, width=1024, base_channels=channels)) for channels in (4, 5)
     )
     assert above < below
+
+
+def test_parts_of_a_batch_have_smaller_maps():
+    """Those of one part fit the heap, whose holes come on top; those of the batch do not."""
+    whole, parts = (
+        kept_and_worked_on(size(height=1024, width=1024, batch_size=4, n_parts=n)) for n in (1, 4)
+    )
+    assert parts > 1.2 * whole
+
+
+def kept_and_worked_on(size: NetworkSize) -> int:
+    return training_bytes(size) - 4 * (2 + size.n_parts) * size.n_parameters
 
 
 def test_bytes_of_raft():

@@ -293,10 +293,10 @@ HALF_AT_HALF_SIZE = HalfSize(share=0.5, least_side=1)
 
 
 @pytest.mark.parametrize(
-    ("n_frames", "batch_size", "n_steps"), [(1, 1, 60), (4, 3, 60), (32, 1, 64), (70, 1, 70)]
+    ("n_frames", "batch_size", "n_steps"), [(1, 1, 30), (4, 3, 30), (32, 2, 32), (70, 2, 35)]
 )
 def test_of_a_short_video_an_epoch_has_several_passes(n_frames, batch_size, n_steps):
-    """60 steps or the first whole pass after them; the last batch of a pass may be smaller."""
+    """30 steps or the first whole pass after them; the last batch of a pass may be smaller."""
     settings = paper(n_epochs=2, passes_per_epoch=0, batch_size=batch_size, half_size=None)
     training = Training.of(seeded_unet(1, seed=0), settings)
     steps = []

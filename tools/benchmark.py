@@ -2,7 +2,7 @@
 
     python tools/benchmark.py graph --frames_path FRAMES... --of_path FLOW... [--annotations A...]
     python tools/benchmark.py stages --frames_path FRAMES --of_path FLOW --n_frames 25 50 100
-    python tools/benchmark.py network --frames_path FRAMES --pseudo_gt_path MASKS --base_channels 16
+    python tools/benchmark.py network --frames_path FRAMES --pseudo_gt_path MASKS --config A B
     python tools/benchmark.py raft --frames_path FRAMES
     python tools/benchmark.py gpu [--count]
 
@@ -109,14 +109,17 @@ def get_args_parser() -> argparse.ArgumentParser:
     stages.add_argument("--working_size", action="append", help=text, **SIZE)
 
     network = commands.add_parser(
-        "network", help="the network module in bfloat16 against float32, files in and files out"
+        "network", help="main.py with several settings, against the first: time, memory and J"
     )
     network.add_path("--frames_path", "frames, or a video", required=True)
     network.add_path("--pseudo_gt_path", "pseudo-labels", required=True)
     network.add_path("--annotations", "J as well")
-    network.add_argument("--base_channels", type=int, default=64)
-    network.add_argument("--n_epochs", type=int, default=5)
-    network.add_argument("--learning_rate", type=float, default=0.0001)
+    text = "settings of each way (default: configs/paper.ini, in float32 and in bfloat16)"
+    network.add_path("--config", text, nargs="+", default=[])
+    text = "of the default ways"
+    network.add_argument("--base_channels", type=int, default=64, help=text)
+    network.add_argument("--n_epochs", type=int, default=5, help=text)
+    network.add_argument("--learning_rate", type=float, default=0.0001, help=text)
     network.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 
     raft = commands.add_parser(
@@ -307,45 +310,51 @@ def _first_frames(frames: Frames, n_frames: int, size: tuple[int, int]) -> torch
 
 
 def compare_network(args: argparse.Namespace) -> None:
-    """Whole processes; the seconds are those of the log, so without the start of Python."""
+    """Whole processes; training is the seconds of the log, without the start and the masks."""
+    from ike_data.config import read_config
+
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
-        plain_seconds = 0.0
-        print(
-            f"{args.frames_path.name}, base_channels {args.base_channels}, {args.n_epochs} epochs\n"
-            "  way       training s  times faster  peak MB  last loss"
-        )
-        for way, mixed_precision in (("float32", "no"), ("bfloat16", "yes")):
-            out = Path(folder) / way
-            changes = dict(
-                mixed_precision=mixed_precision,
-                base_channels=args.base_channels,
-                n_epochs=args.n_epochs,
-                to_save_epochs=args.n_epochs,
-                learning_rate=args.learning_rate,
-            )
-            config = changed_config(PAPER, {"Network Module": changes}, Path(folder) / f"{way}.ini")
+        print(args.frames_path.name)
+        print("  way             whole s  times faster  training s  peak MB")
+        first_seconds, results = 0.0, []
+        for idx, config in enumerate(args.config or _precisions(args, Path(folder))):
+            out = Path(folder) / str(idx)
+            n_epochs = read_config(config).network_module.n_epochs
+            last_saved = {"Network Module": {"to_save_epochs": n_epochs}}
             measured = _run(
                 PROJECT / "main.py",
                 f"--frames_path={args.frames_path}",
                 f"--pseudo_gt_path={args.pseudo_gt_path}",
                 f"--out_path={out}",
-                f"--config={config}",
+                f"--config={changed_config(config, last_saved, Path(folder) / f'{idx}.ini')}",
                 f"--device={args.device}",
             )
             with (out / "log.csv").open(newline="") as file:
-                last = list(csv.DictReader(file))[-1]
-            seconds = float(last["seconds"])
-            plain_seconds = plain_seconds or seconds
+                training = float(list(csv.DictReader(file))[-1]["seconds"])
+            first_seconds = first_seconds or measured.seconds
+            results.append(out / f"results_pt/epoch_{n_epochs:05d}")
             print(
-                f"  {way:8}  {seconds:10.2f}  {plain_seconds / seconds:12.2f}  "
-                f"{measured.n_bytes / 1e6:7.0f}  {float(last['loss']):9.5f}",
+                f"  {config.stem:14}  {measured.seconds:7.1f}  "
+                f"{first_seconds / measured.seconds:12.2f}  {training:10.1f}  "
+                f"{measured.n_bytes / 1e6:7.0f}",
                 flush=True,
             )
         if args.annotations:
-            name = f"results_pt/epoch_{args.n_epochs:05d}"
-            _evaluate(
-                args.annotations, [Path(folder) / way / name for way in ("float32", "bfloat16")]
-            )
+            _evaluate(args.annotations, results)
+
+
+def _precisions(args: argparse.Namespace, folder: Path) -> list[Path]:
+    changes = dict(
+        base_channels=args.base_channels,
+        n_epochs=args.n_epochs,
+        learning_rate=args.learning_rate,
+    )
+    return [
+        changed_config(
+            PAPER, {"Network Module": changes | {"mixed_precision": value}}, folder / f"{name}.ini"
+        )
+        for name, value in (("float32", "no"), ("bfloat16", "yes"))
+    ]
 
 
 def _evaluate(annotations: Path, results: Sequence[Path]) -> None:

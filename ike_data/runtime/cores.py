@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -50,7 +51,7 @@ def frames_together(device: torch.device) -> bool:
 
 
 def n_workers(device: torch.device) -> int:
-    """How many calls `map_on_cores` makes at a time."""
+    """At most how many calls `map_on_cores` makes at a time."""
     return 1 if frames_together(device) else min(torch.get_num_threads(), _MAX_WORKERS)
 
 
@@ -102,29 +103,52 @@ def equal_blocks(n_items: int, largest: int, device: torch.device) -> list[range
     return [range(*pair) for pair in itertools.pairwise(edges)]
 
 
+def n_equal_parts(batch_size: int, device: torch.device) -> int:
+    """The largest divisor of ``batch_size`` that is at most the number of cores.
+
+    With parts of other than equal size the cores would wait for the largest.
+    """
+    largest = min(batch_size, n_workers(device))
+    return next(n for n in range(largest, 0, -1) if batch_size % n == 0)
+
+
 def map_on_cores(
-    function: Callable[[Item], Result], items: Iterable[Item], device: torch.device
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    device: torch.device,
+    *,
+    n_calls: int | None = None,
 ) -> Iterator[Result]:
     """``map``, in order; on a CPU with a thread for each core that PyTorch may use.
 
-    Not several cores for a frame: gathering and adding by index run on one anyway, and for the rest
+    By default a call has one core: gathering and adding by index use one anyway, and for the rest
     the cores would wait for each other after each operation. PyTorch and compiled loops release
     Python's lock while they compute.
 
-    The calls are made in inference mode if this one is.
+    The calls are made in inference mode, or without gradients, if this one is.
 
     However this ends, by an error of a call, Ctrl-C or because its results are not wanted any more,
     no call runs on: those that have not begun are not made, and the others are waited for.
+
+    Args:
+        n_calls: how many items there are, at most one for each core. The cores are shared equally
+            among the calls. None: many, and a core for each.
     """
-    if frames_together(device):
+    n_threads = min(n_calls or sys.maxsize, n_workers(device))
+    if n_threads == 1:  # in a thread of its own, calls from several threads would wait in a row
         yield from map(function, items)
         return
+    cores_each = 1 if n_calls is None else torch.get_num_threads() // n_threads
     threads = _threads(n_workers(device))
     calls: deque[Future[Result]] = deque()
-    inference = torch.is_inference_mode_enabled()  # of this thread only
+    # Of this thread only.
+    inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
     def call(item: Item) -> Result:
-        with torch.inference_mode(inference):
+        # A thread's first question for it takes over what was set last, in whichever thread.
+        if torch.get_num_threads() != cores_each:
+            torch.set_num_threads(cores_each)
+        with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return function(item)
 
     try:
@@ -149,4 +173,4 @@ def do_on_cores(
 @functools.cache
 def _threads(n_threads: int) -> ThreadPoolExecutor:
     # Kept: the memory allocator gives each new thread a heap of its own.
-    return ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(n_threads)

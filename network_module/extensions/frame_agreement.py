@@ -1,4 +1,4 @@
-"""Frames whose pseudo-labels the network contradicts are not learnt from any longer.
+"""Frames are left out of the training once the network contradicts their pseudo-labels.
 
 A network first learns what most labels agree on, and later, pass by pass, the labels that
 contradict these. After the passes at half the size it has seen each frame a few times only. So its
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 
 from ike_data.parameters import Parameters, parameter
+from ike_data.soft_masks import HARD_THRESHOLD
 from network_module.batches import to_unit_range
 from network_module.extensions.half_size import halve
-from network_module.losses import hard_labels
-from network_module.precision import autocast
+from network_module.precision import logits_of
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,8 @@ def agreeing_frames(
     found = []
     for some in torch.arange(len(video)).split(batch_size):
         frames, labels = halve(to_unit_range(video[some], device), soft_masks[some].to(device))
-        with autocast(bf16, device):
-            logits = network(frames)  # [b, 2, H / 2, W / 2]
-        found.append(overlaps(logits[:, 1] > logits[:, 0], hard_labels(labels) > 0))
+        logits = logits_of(network, frames, bf16=bf16)  # [b, 2, H / 2, W / 2]
+        found.append(overlaps(logits[:, 1] > logits[:, 0], labels >= HARD_THRESHOLD))
     agreeing = torch.cat(found).cpu() >= agreement.least_overlap
     return agreeing if agreeing.any() else torch.ones_like(agreeing)
 
