@@ -196,7 +196,7 @@ def _read_maps(
             print("ike_features_paths has maps of one channel: bootstrap_passes are left out")
         settings = settings.for_known_masks(known)
     if not maps:
-        uses_maps = settings.motion_saliency is not None or settings.bootstrap is not None
+        uses_maps = settings.looks_at_motion or settings.bootstrap is not None
         if settings.dir_features_half_chain_size <= 0 and not uses_maps:
             print("no node features in use: the masks are propagated, but not projected")
         return settings, None

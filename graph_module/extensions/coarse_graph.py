@@ -64,4 +64,4 @@ def _resize_each(
     if frames.shape[2:] == size:
         return frames
     resized = frames.new_empty(*frames.shape[:2], *size)
-    return fill_in_blocks(resized, resize, frames, frame_bytes=4 * frames[0].numel())
+    return fill_in_blocks(resized, resize, frames, frame_bytes=4 * frames.shape[1:].numel())
