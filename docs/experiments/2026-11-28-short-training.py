@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--n_epochs", type=int, default=default.n_epochs)
     parser.add_argument("--passes_per_epoch", type=int, default=default.passes_per_epoch)
     parser.add_argument("--batch_size", type=int, default=default.batch_size)
+    parser.add_argument("--learning_rate", type=float, default=default.learning_rate)
     parser.add_argument("--half_size_share", type=float, default=HalfSize().share)
     parser.add_argument("--base_channels", type=int, default=default.base_channels)
     parser.add_argument("--all_frames", action="store_true", help="no frame_agreement")
@@ -69,6 +70,7 @@ def main() -> None:
         n_epochs=args.n_epochs,
         passes_per_epoch=args.passes_per_epoch,
         batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
         half_size=HalfSize(args.half_size_share),
         frame_agreement=None if args.all_frames else default.frame_agreement,
         base_channels=args.base_channels,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -134,8 +133,8 @@ def map_on_cores(
         n_calls: how many items there are, at most one for each core. The cores are shared equally
             among the calls. None: many, and a core for each.
     """
-    n_threads = min(n_calls or sys.maxsize, n_workers(device))
-    if n_threads == 1:  # in a thread of its own, calls from several threads would wait in a row
+    n_threads = n_workers(device) if n_calls is None else min(n_calls, n_workers(device))
+    if n_threads == 1:  # in a pool of one thread, callers on several threads would queue
         yield from map(function, items)
         return
     cores_each = 1 if n_calls is None else torch.get_num_threads() // n_threads
@@ -145,7 +144,7 @@ def map_on_cores(
     inference, gradients = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
 
     def call(item: Item) -> Result:
-        # A thread's first question for it takes over what was set last, in whichever thread.
+        # In a thread the first call of get_num_threads takes over what any thread set last.
         if torch.get_num_threads() != cores_each:
             torch.set_num_threads(cores_each)
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
