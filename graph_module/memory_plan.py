@@ -104,7 +104,7 @@ def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> in
     held = _FLOAT * nodes * (4 + n_maps + n_masks)  # 4: both flows
     held += _link_bytes(size) if store_links else 0
     held += 0 if offload else _INT16 * nodes * n_features
-    held += 3 * _DOUBLE * size.n_frames * n_features**2  # Gram matrices, with lambda, and factors
+    held += 2 * _DOUBLE * size.n_frames * n_features**2  # Gram matrices, and their factors
     if settings.uses_video:
         held += size.n_frames * (_FLOAT * size.n_pixels + 3 * size.n_nodes)  # result, small frames
     working = _propagation_bytes(size, store_links, n_features, n_cores)

@@ -22,7 +22,9 @@ class Projection:
     """What the projection of n frames needs; it does not change over the iterations."""
 
     features: torch.Tensor  # F^T, int16 [n, d + 1, N], see `node_features`
-    gram_factors: torch.Tensor | None  # see `factor_gram`; None: there are no features
+    # Lower triangular Cholesky factors of F_p^T F_p + lambda I, float64 [n, d + 1, d + 1]; None:
+    # there are no features.
+    gram_factors: torch.Tensor | None
     blocks: list[range]  # of frames that are worked on together
     use_compiled: bool  # compiled loops instead of PyTorch, on the CPU only
 
@@ -53,7 +55,8 @@ def projection(
         torch.bmm(rows, rows.transpose(1, 2), out=gram[some])
 
     do_on_cores(write_gram, frame_blocks(n_frames, 8 * n_features * n_nodes, device), device)
-    return Projection(features, factor_gram(gram, ridge), blocks, use_compiled)
+    gram.diagonal(dim1=1, dim2=2).add_(ridge)
+    return Projection(features, torch.linalg.cholesky(gram), blocks, use_compiled)
 
 
 def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
@@ -68,7 +71,7 @@ def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
 
     def project_block(block: range) -> None:
         frames = slice(block.start, block.stop)
-        some, features = masks[frames].flatten(1), projection.features[frames]
+        some, features = masks[frames].view(len(block), -1), projection.features[frames]
         if projection.use_compiled:
             for mask, levels, factor in zip(some, features, factors[frames], strict=True):
                 mask.copy_(project_levels(levels, factor, mask))
@@ -80,14 +83,6 @@ def project_(projection: Projection, masks: torch.Tensor) -> torch.Tensor:
     return masks
 
 
-def factor_gram(gram: torch.Tensor, ridge: float) -> torch.Tensor:
-    """Lower triangular Cholesky factors of F_p^T F_p + lambda I for each of m frames p.
-
-    F_p^T F_p, float64 [m, d + 1, d + 1] -> the same shape.
-    """
-    return torch.linalg.cholesky(gram + ridge * torch.eye(gram.shape[-1]).to(gram))
-
-
 def project_frames(
     features: torch.Tensor, gram_factors: torch.Tensor, masks: torch.Tensor
 ) -> torch.Tensor:
@@ -95,7 +90,7 @@ def project_frames(
 
     Args:
         features: F^T, floating point [m, d + 1, N].
-        gram_factors: see `factor_gram`.
+        gram_factors: see `Projection`, [m, d + 1, d + 1].
         masks: x, [m, N].
 
     Returns:

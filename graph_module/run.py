@@ -112,7 +112,8 @@ def segment_video(
         warn_of_other_frames(folder, frames)
     settings, maps = _read_maps(config, frames.count, working_size)
     if settings.motion_prior is not None:
-        load_network()  # it may refuse: before anything that an earlier run has left is removed
+        # It may refuse: before anything that an earlier run has left is removed.
+        load_network(device)
     video = read_working_frames(frames, *working_size) if settings.uses_video else None
     n_read = 0 if maps is None else maps.shape[1]
     size = GraphSize(frames.count, *working_size, settings, n_read, device.type == "cuda")

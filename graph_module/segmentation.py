@@ -221,10 +221,16 @@ def finish(
     settings: GraphSettings,
     progress: Progress = silent,
 ) -> Result:
-    """What is saved: the soft masks made from those of an iteration of the last pass."""
+    """What is saved: the soft masks made from those of an iteration of the last pass.
+
+    Raises:
+        ValueError: there is no video, and ``settings`` have refinement.
+    """
     masks, inverted = _of_object(iteration.masks, iteration.evidence, settings)
-    if settings.refinement is None or video is None:
+    if settings.refinement is None:
         return Result(masks, inverted, False)
+    if video is None:
+        raise ValueError("refinement looks at the frames; give video, or set it None")
     has_object = bool(masks.max() >= HARD_THRESHOLD)  # else there is nothing to learn
     if has_object:
         reliability = _reliability(masks, iteration.moving, settings)
@@ -287,7 +293,13 @@ def _check(
     _check_tensor("bwd_flow", bwd_flow, tuple(fwd_flow.shape), torch.float32)
     if bwd_flow.device != fwd_flow.device:
         raise ValueError(f"bwd_flow should be on {fwd_flow.device} as fwd_flow is")
-    if feature_maps is not None:
+    if feature_maps is None:
+        if settings.known_masks:
+            raise ValueError(
+                f"known_masks {settings.known_masks} are channels of feature_maps; give these, or "
+                "set it ()"
+            )
+    else:
         _check_tensor("feature_maps", feature_maps, (n_pairs + 1, "C", *size), torch.float32)
         if settings.features_half_chain_size < 0:
             raise ValueError(

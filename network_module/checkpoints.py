@@ -115,7 +115,7 @@ def read_training(path: Path) -> TrainingState:
     return TrainingState(**held)
 
 
-def go_on(path: Path, training: Training, kept: TrainingState, n_epochs: int) -> None:
+def restore_training(path: Path, training: Training, kept: TrainingState, n_epochs: int) -> None:
     """Put what was ``kept`` in ``path`` into ``training``, just made of the same settings.
 
     Raises:

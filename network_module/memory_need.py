@@ -63,7 +63,8 @@ class NetworkSize:
 def training_bytes(size: NetworkSize) -> int:
     """Bytes at the peak of a training, beside what the process held when the network was made."""
     copies = _FLOAT * (_MOMENTS + size.n_parts) * size.n_parameters  # each part has its gradients
-    return _around(size) + copies + _allocated(size, _kept(size) + _at_work(size, _LOSSES))
+    maps = _allocated(size, _kept(size) + _at_work(size, _LOSSES))
+    return _data_and_weights(size) + copies + maps
 
 
 def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
@@ -72,7 +73,7 @@ def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
     if along_edges:  # a frame for each part, when the maps of the network are gone
         frame = (_FLOAT * size.height * size.width, _FILTER)
         n_bytes = max(n_bytes, _allocated(size, [frame, *_at_work(size, _PREDICTION)[1:]]))
-    return _around(size) + n_bytes
+    return _data_and_weights(size) + n_bytes
 
 
 def kept_bytes(size: NetworkSize) -> int:
@@ -80,7 +81,7 @@ def kept_bytes(size: NetworkSize) -> int:
     return size.n_parts * sum(round(each * n_maps) for each, n_maps in _kept(size))
 
 
-def _around(size: NetworkSize) -> int:
+def _data_and_weights(size: NetworkSize) -> int:
     """Video and pseudo-labels, which lie in the CPU's memory, and copies of the weights."""
     weights = _BF16 * size.n_parts * size.n_parameters if size.bf16 else 0
     if not size.on_cpu:

@@ -23,10 +23,10 @@ from ike_data.step_log import step_log
 from ike_data.working_frames import read_working_frames
 from network_module.checkpoints import (
     TrainingState,
-    go_on,
     is_of_training,
     load_checkpoint,
     read_training,
+    restore_training,
     save_checkpoint,
     save_training,
 )
@@ -99,7 +99,7 @@ def learn_video(
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, *working_size)
     video = read_working_frames(frames, *working_size)
     to_save = config.to_save_epochs or range(1, config.n_epochs + 1)
-    _tell_of_half_size(settings, frames.count, working_size, min(to_save))
+    _explain_half_size(settings, frames.count, working_size, min(to_save))
 
     height, width = working_size
     all_settings = {"working_h": height, "working_w": width, **vars(config)}
@@ -226,7 +226,7 @@ def _network_size(
     )
 
 
-def _tell_of_half_size(
+def _explain_half_size(
     settings: Settings, n_frames: int, working_size: tuple[int, int], first_saved: int
 ) -> None:
     """Where half the size is too small to be used, and where a saved epoch is at half the size."""
@@ -253,7 +253,7 @@ def _begin(job: _Job, training: Training, resume: Resume, record: Record) -> lis
     kept = _read_state(path, job.identity)
     if resume != "no":
         if isinstance(kept, TrainingState):
-            go_on(path, training, kept, job.settings.n_epochs)
+            restore_training(path, training, kept, job.settings.n_epochs)
             print(f"going on after epoch {training.epoch}")
             record([])  # what is there is this training's
             return kept.log

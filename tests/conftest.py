@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 # The files that take longest begin, so that the workers of tools/test.sh end together.
 LONGEST = ["run_video", "odd_videos", "faults", "graph_module", "appearance", "fuzz", "run_steps"]
@@ -32,6 +33,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data: {folder} is not there")
     return folder
+
+
+@pytest.fixture
+def n_threads_restored() -> Iterator[None]:
+    """PyTorch has as many threads after a test as before it."""
+    n_threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture

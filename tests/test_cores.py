@@ -16,11 +16,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
-    n_threads = torch.get_num_threads()
+def two_threads(n_threads_restored):
     torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def test_results_come_in_order_though_the_first_is_the_last_to_be_done():

@@ -47,9 +47,9 @@ from ike_tools import feature_networks
 from ike_tools.masks import mask_values
 from ike_tools.report import stages
 from network_module.checkpoints import (
-    go_on,
     load_checkpoint,
     read_training,
+    restore_training,
     save_checkpoint,
     save_training,
 )
@@ -79,7 +79,6 @@ counts: dict[str, Counter[str]] = {}
 
 @pytest.fixture(scope="module", autouse=True)
 def print_counts() -> Iterator[None]:
-    torch.set_num_threads(1)
     yield
     print("\n\nkind, inputs, accepted, refused")
     for kind, count in counts.items():
@@ -412,7 +411,7 @@ def resume_training(path: Path) -> None:
     training = new_training()
     kept = read_training(path)
     kept.identity.difference(IDENTITY)
-    go_on(path, training, kept, SETTINGS.n_epochs)
+    restore_training(path, training, kept, SETTINGS.n_epochs)
     assert isinstance(training.epoch, int) and training.epoch >= 1
     train_an_epoch(training)
     with step_log(path.parent, "epoch", "loss", kept=kept.log) as log:

@@ -12,11 +12,9 @@ from network_module.unet import seeded_unet
 
 
 @pytest.fixture(params=[1, 2, 3])
-def n_cores(request):
-    n_threads = torch.get_num_threads()
+def n_cores(request, n_threads_restored):
     torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(n_threads)
+    return request.param
 
 
 def batch(n_frames: int) -> tuple[torch.Tensor, torch.Tensor]:

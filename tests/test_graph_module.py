@@ -126,8 +126,13 @@ def test_short_videos_and_all_chain_sizes(n_frames, h):
 def test_a_video_of_one_frame_has_no_object():
     flow = torch.empty(0, 2, HEIGHT, WIDTH)
     masks = segmented(flow, flow)
-    assert masks.shape == (1, HEIGHT, WIDTH)
-    assert torch.equal(masks, torch.zeros_like(masks))
+    assert torch.equal(masks, torch.zeros(1, HEIGHT, WIDTH))
+    coarse = dataclasses.replace(
+        GraphSettings.with_extensions(), coarse_graph=CoarseGraph(least_side=1)
+    )
+    video = torch.zeros(1, 3, HEIGHT, WIDTH, dtype=torch.uint8)
+    masks = segment(flow, flow, video=video, settings=coarse)
+    assert torch.equal(masks, torch.zeros(1, HEIGHT, WIDTH))
 
 
 @pytest.mark.parametrize("seed_type", [0, 1, 2])
@@ -397,7 +402,12 @@ def test_known_masks_need_no_motion_in_their_frames():
     """Nor passes to learn from, as the network has learnt already."""
     fwd, bwd, video = square_video()
     settings = dataclasses.replace(WITH_SALIENCY, n_iterations=2).for_known_masks()
-    steps = list(iterations(fwd, bwd, video=video, settings=settings, execution=Execution()))
+    steps = list(
+        iterations(
+            fwd, bwd, video=video, feature_maps=video[:, :1] / 255,
+            settings=settings, execution=Execution(),
+        )
+    )  # fmt: skip
     assert [step.n_passes_left for step in steps] == [0, 0]
     learnt = follow_edges(video, appearance_masks(video, steps[1].masks))
     assert torch.equal(finish(steps[1], video, settings).masks, learnt)
@@ -651,6 +661,7 @@ def test_settings_out_of_range_are_refused(settings, message):
             ),
             r"known_masks should be channels of feature_maps, 0 to 1, got \(0, 2\)",
         ),
+        (dict(settings=GraphSettings().for_known_masks()), "known_masks .* give these, or"),
         (
             dict(video=torch.zeros(4, 3, 8, 9)),
             r"video should be a torch.uint8 .* got torch.float32",
@@ -663,6 +674,14 @@ def test_tensors_that_do_not_fit_are_refused(changes, message):
     given = dict(fwd_flow=flow, bwd_flow=flow) | changes
     with pytest.raises(ValueError, match=message):
         segment(given.pop("fwd_flow"), given.pop("bwd_flow"), **given)
+
+
+def test_refinement_without_a_video_is_refused():
+    fwd, bwd, _ = moving_square(3)
+    settings = GraphSettings(n_iterations=1)
+    (step,) = iterations(fwd, bwd, settings=settings, execution=Execution())
+    with pytest.raises(ValueError, match="give video"):
+        finish(step, None, dataclasses.replace(settings, refinement=Refinement()))
 
 
 def test_segment_prints_and_changes_nothing(capfd):

@@ -35,7 +35,7 @@ def bytes_of_a_frame(settings, **more):
 
 def test_bytes_of_a_frame_by_hand():
     """Links 30 int32, features 21 int16, flows 4 float and masks 4 float; then Gram matrices."""
-    grams = 3 * 8 * 21**2  # float64, twice and their factors
+    grams = 2 * 8 * 21**2  # float64, and their factors
     stored, recomputed = bytes_of_a_frame(PAPER, limit=999 * GB), bytes_of_a_frame(PAPER, limit=0)
     assert stored == NODES * (30 * 4 + 21 * 2 + 4 * 4 + 4 * 4) + grams
     assert stored <= 25e6
@@ -49,7 +49,7 @@ def test_bytes_of_a_frame_with_extensions_by_hand():
 
     A quarter of the nodes; frames of that size, and the result.
     """
-    coarse, beside = NODES // 4, 4 * NODES + 3 * 8 * 7**2
+    coarse, beside = NODES // 4, 4 * NODES + 2 * 8 * 7**2
     expected = coarse * (7 * 2 + (4 + 2 + 4 + 3) * 4 + 3) + beside
     assert bytes_of_a_frame(EXTENDED, limit=0) == expected
     assert bytes_of_a_frame(EXTENDED, limit=999 * GB) == expected + coarse * 30 * 4

@@ -67,7 +67,7 @@ def prior_over(fwd: torch.Tensor, bwd: torch.Tensor, n_steps: int) -> torch.Tens
         torch.stack([fwd_error[after], bwd_error[before]], 1),
         torch.stack([idx < n_pairs, idx >= n_steps], 1),
     )
-    soft = torch.cat([load_network()(some).sigmoid() for some in inputs.split(8)])
+    soft = torch.cat([load_network(fwd.device)(some).sigmoid() for some in inputs.split(8)])
     return F.interpolate(soft[:, None], fwd.shape[2:], mode="bilinear")[:, 0]
 
 

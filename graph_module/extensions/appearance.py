@@ -42,7 +42,7 @@ PIXELS_AT_ONCE, FRAMES_AT_ONCE = 1024, 32
 class Appearance(Parameters):
     """The window in time, the kernel, and the regression."""
 
-    sigma: float = parameter(4.0, low_excluded=True)  # of the Gaussian over time, frames
+    sigma: float = parameter(4.0, low=0.1)  # of the Gaussian over time, frames
     reach: int = parameter(16, low=1)  # where that ends, frames to each side
     # Widths of the Gaussian kernel: Lab's lightness, its two colour axes, and position in frame
     # heights.
@@ -53,7 +53,7 @@ class Appearance(Parameters):
     ridge: float = parameter(0.002, low_excluded=True)  # beside a kernel of 1 for equal pixels
     n_sampled: int = parameter(2600, low=1)  # pixels of a frame that a fit looks at, about
     # Frames of less than this share of the most reliable frame's reliability are skipped.
-    least_reliability: float = parameter(0.01, high=1)
+    least_reliability: float = parameter(0.01, low_excluded=True, high=1)
     # Least squares cut at 0.5 favours the larger class, the background. The middle between the
     # means of both classes (Fisher's discriminant) favours none, and gives halos. This is how far
     # the cut is moved from 0.5 to that middle.

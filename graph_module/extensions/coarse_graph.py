@@ -1,7 +1,7 @@
-"""Coarse graph: everything but the last step, refinement, is done at half the size.
+"""Coarse graph: everything but the last step, the guided filter, is done at half the size.
 
-A quarter of the nodes takes a quarter of the time and of the memory. What is lost are boundaries,
-and these are what refinement finds anew, along the edges of the frames at their full size.
+A quarter of the nodes takes a quarter of the time and of the memory. What is lost are boundaries.
+Refinement finds them anew: its guided filter follows the edges of the frames at the working size.
 """
 
 from __future__ import annotations

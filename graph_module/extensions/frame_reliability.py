@@ -31,7 +31,7 @@ class FrameReliability(Parameters):
     # `agreement` of the mask with the saliency. It is low: only masks that leave out nearly all
     # that moves are unreliable.
     agreement: float = parameter(0.05, low_excluded=True, high=1)
-    power: int = parameter(8, low=1)  # high, so that the result is nearly yes or no
+    power: int = parameter(8, low=1, high=16)  # high, so that the result is nearly yes or no
 
 
 def frame_reliability(

@@ -25,7 +25,7 @@ class MotionPrior(Parameters):
 
     # Of the overlaps of both maps with what explains them. 0: both count alike; 8: overlaps of 0.5
     # and 0.6 give shares of 0.19 and 0.81.
-    power: int = parameter(8)
+    power: int = parameter(8, high=16)
     reach: int = parameter(4)  # frames to each side over which the overlaps are averaged
     step: int = parameter(2, low=1)  # every so many frames are looked at
     # Half of the features that masks are learnt with: it is asked how far, not where.

@@ -29,6 +29,7 @@ WEIGHTS_SHA256 = "4ce88bcc9e738e908ba70e57ed5f935b0c02f819ecefa94ba8a354493f7a35
 N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
 LEAST_SIDE = 16  # pixels
 FRAME_BYTES = 16 << 20  # what the network makes of a frame at a time, about
+CPU_FRAMES = 8  # that it looks at together on a CPU
 FIT = DominantMotion(n_fits=8, n_rows=20)
 # A frame's unit of length is this quantile of its residuals, and no less than so many pixels: in a
 # frame without motion the noise of the flow is small.
@@ -42,15 +43,12 @@ LEAST_PRIOR = 0.01
 
 
 @torch.no_grad()
-def motion_prior(
-    fwd_flow: torch.Tensor, bwd_flow: torch.Tensor, *, n_at_once: int | None = None
-) -> torch.Tensor:
+def motion_prior(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> torch.Tensor:
     """The probability that a pixel belongs to something that moves by itself, for each frame.
 
     Args:
         fwd_flow: [n - 1, 2, H, W], pixels, from frame idx to frame idx + 1.
         bwd_flow: the same shape, from frame idx + 1 to frame idx.
-        n_at_once: frames in the network at a time; None: 8 on a CPU, on a GPU as memory allows.
 
     Returns:
         float32 [n, H, W] in [0, 1], on the device of the flow; 0 for a video of one frame.
@@ -63,9 +61,8 @@ def motion_prior(
     if n_pairs == 0:
         return prior
     device = fwd_flow.device
-    if n_at_once is None:
-        n_at_once = frames_at_once(FRAME_BYTES, device) if frames_together(device) else 8
-    network = load_network().to(device)
+    n_at_once = frames_at_once(FRAME_BYTES, device) if frames_together(device) else CPU_FRAMES
+    network = load_network(device)
     for start in range(0, n_pairs + 1, n_at_once):
         frames = range(start, min(start + n_at_once, n_pairs + 1))
         inputs = _inputs_of_frames(fwd_flow, bwd_flow, frames)
@@ -126,8 +123,10 @@ def network_inputs(flows: torch.Tensor, errors: torch.Tensor, known: torch.Tenso
 
 
 @cache
-def load_network(path: Path = WEIGHTS, sha256: str = WEIGHTS_SHA256) -> MotionPriorNetwork:
-    """The trained network, in evaluation mode, on the CPU.
+def load_network(
+    device: torch.device, *, path: Path = WEIGHTS, sha256: str = WEIGHTS_SHA256
+) -> MotionPriorNetwork:
+    """The trained network, in evaluation mode.
 
     Raises:
         InputError: there is no file, or its SHA-256 is not ``sha256``.
@@ -142,7 +141,7 @@ def load_network(path: Path = WEIGHTS, sha256: str = WEIGHTS_SHA256) -> MotionPr
     network = MotionPriorNetwork()
     weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network.load_state_dict({name: weight.float() for name, weight in weights.items()})
-    return network.eval().requires_grad_(False)
+    return network.to(device).eval().requires_grad_(False)
 
 
 def _inputs_of_frames(

@@ -72,7 +72,7 @@ def graph_stages(video: Video, settings: GraphSettings) -> Iterator[Stage]:
     assert settings.bootstrap is not None
     appearance = settings.bootstrap.appearance
     saliency = motion_saliency(fwd, bwd, settings.motion_saliency)
-    load_network()  # the first time it is read
+    load_network(device)  # the first time it is read
     weights = link_weights(paper.half_window, paper.sigma)
 
     def features() -> torch.Tensor:
