@@ -20,7 +20,7 @@ from ike_data.runtime.errors import InputError
 from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import FLOW_REMEDY
 from ike_data.runtime.prefetch import prefetch, write_behind
-from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, saved_n_bytes
+from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, is_of_other_frames
 from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
 from RAFT.flow_method import FlowMethod
@@ -192,11 +192,10 @@ def _check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
                 f"{out_path}: holds flow made with {name} = {before.get(name)}, now it is "
                 f"{now.get(name)}; {instead}"
             )
-    n_bytes = saved_n_bytes(saved)
-    if n_bytes is not None and n_bytes != frames.n_bytes:
+    if is_of_other_frames(saved, frames):
         raise InputError(
-            f"{out_path}: holds flow of other frames, of {n_bytes} bytes, under this name; "
-            f"{frames.path} has {frames.n_bytes} now; {instead}"
+            f"{out_path}: holds flow of other frames than those that are in {frames.path} now; "
+            f"{instead}"
         )
 
 

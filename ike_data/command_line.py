@@ -94,7 +94,7 @@ def announce(
     settings = format_config(config, without)
     notes = [
         f"command: {shlex.join(['python', *sys.argv])}",
-        f"frames: {describe_frames(frames)}{found}",
+        f"frames: {describe_frames(frames)}, digest {frames.digest}{found}",
         f"ran on {device.type} with PyTorch {torch.__version__}",
     ]
     print(*notes, "", settings, sep="\n", flush=True)

@@ -20,7 +20,7 @@ SAVED_MARK = "# Saved by an IKE command"
 FLOW_PROGRAM = "extract_optical_flow.py"
 PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
 _SAVED_COMMAND = re.compile(r"^# command: (.*)", re.MULTILINE)
-_SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
+_SAVED_FRAMES = re.compile(r"^# frames: .*, (\d+) bytes(?:, digest ([0-9a-f]+))?", re.MULTILINE)
 
 
 def check_saved_config(out_path: Path, program: str) -> None:
@@ -74,13 +74,16 @@ def save_config(
         partial.write_text(text, encoding="utf-8")
 
 
-def saved_n_bytes(path: Path) -> int | None:
-    """The bytes of the frames (`Frames.n_bytes`) behind the results of the config.ini ``path``.
+def is_of_other_frames(path: Path, frames: Frames) -> bool:
+    """Whether the config.ini ``path`` tells of results from other frames than ``frames``.
 
-    None if it does not say.
+    Of records without a digest, of earlier versions, the number of bytes is compared.
     """
-    found = _SAVED_BYTES.search(path.read_text(encoding="utf-8", errors="replace"))
-    return int(found[1]) if found else None
+    found = _SAVED_FRAMES.search(path.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        return False
+    n_bytes, digest = found.groups()
+    return int(n_bytes) != frames.n_bytes or digest not in (None, frames.digest)
 
 
 def warn_of_other_frames(folder: Path, frames: Frames) -> None:
@@ -89,10 +92,6 @@ def warn_of_other_frames(folder: Path, frames: Frames) -> None:
         path = out_path / CONFIG
         if not _is_saved(path):
             continue
-        n_bytes = saved_n_bytes(path)
-        if n_bytes is not None and n_bytes != frames.n_bytes:
-            warn(
-                f"{folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
-                f"{frames.n_bytes}; is it of this video?"
-            )
+        if is_of_other_frames(path, frames):
+            warn(f"{folder}: was made from other frames than {frames.path}; is it of this video?")
         return

@@ -225,7 +225,8 @@ def announce_for(program, folder, monkeypatch, **general):
     config = fill_in(read_config(PROJECT_CONFIG), device="cpu", out_path=folder)
     config = dataclasses.replace(config, general=dataclasses.replace(config.general, **general))
     frames = SimpleNamespace(
-        **dict(path="clip", count=3, width=4, height=2, fps=None, names=None, notes=[], n_bytes=9)
+        **dict(path="clip", count=3, width=4, height=2, fps=None, names=None, notes=[], n_bytes=9),
+        digest="0a",
     )
     return config, announce(config, frames, torch.device("cpu"), folder, "; 2 kept")
 
@@ -234,7 +235,7 @@ def test_announce_prints_and_then_saves_the_same(tmp_path, capsys, monkeypatch):
     config, record = announce_for("main.py", tmp_path, monkeypatch)
     notes = [
         "command: python main.py '--frames_path=my clip'",
-        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate, 9 bytes; 2 kept",
+        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate, 9 bytes, digest 0a; 2 kept",
         f"ran on cpu with PyTorch {torch.__version__}",
     ]
     printed = capsys.readouterr().out
