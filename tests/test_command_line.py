@@ -220,13 +220,13 @@ def test_an_out_path_that_takes_no_files():
         prepare_out_path(Path("/proc/self/fd"))
 
 
-def announce_for(program, folder, monkeypatch, **general):
+def announce_for(program, folder, monkeypatch, digest="0a", **general):
     monkeypatch.setattr(sys, "argv", [program, "--frames_path=my clip"])
     config = fill_in(read_config(PROJECT_CONFIG), device="cpu", out_path=folder)
     config = dataclasses.replace(config, general=dataclasses.replace(config.general, **general))
     frames = SimpleNamespace(
         **dict(path="clip", count=3, width=4, height=2, fps=None, names=None, notes=[], n_bytes=9),
-        digest="0a",
+        digest=digest,
     )
     return config, announce(config, frames, torch.device("cpu"), folder, "; 2 kept")
 
@@ -263,15 +263,18 @@ def test_an_out_path_of_a_person_or_of_another_command_is_refused(tmp_path, caps
     assert capsys.readouterr().out == ""
 
 
-def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("other", [dict(working_h=64), dict(digest="0b")])
+def test_results_of_other_settings_or_frames_make_way_for_those_of_this_run(
+    other, tmp_path, monkeypatch
+):
     folder, file = tmp_path / "iter_19", tmp_path / "epoch_00005.pth"
-    other = tmp_path / "iter_3"
+    not_named = tmp_path / "iter_3"
 
     def make_results():
         folder.mkdir(exist_ok=True)
         (folder / "00000.pt").touch()
         file.touch()
-        other.mkdir(exist_ok=True)
+        not_named.mkdir(exist_ok=True)
 
     make_results()
     announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
@@ -283,7 +286,7 @@ def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monk
     announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
     assert folder.exists()
     assert file.exists()
-    announce_for("main.py", tmp_path, monkeypatch, working_h=64)[1]([folder, file])
+    announce_for("main.py", tmp_path, monkeypatch, **other)[1]([folder, file])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.ini", "iter_3"]
 
 
