@@ -71,7 +71,8 @@ def save_config(
     header += [f"# {' '.join(note.split())}" for note in notes]
     text = "\n".join([*header, "", format_config(config, without)])
     with atomic_file(out_path / CONFIG) as partial:
-        partial.write_text(text, encoding="utf-8")
+        # A command line may name files whose names are no text.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def is_of_other_frames(path: Path, frames: Frames) -> bool:
