@@ -106,8 +106,9 @@ def announce(
         ):
             for path in earlier:
                 remove(path)
-        write_frame_names(out_path, frames.names)
+        # In this order: without a config.ini the frames' names would not be known as a command's.
         save_config(config, out_path, notes, without)
+        write_frame_names(out_path, frames.names)
 
     return record
 

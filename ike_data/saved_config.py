@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ike_data.config import Config, format_config
-from ike_data.layout import CONFIG
+from ike_data.layout import CONFIG, FRAME_NAMES, LOG
 from ike_data.runtime.atomic import atomic_file
 from ike_data.runtime.errors import InputError, warn
 
@@ -24,12 +24,18 @@ _SAVED_FRAMES = re.compile(r"^# frames: .*, (\d+) bytes(?:, digest ([0-9a-f]+))?
 
 
 def check_saved_config(out_path: Path, program: str) -> None:
-    """Raise InputError where a run of ``program`` may not replace ``out_path/config.ini``.
+    """Raise InputError where a run of ``program`` may not replace the records in ``out_path``.
 
-    It may not where a person wrote it, or another command saved it with its results.
+    It may not where a person wrote them, or another command saved them with its results.
     """
     path = out_path / CONFIG
     if not path.exists():
+        for name in (LOG, FRAME_NAMES):
+            if (out_path / name).exists():
+                raise InputError(
+                    f"{out_path / name}: would be overwritten, and no config.ini beside it says "
+                    "that an IKE command wrote it; move it, or choose another out_path"
+                )
         return
     if not _is_saved(path):
         raise InputError(

@@ -255,6 +255,11 @@ def test_an_out_path_of_a_person_or_of_another_command_is_refused(tmp_path, caps
     with pytest.raises(InputError, match="would be overwritten"):
         announce_for("main.py", tmp_path, monkeypatch)
     (tmp_path / "config.ini").unlink()
+    for name in ("log.csv", "frames.csv"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(InputError, match=rf"{name}: would be overwritten"):
+            announce_for("main.py", tmp_path, monkeypatch)
+        (tmp_path / name).unlink()
     _, record = announce_for("/somewhere/run_graph_module.py", tmp_path, monkeypatch)
     record([])
     capsys.readouterr()
