@@ -136,6 +136,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "--device cuda: PyTorch sees no CUDA GPU here; use --device cpu or --device auto"
+            "--device cuda, or device = cuda in config.ini: PyTorch sees no CUDA GPU here; use "
+            "--device cpu or --device auto"
         )
     return torch.device(name)
