@@ -15,6 +15,7 @@ from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import load_tensor, save_tensors
 
 HARD_THRESHOLD = 0.5  # where soft masks are cut into labels
+_ROUNDING = 1e-4
 
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
@@ -128,6 +129,8 @@ def _folders_with_maps(folder: Path) -> list[str]:
 def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:
     """Read a folder of ``%05d.pt`` soft masks as float32 [n_frames, H, W] in [0, 1].
 
+    Values that leave [0, 1] by rounding, 1e-4 at most, are cut off.
+
     Raises:
         InputError: as `read_feature_maps`, or a map has several channels or leaves [0, 1].
     """
@@ -138,12 +141,14 @@ def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> tor
             f"[{height}, {width}, 1]"
         )
     for idx, mask in enumerate(maps):
-        if mask.min() < 0 or mask.max() > 1:
+        low, high = mask.min().item(), mask.max().item()
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            of_bytes = ", divide it by 255 if it is of bytes" if high > 1.5 else ""
             raise InputError(
-                f"{folder / mask_name(idx)}: has values from {mask.min():.3g} to {mask.max():.3g}; "
-                "a soft mask lies in [0, 1]"
+                f"{folder / mask_name(idx)}: has values from {low:.6g} to {high:.6g}; "
+                f"a soft mask lies in [0, 1]{of_bytes}"
             )
-    return maps[..., 0]
+    return maps[..., 0].clamp_(0, 1)
 
 
 def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

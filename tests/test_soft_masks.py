@@ -118,10 +118,11 @@ BAD_CONTENT = {
     ),
     "above 1": (
         torch.full((H, W, 1), 1.5),
-        "has values from 1.5 to 1.5; a soft mask lies in [0, 1",
+        "has values from 1.5 to 1.5; a soft mask lies in [0, 1]",
     ),
     "below 0": (torch.linspace(-0.25, 1, H * W).view(H, W, 1), "has values from -0.25 to 1;"),
     "0 to 255": (torch.full((H, W, 1), 255, dtype=torch.uint8), "has values from 255 to 255;"),
+    "just above 1": (torch.full((H, W, 1), 1.001), "has values from 1.001 to 1.001;"),
     "list": ([torch.zeros(H, W, 1)], "holds a list, not one tensor; the video has 3 frames"),
     "sparse": (torch.zeros(H, W, 1).to_sparse(), "is not a dense real tensor; save it as float32"),
 }
@@ -131,6 +132,16 @@ BAD_CONTENT = {
 def test_content_that_is_no_soft_mask(tmp_path, case):
     content, expected = BAD_CONTENT[case]
     assert refusal(save_all(tmp_path / "a", content)).startswith(f"00001.pt: {expected}")
+
+
+def test_values_that_leave_the_range_by_rounding_are_cut_off(tmp_path):
+    mask = torch.linspace(-1e-6, 1 + 1e-6, H * W).view(H, W)
+    assert mask.max() > 1
+    read = read_soft_masks(save_all(tmp_path / "a", mask), N, H, W)
+    assert (read.min(), read.max()) == (0, 1)
+    assert torch.equal(read[1].flatten()[1:-1], mask.flatten()[1:-1])
+    save_all(tmp_path / "a", 255 * mask)
+    assert refusal(tmp_path / "a").endswith("divide it by 255 if it is of bytes")
 
 
 def test_the_folder_above_masks_or_beside_them_is_told(tmp_path):
