@@ -613,6 +613,13 @@ def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
     assert not torch.equal(other, kept)
 
 
+@pytest.mark.parametrize(("name", "told"), [("iter_-1", True), ("iter_0", False)])
+def test_the_seed_as_pseudo_labels_is_told(name, told, workplace, capsys):
+    workplace.configure(n_epochs=1, to_save_epochs="1", passes_per_epoch=1)
+    workplace.run(f"--pseudo_gt_path={workplace.masks.rename(workplace.masks.parent / name)}")
+    assert (f"{name}: holds the seed" in capsys.readouterr().err) == told
+
+
 def test_number_of_pseudo_labels_must_be_the_number_of_frames(workplace):
     (workplace.frames / "00003.jpg").unlink()
     workplace.refused(r"00003\.pt: the video has only 3 frames.*00002\.pt")
