@@ -896,9 +896,21 @@ def test_predict_only_gives_the_masks_of_the_training(workplace, complete):
 def test_predict_only_refuses_what_is_no_checkpoint(workplace):
     path = workplace.frames.parent / "other.pth"
     torch.save({"model": {"weight": torch.zeros(2)}, "base_channels": 2, "epoch": 1}, path)
-    for name, message in ((path, "is not a checkpoint"), (workplace.masks, "is missing")):
+    folder = workplace.masks, "masks: is a folder; give models/"
+    for name, message in ((path, "is not a checkpoint"), folder):
         workplace.refused(message, f"--predict_only={name}")
     assert not (workplace.out / "config.ini").exists()
+
+
+@pytest.mark.parametrize("wrong", ["", "out", "out/models", "out/models/epoch_00004.pth"])
+def test_predict_only_names_the_checkpoints_that_are_there(wrong, workplace):
+    models = workplace.out / "models"
+    models.mkdir(parents=True)
+    for name in ("epoch_00001.pth", "epoch_00003.pth", "training.pth"):
+        (models / name).touch()
+    names = f"give one of {models}/epoch_00001.pth, {models}/epoch_00003.pth$"
+    workplace.out = workplace.out.parent / "applied"
+    workplace.refused(names, f"--predict_only={workplace.out.parent / wrong}")
 
 
 @pytest.mark.parametrize("left", ["epoch_00003.pth", "training.pth"])
