@@ -678,6 +678,7 @@ def test_settings_out_of_range_are_refused(settings, message):
             r"video should be a torch.uint8 .* got torch.float32",
         ),
         (dict(settings=GraphSettings(refinement=Refinement())), "video should be the frames"),
+        (dict(settings=Refinement()), "settings should be .*GraphSettings, got Refinement"),
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(changes, message):

@@ -173,8 +173,20 @@ def test_data_that_cannot_be_learnt_from_are_named():
     ):
         with pytest.raises(ValueError, match=match):
             learn(video, bad)
-    with pytest.raises(ValueError, match=r"^device: .*gpu"):
-        learn(video, masks, device="gpu")
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match=r"^device: "):
+            learn(video, masks, device=device)
+
+
+def test_arguments_of_another_kind_are_named():
+    video, masks = square_tensors(2)
+    others, message = HalfSize(), "settings should be network_module's Settings, got HalfSize"
+    with pytest.raises(ValueError, match=message):
+        learn(video, masks, others)
+    with pytest.raises(ValueError, match=message):
+        predict(UNet(1), video, others)
+    with pytest.raises(ValueError, match=r"network should be a torch\.nn\.Module, .* got str"):
+        predict("epoch_00005.pth", video)
 
 
 def test_every_epoch_has_its_own_order():
