@@ -51,8 +51,8 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
     remedy = "give models/epoch_%05d.pth of an out_path of main.py"
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is missing"
-        there = ", ".join(map(str, _checkpoints_near(path)))
-        raise InputError(f"{path}: {what}; {f'give one of {there}' if there else remedy}")
+        there = " or ".join(map(str, _checkpoints_near(path)))
+        raise InputError(f"{path}: {what}; {f'give {there}' if there else remedy}")
     checkpoint = load_tensors(path, remedy)
     held = checkpoint if isinstance(checkpoint, dict) else {}
     base_channels, epoch, weights = (held.get(key) for key in ("base_channels", "epoch", "model"))

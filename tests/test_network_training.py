@@ -920,7 +920,7 @@ def test_predict_only_names_the_checkpoints_that_are_there(wrong, workplace):
     models.mkdir(parents=True)
     for name in ("epoch_00001.pth", "epoch_00003.pth", "training.pth"):
         (models / name).touch()
-    names = f"give one of {models}/epoch_00001.pth, {models}/epoch_00003.pth$"
+    names = f"give {models}/epoch_00001.pth or {models}/epoch_00003.pth$"
     workplace.out = workplace.out.parent / "applied"
     workplace.refused(names, f"--predict_only={workplace.out.parent / wrong}")
 
