@@ -101,9 +101,8 @@ def main() -> None:
     config = resolve_settings(args)
     settings, paths = config.optical_flow, config.paths
     frames = open_frames(needed_path(paths.frames_path, "--frames_path"))
-    device = choose_device(config.general.device)
-    if settings.method == "dis":
-        device = choose_device("cpu")  # whatever is there, DIS runs on the CPU
+    # Whatever is there, DIS runs on the CPU.
+    device = choose_device("cpu" if settings.method == "dis" else config.general.device)
     out_path = prepare_out_path(needed_path(paths.out_path, "--out_path"))
     for folder in (FORWARD, BACKWARD):
         prepare_out_path(out_path / folder)

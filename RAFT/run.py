@@ -20,7 +20,7 @@ from ike_data.runtime.errors import InputError
 from ike_data.runtime.memory_statement import state_memory
 from ike_data.runtime.out_of_memory import FLOW_REMEDY
 from ike_data.runtime.prefetch import prefetch, write_behind
-from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, saved_n_bytes
+from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, is_of_other_frames
 from ike_data.step_log import step_log
 from RAFT.dis_flow import DisFlow
 from RAFT.flow_method import FlowMethod
@@ -67,9 +67,12 @@ def extract_flow(
     if method is not None:
         _state_memory(frames, config.optical_flow, device)
         write_flows(frames, out_path, to_make, method)
-    print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
     if n_files == 0:
         print("the video has one frame, so there is no flow: both folders are empty")
+    elif n_made == 0:
+        print(f"all {n_files} .flo files were there, in {FORWARD} and {BACKWARD} of {out_path}")
+    else:
+        print(f"wrote {n_made} .flo files into {FORWARD} and {BACKWARD} of {out_path}")
 
 
 def load_method(settings: OpticalFlow, device: torch.device) -> FlowMethod:
@@ -113,8 +116,8 @@ def write_flows(
         for idx, *both in bar:
             if not all(map(is_known, both)):
                 raise InputError(
-                    f"frames {idx} and {idx + 1}: their flow is not finite, or as good as; the "
-                    "checkpoint given with --models is damaged, or needs --no-mixed_precision"
+                    f"frames {idx} and {idx + 1}: their flow is not finite, or as good as; use "
+                    "the other --method, or with raft other --models or --no-mixed_precision"
                 )
 
             def write_pair(idx: int = idx, both: Sequence[np.ndarray] = both) -> None:
@@ -185,18 +188,23 @@ def _check_earlier_run(out_path: Path, config: Config, frames: Frames) -> None:
                     f"run of this command; {instead}"
                 )
         return
-    now, before = _flow_settings(config), _flow_settings(read_config(saved))
+    try:
+        before = _flow_settings(read_config(saved))
+    except InputError as error:  # its remedy is for a config.ini that a person has written
+        raise InputError(
+            f"{saved}: does not tell this version how the flow beside it was made; {instead}"
+        ) from error
+    now = _flow_settings(config)
     for name in now | before:
         if now.get(name) != before.get(name):
             raise InputError(
                 f"{out_path}: holds flow made with {name} = {before.get(name)}, now it is "
                 f"{now.get(name)}; {instead}"
             )
-    n_bytes = saved_n_bytes(saved)
-    if n_bytes is not None and n_bytes != frames.n_bytes:
+    if is_of_other_frames(saved, frames):
         raise InputError(
-            f"{out_path}: holds flow of other frames, of {n_bytes} bytes, under this name; "
-            f"{frames.path} has {frames.n_bytes} now; {instead}"
+            f"{out_path}: holds flow of other frames than those that are in {frames.path} now; "
+            f"{instead}"
         )
 
 

@@ -35,6 +35,7 @@ from graph_module.projection import project_, projection
 from graph_module.propagation import propagate
 from graph_module.seeds import seed_mask
 from graph_module.settings import GraphSettings
+from ike_data.parameters import check_kind
 from ike_data.runtime.cores import frames_together
 from ike_data.soft_masks import HARD_THRESHOLD
 
@@ -118,9 +119,11 @@ def segment(
         float32 [n, H, W] in [0, 1], on the device of the flows.
 
     Raises:
-        ValueError: a tensor is missing, of another shape or type, or not finite.
+        ValueError: a tensor is missing, of another shape or type, or not finite; or ``settings``
+            are not of this module.
     """
     settings, execution = settings or GraphSettings(), execution or Execution()
+    check_kind("settings", settings, GraphSettings, "graph_module's GraphSettings")
     for last in iterations(  # noqa: B007
         fwd_flow,
         bwd_flow,

@@ -25,7 +25,7 @@ from ike_data.layout import CONFIG
 from ike_data.runtime.atomic import remove
 from ike_data.runtime.command import number_argument, path_argument
 from ike_data.runtime.errors import InputError
-from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, save_config
+from ike_data.saved_config import FLOW_PROGRAM, check_saved_config, is_of_other_frames, save_config
 
 if TYPE_CHECKING:
     import torch
@@ -77,8 +77,8 @@ def announce(
     Returns:
         A function that saves these as out_path/config.ini, and the frames' names beside it. Call it
         when all input has been read, so that a command which fails leaves the record of an older
-        result. It takes the results that are there, and removes them where the saved settings are
-        other ones: they must not stand beside the record of this run.
+        result. It takes the results that are there, and removes them where the saved settings or
+        frames are other ones: they must not stand beside the record of this run.
 
     Raises:
         InputError: see `check_saved_config`.
@@ -94,18 +94,21 @@ def announce(
     settings = format_config(config, without)
     notes = [
         f"command: {shlex.join(['python', *sys.argv])}",
-        f"frames: {describe_frames(frames)}{found}",
+        f"frames: {describe_frames(frames)}, digest {frames.digest}{found}",
         f"ran on {device.type} with PyTorch {torch.__version__}",
     ]
     print(*notes, "", settings, sep="\n", flush=True)
 
     def record(earlier: Iterable[Path]) -> None:
         saved = out_path / CONFIG
-        if saved.exists() and not _holds(saved, settings, without):
+        if saved.exists() and (
+            is_of_other_frames(saved, frames) or not _holds(saved, settings, without)
+        ):
             for path in earlier:
                 remove(path)
-        write_frame_names(out_path, frames.names)
+        # In this order: without a config.ini the frames' names would not be known as a command's.
         save_config(config, out_path, notes, without)
+        write_frame_names(out_path, frames.names)
 
     return record
 
@@ -133,6 +136,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "--device cuda: PyTorch sees no CUDA GPU here; use --device cpu or --device auto"
+            "--device cuda, or device = cuda in config.ini: PyTorch sees no CUDA GPU here; use "
+            "--device cpu or --device auto"
         )
     return torch.device(name)

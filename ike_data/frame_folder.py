@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ike_data.content_digest import digest_of
 from ike_data.folders import files_of
 from ike_data.frame_order import order_frames
 from ike_data.images import IMAGE_SUFFIXES, ImageHeader, read_deep_values, read_header, read_image
@@ -40,6 +42,10 @@ class FrameFolder:
         self.n_bytes = sum(file.stat().st_size for file in self.files)
         self.value_range = self._find_value_range([header.is_deep for header in headers])
         self.notes = [note for note in (order, self.value_range.note) if note]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        return digest_of(self.files)
 
     def _find_value_range(self, is_deep: list[bool]) -> ValueRange:
         """The range of 16-bit frames, one for the whole video."""

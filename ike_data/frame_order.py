@@ -19,6 +19,7 @@ from ike_data.runtime.errors import InputError
 _NUMBER = re.compile(r"(\d+)")
 # 0.25, but no part of 2026.11.27.
 _DECIMAL = re.compile(r"(?<![\d.])(\d+\.)(\d+)(?!\.?\d)")
+_FIRST_TIME_STAMP = 10**12  # of 13 digits: milliseconds since 1970, from 2001 on
 _SHARE_OF_GAPS = 0.1  # of the steps of an index: with more of them it is not numbered evenly
 
 
@@ -162,8 +163,11 @@ def _first_of_few_gaps(index: Sequence[int]) -> int | None:
 def _is_time(index: Sequence[int]) -> bool:
     """Whether numbers that leave gaps are times or dates, which leave fewer of them.
 
-    From 110459 to 110500 is one second, from 20240131 to 20240201 one day.
+    From 110459 to 110500 is one second, from 20240131 to 20240201 one day. Time stamps of 13 digits
+    and more are times, too: a camera that drops a frame leaves a gap in them.
     """
+    if index[0] >= _FIRST_TIME_STAMP:
+        return True
     n_gaps = _n_gaps(index)
     for read in (_clock, _date, _date_and_clock):
         for unit in (1, 1000):  # with milliseconds behind it
@@ -190,7 +194,7 @@ def _date(number: int) -> int | None:
     """Days of YYYYMMDD; None where it is no date."""
     try:
         return date(number // 10_000, number // 100 % 100, number % 100).toordinal()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

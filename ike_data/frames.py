@@ -28,7 +28,11 @@ class Frames(Protocol):
     fps: float | None  # frames a second, > 0; None for images, and where a video does not tell
     names: list[str] | None  # of the files of a folder, in the order of the frames
     notes: list[str]  # on the order of the frames and the range of their values, if not plain
-    n_bytes: int  # of all files: tells another video under the same name
+    n_bytes: int  # of all files
+
+    @property
+    def digest(self) -> str:
+        """`digest_of` the files."""
 
     def __iter__(self) -> Iterator[np.ndarray]: ...
 
@@ -58,7 +62,7 @@ def open_frames(path: Path) -> Frames:
 
 
 def describe_frames(frames: Frames) -> str:
-    """One line: count, size, frame rate, notes on order and values, and bytes (`saved_n_bytes`)."""
+    """One line: count, size, frame rate, notes on order and values, and bytes."""
     rate = "no frame rate" if frames.fps is None else f"{frames.fps:.3g} fps"
     plural = "s" if frames.count != 1 else ""
     return (

@@ -44,6 +44,12 @@ class Parameters:
         check_ranges(self)
 
 
+def check_kind(name: str, value: object, expected: type, what: str) -> None:
+    """Raise ValueError unless the argument ``name`` is an ``expected``, ``what`` in words."""
+    if not isinstance(value, expected):
+        raise ValueError(f"{name} should be {what}, got {type(value).__name__}")
+
+
 def check_ranges(settings: Any) -> None:
     """Check the fields of a dataclass that were declared by `parameter`.
 

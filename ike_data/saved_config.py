@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ike_data.config import Config, format_config
-from ike_data.layout import CONFIG
+from ike_data.layout import CONFIG, FRAME_NAMES, LOG
 from ike_data.runtime.atomic import atomic_file
 from ike_data.runtime.errors import InputError, warn
 
@@ -20,16 +20,22 @@ SAVED_MARK = "# Saved by an IKE command"
 FLOW_PROGRAM = "extract_optical_flow.py"
 PROGRAMS = (FLOW_PROGRAM, "run_graph_module.py", "main.py")
 _SAVED_COMMAND = re.compile(r"^# command: (.*)", re.MULTILINE)
-_SAVED_BYTES = re.compile(r"^# frames: .*, (\d+) bytes", re.MULTILINE)
+_SAVED_FRAMES = re.compile(r"^# frames: .*, (\d+) bytes(?:, digest ([0-9a-f]+))?", re.MULTILINE)
 
 
 def check_saved_config(out_path: Path, program: str) -> None:
-    """Raise InputError where a run of ``program`` may not replace ``out_path/config.ini``.
+    """Raise InputError where a run of ``program`` may not replace the records in ``out_path``.
 
-    It may not where a person wrote it, or another command saved it with its results.
+    It may not where a person wrote them, or another command saved them with its results.
     """
     path = out_path / CONFIG
     if not path.exists():
+        for name in (LOG, FRAME_NAMES):
+            if (out_path / name).exists():
+                raise InputError(
+                    f"{out_path / name}: would be overwritten, and no config.ini beside it says "
+                    "that an IKE command wrote it; move it, or choose another out_path"
+                )
         return
     if not _is_saved(path):
         raise InputError(
@@ -71,16 +77,20 @@ def save_config(
     header += [f"# {' '.join(note.split())}" for note in notes]
     text = "\n".join([*header, "", format_config(config, without)])
     with atomic_file(out_path / CONFIG) as partial:
-        partial.write_text(text, encoding="utf-8")
+        # A command line may name files whose names are no text.
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def saved_n_bytes(path: Path) -> int | None:
-    """The bytes of the frames (`Frames.n_bytes`) behind the results of the config.ini ``path``.
+def is_of_other_frames(path: Path, frames: Frames) -> bool:
+    """Whether the config.ini ``path`` tells of results from other frames than ``frames``.
 
-    None if it does not say.
+    Of records without a digest, of earlier versions, the number of bytes is compared.
     """
-    found = _SAVED_BYTES.search(path.read_text(encoding="utf-8", errors="replace"))
-    return int(found[1]) if found else None
+    found = _SAVED_FRAMES.search(path.read_text(encoding="utf-8", errors="replace"))
+    if found is None:
+        return False
+    n_bytes, digest = found.groups()
+    return int(n_bytes) != frames.n_bytes or digest not in (None, frames.digest)
 
 
 def warn_of_other_frames(folder: Path, frames: Frames) -> None:
@@ -89,10 +99,6 @@ def warn_of_other_frames(folder: Path, frames: Frames) -> None:
         path = out_path / CONFIG
         if not _is_saved(path):
             continue
-        n_bytes = saved_n_bytes(path)
-        if n_bytes is not None and n_bytes != frames.n_bytes:
-            warn(
-                f"{folder}: was made from frames of {n_bytes} bytes, {frames.path} has "
-                f"{frames.n_bytes}; is it of this video?"
-            )
+        if is_of_other_frames(path, frames):
+            warn(f"{folder}: was made from other frames than {frames.path}; is it of this video?")
         return

@@ -9,12 +9,22 @@ import cv2
 import torch
 import torch.nn.functional as F
 
+from ike_data.folders import files_of
+from ike_data.images import IMAGE_SUFFIXES
+from ike_data.layout import (
+    MAPS,
+    SEED_ITERATION,
+    is_own_images,
+    iteration_of,
+    masks_of_images,
+)
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.cores import do_on_cores
 from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import load_tensor, save_tensors
 
 HARD_THRESHOLD = 0.5  # where soft masks are cut into labels
+_ROUNDING = 1e-4
 
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
@@ -106,6 +116,10 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
         raise InputError(f"{folder}: no such folder; give a folder of .pt maps, one a frame{hint}")
     if not (folder / mask_name(0)).exists() and (inside := _folders_with_maps(folder)):
         raise InputError(f"{folder}: holds no map; give one of its folders: {', '.join(inside)}")
+    if not (folder / mask_name(0)).exists() and files_of(folder, *IMAGE_SUFFIXES):
+        masks = masks_of_images(folder) if is_own_images(folder) else None
+        theirs = f"{masks}, which they show" if masks and masks.is_dir() else "a folder of .pt maps"
+        raise InputError(f"{folder}: holds pictures, and no .pt map; give {theirs}")
     for idx in range(n_frames):
         frame_map = _read_map(folder / mask_name(idx), n_frames, height, width)  # [H, W, C]
         if idx == 0:
@@ -120,13 +134,22 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
 
 
 def _folders_with_maps(folder: Path) -> list[str]:
-    """iter_19 in the out_path of a graph, results_pt/epoch_00005 in that of a network."""
-    maps = (*folder.glob(f"*/{mask_name(0)}"), *folder.glob(f"*/*/{mask_name(0)}"))
-    return sorted(str(path.parent.relative_to(folder)) for path in maps)
+    """iter_19 in the out_path of a graph, results_pt/epoch_00005 in that of a network.
+
+    Below a whole run both, in the folders of the modules; nowhere the seed, from which no one goes
+    on.
+    """
+    places = "*", "*/*", f"*/{MAPS}/*"
+    found = {path.parent for place in places for path in folder.glob(f"{place}/{mask_name(0)}")}
+    return sorted(
+        str(path.relative_to(folder)) for path in found if iteration_of(path) != SEED_ITERATION
+    )
 
 
 def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:
     """Read a folder of ``%05d.pt`` soft masks as float32 [n_frames, H, W] in [0, 1].
+
+    Values that leave [0, 1] by rounding, 1e-4 at most, are cut off.
 
     Raises:
         InputError: as `read_feature_maps`, or a map has several channels or leaves [0, 1].
@@ -138,12 +161,14 @@ def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> tor
             f"[{height}, {width}, 1]"
         )
     for idx, mask in enumerate(maps):
-        if mask.min() < 0 or mask.max() > 1:
+        low, high = mask.min().item(), mask.max().item()
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            of_bytes = ", divide it by 255 if it is of bytes" if high > 1.5 else ""
             raise InputError(
-                f"{folder / mask_name(idx)}: has values from {mask.min():.3g} to {mask.max():.3g}; "
-                "a soft mask lies in [0, 1]"
+                f"{folder / mask_name(idx)}: has values from {low:.6g} to {high:.6g}; "
+                f"a soft mask lies in [0, 1]{of_bytes}"
             )
-    return maps[..., 0]
+    return maps[..., 0].clamp_(0, 1)
 
 
 def _read_map(path: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ike_data.content_digest import digest_of
 from ike_data.images import MAX_PIXELS
 from ike_data.mp4_index import lacks_index
 from ike_data.runtime.errors import InputError, warn
@@ -48,6 +50,10 @@ class VideoFile:
             raise self._nothing(survey.why_nothing())
         self.fps = survey.frame_rate()
         self._warn(survey)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        return digest_of([self.path])
 
     def __iter__(self) -> Iterator[np.ndarray]:
         import av

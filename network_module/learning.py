@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ike_data.parameters import check_kind
 from network_module.batches import check_masks, check_video
 from network_module.extensions.prior_bias import start_from_prior
 from network_module.losses import hard_labels
@@ -38,15 +39,18 @@ def learn(
         The trained network, for `predict`. ``network.state_dict()`` can be saved.
 
     Raises:
-        ValueError: ``video`` or ``masks`` is of another type, shape or range; ``device`` is
-            unknown; or training diverged (`DivergedError`).
+        ValueError: ``video`` or ``masks`` is of another type, shape or range; ``settings``
+            are not of this module; ``device`` is unknown or not there; or training diverged
+            (`DivergedError`).
     """
     check_video(video)
     check_masks(masks, video)
+    check_kind("settings", settings, Settings, "network_module's Settings")
     try:
         device = torch.device(video.device if device is None else device)
-    except RuntimeError as error:
-        raise ValueError(f"device: {error}") from error
+        torch.empty(0, device=device)  # is it there?
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: {str(error).splitlines()[0]}") from error
     if network is None:
         network = seeded_unet(settings.base_channels, settings.seed)
     network.to(device)

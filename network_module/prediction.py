@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from ike_data.guided_filter import follow_edges
+from ike_data.parameters import check_kind
 from ike_data.runtime.cores import map_on_cores, n_equal_parts
 from network_module.batches import check_video, to_unit_range
 from network_module.precision import convolution_settings, logits_of, use_bf16
@@ -34,9 +35,11 @@ def predict(
         float32 [n, H, W] in [0, 1], on the device of ``video``.
 
     Raises:
-        ValueError: ``video`` is of another type or shape.
+        ValueError: an argument is of another type, or ``video`` of another shape.
     """
+    check_kind("network", network, torch.nn.Module, "a torch.nn.Module, as learn gives it")
     check_video(video)
+    check_kind("settings", settings, Settings, "network_module's Settings")
     batches = predict_batches(network, video, settings, progress=progress)
     return torch.cat([masks for _, masks in batches]).to(video.device)
 

@@ -12,7 +12,15 @@ import torch
 
 from ike_data.config import NetworkModule
 from ike_data.frames import Frames
-from ike_data.layout import MAPS, checkpoint_path, saved_checkpoints, saved_epochs, state_path
+from ike_data.layout import (
+    MAPS,
+    SEED_ITERATION,
+    checkpoint_path,
+    iteration_of,
+    saved_checkpoints,
+    saved_epochs,
+    state_path,
+)
 from ike_data.runtime.cores import n_equal_parts
 from ike_data.runtime.errors import InputError, warn
 from ike_data.runtime.memory_statement import state_memory
@@ -96,6 +104,11 @@ def learn_video(
     state_memory(device, training_bytes(size), NETWORK_REMEDY)
     network.to(device)
     warn_of_other_frames(pseudo_gt_path, frames)
+    if iteration_of(pseudo_gt_path) == SEED_ITERATION:
+        warn(
+            f"{pseudo_gt_path}: holds the seed of the graph module, which is the same in each "
+            "frame; give the masks of a later iteration"
+        )
     soft_masks = read_pseudo_labels(pseudo_gt_path, frames.count, *working_size)
     video = read_working_frames(frames, *working_size)
     to_save = config.to_save_epochs or range(1, config.n_epochs + 1)

@@ -191,7 +191,7 @@ def test_choose_device():
     if gpu:
         assert choose_device("cuda").type == "cuda"
     else:
-        with pytest.raises(InputError, match="--device cuda: PyTorch sees no CUDA GPU here; use"):
+        with pytest.raises(InputError, match=r"device = cuda in config\.ini: PyTorch sees no CUDA"):
             choose_device("cuda")
 
 
@@ -220,12 +220,13 @@ def test_an_out_path_that_takes_no_files():
         prepare_out_path(Path("/proc/self/fd"))
 
 
-def announce_for(program, folder, monkeypatch, **general):
+def announce_for(program, folder, monkeypatch, digest="0a", **general):
     monkeypatch.setattr(sys, "argv", [program, "--frames_path=my clip"])
     config = fill_in(read_config(PROJECT_CONFIG), device="cpu", out_path=folder)
     config = dataclasses.replace(config, general=dataclasses.replace(config.general, **general))
     frames = SimpleNamespace(
-        **dict(path="clip", count=3, width=4, height=2, fps=None, names=None, notes=[], n_bytes=9)
+        **dict(path="clip", count=3, width=4, height=2, fps=None, names=None, notes=[], n_bytes=9),
+        digest=digest,
     )
     return config, announce(config, frames, torch.device("cpu"), folder, "; 2 kept")
 
@@ -234,7 +235,7 @@ def test_announce_prints_and_then_saves_the_same(tmp_path, capsys, monkeypatch):
     config, record = announce_for("main.py", tmp_path, monkeypatch)
     notes = [
         "command: python main.py '--frames_path=my clip'",
-        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate, 9 bytes; 2 kept",
+        "frames: clip: 3 frames, 4 x 2 (width x height), no frame rate, 9 bytes, digest 0a; 2 kept",
         f"ran on cpu with PyTorch {torch.__version__}",
     ]
     printed = capsys.readouterr().out
@@ -254,6 +255,11 @@ def test_an_out_path_of_a_person_or_of_another_command_is_refused(tmp_path, caps
     with pytest.raises(InputError, match="would be overwritten"):
         announce_for("main.py", tmp_path, monkeypatch)
     (tmp_path / "config.ini").unlink()
+    for name in ("log.csv", "frames.csv"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(InputError, match=rf"{name}: would be overwritten"):
+            announce_for("main.py", tmp_path, monkeypatch)
+        (tmp_path / name).unlink()
     _, record = announce_for("/somewhere/run_graph_module.py", tmp_path, monkeypatch)
     record([])
     capsys.readouterr()
@@ -262,15 +268,18 @@ def test_an_out_path_of_a_person_or_of_another_command_is_refused(tmp_path, caps
     assert capsys.readouterr().out == ""
 
 
-def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("other", [dict(working_h=64), dict(digest="0b")])
+def test_results_of_other_settings_or_frames_make_way_for_those_of_this_run(
+    other, tmp_path, monkeypatch
+):
     folder, file = tmp_path / "iter_19", tmp_path / "epoch_00005.pth"
-    other = tmp_path / "iter_3"
+    not_named = tmp_path / "iter_3"
 
     def make_results():
         folder.mkdir(exist_ok=True)
         (folder / "00000.pt").touch()
         file.touch()
-        other.mkdir(exist_ok=True)
+        not_named.mkdir(exist_ok=True)
 
     make_results()
     announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
@@ -282,7 +291,7 @@ def test_results_of_other_settings_make_way_for_those_of_this_run(tmp_path, monk
     announce_for("main.py", tmp_path, monkeypatch)[1]([folder, file])
     assert folder.exists()
     assert file.exists()
-    announce_for("main.py", tmp_path, monkeypatch, working_h=64)[1]([folder, file])
+    announce_for("main.py", tmp_path, monkeypatch, **other)[1]([folder, file])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.ini", "iter_3"]
 
 

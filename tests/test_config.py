@@ -336,6 +336,9 @@ def test_a_path_that_is_not_utf_8_is_refused_before_anything_is_written(tmp_path
 
 
 def test_a_note_cannot_break_the_settings(tmp_path):
-    save_config(read_config(PROJECT_CONFIG), tmp_path, ["frames: b\n[General]\nworking_h = 9"])
-    assert "# frames: b [General] working_h = 9\n" in (tmp_path / "config.ini").read_text()
+    notes = ["command: main.py --config caf\udce9.ini", "frames: b\n[General]\nworking_h = 9"]
+    save_config(read_config(PROJECT_CONFIG), tmp_path, notes)
+    saved = (tmp_path / "config.ini").read_text(encoding="utf-8")
+    assert "# command: main.py --config caf\\udce9.ini\n" in saved
+    assert "# frames: b [General] working_h = 9\n" in saved
     assert read_config(tmp_path / "config.ini") == read_config(PROJECT_CONFIG)

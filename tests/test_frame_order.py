@@ -73,6 +73,7 @@ def test_an_index_in_even_steps_says_its_order_itself(numbers, unevenly):
         ([0, 5, 6, 7, 8], 1, 0, 5),
         ([*range(0, 60, 5), *range(70, 125, 5)], 60, 55, 70),
         ([*range(20), *range(22, 32), *range(35, 45)], 20, 19, 22),
+        ([0, 10**18, 3 * 10**18], 2 * 10**18, 10**18, 3 * 10**18),
     ],
 )
 # Six digits are no time of day only because they could be.
@@ -94,6 +95,9 @@ def test_a_missing_frame_is_named(numbers, missing, before, after, name):
         ["20240130.tif", "20240131.tif", "20240201.tif", "20240202.tif"],
         ["20231231235958.jpg", "20231231235959.jpg", "20240101000000.jpg"],
         ["110459500.jpg", "110500500.jpg", "110501500.jpg"],
+        # Since 1970, and one frame was dropped.
+        [f"{1_403_636_579_763 + 50 * i}.png" for i in range(20) if i != 7],
+        [f"{1_403_636_579_763_555_584 + 50_000_000 * i}.png" for i in range(20) if i != 7],
     ],
     ids=lambda names: names[0],
 )

@@ -173,8 +173,20 @@ def test_data_that_cannot_be_learnt_from_are_named():
     ):
         with pytest.raises(ValueError, match=match):
             learn(video, bad)
-    with pytest.raises(ValueError, match=r"^device: .*gpu"):
-        learn(video, masks, device="gpu")
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(ValueError, match=r"^device: "):
+            learn(video, masks, device=device)
+
+
+def test_arguments_of_another_kind_are_named():
+    video, masks = square_tensors(2)
+    others, message = HalfSize(), "settings should be network_module's Settings, got HalfSize"
+    with pytest.raises(ValueError, match=message):
+        learn(video, masks, others)
+    with pytest.raises(ValueError, match=message):
+        predict(UNet(1), video, others)
+    with pytest.raises(ValueError, match=r"network should be a torch\.nn\.Module, .* got str"):
+        predict("epoch_00005.pth", video)
 
 
 def test_every_epoch_has_its_own_order():
@@ -613,6 +625,13 @@ def test_result_is_the_next_cycles_pseudo_label_and_repeats(workplace):
     assert not torch.equal(other, kept)
 
 
+@pytest.mark.parametrize(("name", "told"), [("iter_-1", True), ("iter_0", False)])
+def test_the_seed_as_pseudo_labels_is_told(name, told, workplace, capsys):
+    workplace.configure(n_epochs=1, to_save_epochs="1", passes_per_epoch=1)
+    workplace.run(f"--pseudo_gt_path={workplace.masks.rename(workplace.masks.parent / name)}")
+    assert (f"{name}: holds the seed" in capsys.readouterr().err) == told
+
+
 def test_number_of_pseudo_labels_must_be_the_number_of_frames(workplace):
     (workplace.frames / "00003.jpg").unlink()
     workplace.refused(r"00003\.pt: the video has only 3 frames.*00002\.pt")
@@ -889,9 +908,21 @@ def test_predict_only_gives_the_masks_of_the_training(workplace, complete):
 def test_predict_only_refuses_what_is_no_checkpoint(workplace):
     path = workplace.frames.parent / "other.pth"
     torch.save({"model": {"weight": torch.zeros(2)}, "base_channels": 2, "epoch": 1}, path)
-    for name, message in ((path, "is not a checkpoint"), (workplace.masks, "is missing")):
+    folder = workplace.masks, "masks: is a folder; give models/"
+    for name, message in ((path, "is not a checkpoint"), folder):
         workplace.refused(message, f"--predict_only={name}")
     assert not (workplace.out / "config.ini").exists()
+
+
+@pytest.mark.parametrize("wrong", ["", "out", "out/models", "out/models/epoch_00004.pth"])
+def test_predict_only_names_the_checkpoints_that_are_there(wrong, workplace):
+    models = workplace.out / "models"
+    models.mkdir(parents=True)
+    for name in ("epoch_00001.pth", "epoch_00003.pth", "training.pth"):
+        (models / name).touch()
+    names = f"give {models}/epoch_00001.pth or {models}/epoch_00003.pth$"
+    workplace.out = workplace.out.parent / "applied"
+    workplace.refused(names, f"--predict_only={workplace.out.parent / wrong}")
 
 
 @pytest.mark.parametrize("left", ["epoch_00003.pth", "training.pth"])

@@ -118,10 +118,11 @@ BAD_CONTENT = {
     ),
     "above 1": (
         torch.full((H, W, 1), 1.5),
-        "has values from 1.5 to 1.5; a soft mask lies in [0, 1",
+        "has values from 1.5 to 1.5; a soft mask lies in [0, 1]",
     ),
     "below 0": (torch.linspace(-0.25, 1, H * W).view(H, W, 1), "has values from -0.25 to 1;"),
     "0 to 255": (torch.full((H, W, 1), 255, dtype=torch.uint8), "has values from 255 to 255;"),
+    "just above 1": (torch.full((H, W, 1), 1.001), "has values from 1.001 to 1.001;"),
     "list": ([torch.zeros(H, W, 1)], "holds a list, not one tensor; the video has 3 frames"),
     "sparse": (torch.zeros(H, W, 1).to_sparse(), "is not a dense real tensor; save it as float32"),
 }
@@ -133,15 +134,42 @@ def test_content_that_is_no_soft_mask(tmp_path, case):
     assert refusal(save_all(tmp_path / "a", content)).startswith(f"00001.pt: {expected}")
 
 
+def test_values_that_leave_the_range_by_rounding_are_cut_off(tmp_path):
+    mask = torch.linspace(-1e-6, 1 + 1e-6, H * W).view(H, W)
+    assert mask.max() > 1
+    read = read_soft_masks(save_all(tmp_path / "a", mask), N, H, W)
+    assert (read.min(), read.max()) == (0, 1)
+    assert torch.equal(read[1].flatten()[1:-1], mask.flatten()[1:-1])
+    save_all(tmp_path / "a", 255 * mask)
+    assert refusal(tmp_path / "a").endswith("divide it by 255 if it is of bytes")
+
+
 def test_the_folder_above_masks_or_beside_them_is_told(tmp_path):
-    for name in ("iter_-1", "results_pt/epoch_00005"):
-        (tmp_path / name).mkdir(parents=True)
+    masks = "graph_1/iter_19", "iter_2", "net_1/results_pt/epoch_00005", "results_pt/epoch_00005"
+    for name in ("iter_-1", "graph_1/iter_-1", *masks):
         save_all(tmp_path / name, torch.zeros(H, W, 1))
-    names = "iter_-1, results_pt/epoch_00005"
+    names = ", ".join(masks)
     with pytest.raises(InputError, match=rf": holds no map; give one of its folders: {names}$"):
         read_soft_masks(tmp_path, 3, H, W)
     with pytest.raises(InputError, match=rf"iter_19: no such folder; .*; there is {names}$"):
         read_soft_masks(tmp_path / "iter_19", 3, H, W)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "masks"),
+    [
+        ("iter_19_images", "iter_19"),
+        ("results_images/epoch_00005", "results_pt/epoch_00005"),
+        ("annotations", None),
+    ],
+)
+def test_pictures_in_the_place_of_masks_are_told_from_them(tmp_path, pictures, masks):
+    write_mask_images(tmp_path / pictures, random_masks(), H, W)
+    told = ": holds pictures, and no .pt map; give "
+    assert refusal(tmp_path / pictures) == told + "a folder of .pt maps"
+    if masks:
+        write_soft_masks(tmp_path / masks, random_masks())
+        assert refusal(tmp_path / pictures) == f"{told}{tmp_path / masks}, which they show"
 
 
 def test_several_channels_are_features_but_no_soft_mask(tmp_path):
