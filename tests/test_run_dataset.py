@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import commands
@@ -90,23 +89,6 @@ def test_a_video_in_other_hands_is_passed_over(data_set, stub, tmp_path):
     assert (out / "-second" / "run.log").read_text() == log
     os.kill(held, signal.SIGKILL)
     assert first.wait() == 1
-    first.communicate()
-
-
-def test_a_video_in_other_hands_is_looked_at_once_more(data_set, stub, tmp_path):
-    root, flags = data_set
-    out = tmp_path / "out"
-    stub.hold(GRAPH)
-    first = start(stub, root, out, *flags, "--only=0")
-    held = stub.held()
-    stub.release(GRAPH)
-    second = start(stub, root, out, *flags)
-    deadline = time.monotonic() + 60
-    while not (out / "first one" / "run.log").exists():  # it has passed over -second
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(held, signal.SIGKILL)
-    assert "2 of 3 done, 1 failed" in second.communicate()[0]
     first.communicate()
 
 

@@ -39,11 +39,7 @@ class Ended:
         )
         if self.elsewhere:
             names = ", ".join(sorted(self.elsewhere))
-            print(
-                f"left to another run that works on them: {names}; when it is done, the same "
-                "command scores all",
-                flush=True,
-            )
+            print(f"left to another run that works on them: {names}", flush=True)
         for name, reason in sorted(self.failures.items()):
             print(f"failed: {name}: {reason}", file=sys.stderr)
 
@@ -83,11 +79,6 @@ def run_all(
         ThreadPoolExecutor(n_workers) as pool,
     ):
         for _ in pool.map(run, videos):
-            pass
-        # By now the other run may have done them, and then they are scored, too.
-        once_more, ended.elsewhere = ended.elsewhere, []
-        bar.total += len(once_more)
-        for _ in pool.map(run, once_more):
             pass
     return ended
 
