@@ -68,21 +68,6 @@ def test_what_has_changed_is_redone_and_nothing_else(stub, tmp_path):
         assert names(rerun(annotations, f"--models={weights}", **changes)) == ALL
 
 
-def test_what_was_made_from_older_masks_does_not_stay(stub, tmp_path):
-    out = tmp_path / "out"
-    finish(stub, f"--config={small_config(tmp_path)}", "--cycles=2", "--threshold=0")
-    own = out / "net_7"
-    own.mkdir()
-    finish(stub, f"--config={small_config(tmp_path)}")  # fewer cycles of the same settings
-    assert (out / "net_2").is_dir() and (out / "graph_3").is_dir()
-    process = start(stub, f"--config={small_config(tmp_path, learning_rate=0.02)}")
-    printed, _ = process.communicate()
-    assert "net_1: done before with other settings or input, and now done again" in printed
-    assert f"{out}/graph_3: was made from what is no longer there" in printed
-    assert not (out / "net_2").exists() and not (out / "graph_3").exists()
-    assert own.is_dir() and (out / "graph_2").is_dir()
-
-
 def test_more_cycles_go_on(stub, tmp_path):
     out, config = tmp_path / "out", f"--config={small_config(tmp_path)}"
     finish(stub, config)

@@ -11,19 +11,9 @@ from pathlib import Path
 
 from ike_data.config import Config
 from ike_data.flow_files import FORWARD
-from ike_data.folders import visible_in
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import write_frame_names
-from ike_data.layout import (
-    FINAL,
-    FLOW,
-    GRAPH,
-    NETWORK,
-    epoch_masks,
-    iteration_masks,
-    module_and_cycle,
-    run_folder,
-)
+from ike_data.layout import FINAL, FLOW, GRAPH, NETWORK, epoch_masks, iteration_masks, run_folder
 from ike_data.runtime.atomic import write_csv
 from ike_tools.runs.exchange_flags import flow_flags
 from ike_tools.runs.steps import Steps
@@ -65,7 +55,6 @@ class Exchange:
             reads=[Path(os.path.abspath(models))] if models else [],
             # Flow of other settings or frames is not mixed with the new.
             when_changed=["--overwrite"],
-            builds_on_it=self._built_on(self._flow),
         )
 
     def run_cycles(self, cycles: int, threshold: float) -> None:
@@ -173,19 +162,8 @@ class Exchange:
             sections=["General", section],
             reads=reads,
             when_again=when_again,
-            builds_on_it=self._built_on(out_path),
         )
         self._out_paths.append(out_path)
-
-    def _built_on(self, out_path: Path) -> list[Path]:
-        """The folders of the modules that come after one, or after the flow, in the exchange."""
-
-        def place(folder: Path) -> tuple[int, bool]:
-            module, cycle = module_and_cycle(folder) or ("", 0)
-            return cycle, module == NETWORK
-
-        later = [folder for folder in visible_in(self._out) if place(folder) > place(out_path)]
-        return sorted(later, key=place)
 
 
 def mean_change(before: Path, after: Path) -> str:

@@ -19,7 +19,7 @@ from typing import NoReturn
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import SECTIONS, Config, format_config
 from ike_data.folders import visible_in
-from ike_data.runtime.atomic import atomic_file, remove, remove_leftovers
+from ike_data.runtime.atomic import atomic_file, remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, inherited
 from ike_data.runtime.errors import InputError
 
@@ -46,7 +46,6 @@ class Steps:
         reads: Sequence[Path] = (),
         when_changed: Sequence[str] = (),
         when_again: Sequence[str] = (),
-        builds_on_it: Sequence[Path] = (),
     ) -> None:
         """Run a command, unless it is done.
 
@@ -59,8 +58,6 @@ class Steps:
             reads: what it reads besides the frames and the steps before it.
             when_changed: more flags where an earlier run has begun it with other settings.
             when_again: more flags where an earlier run with these settings has not finished it.
-            builds_on_it: folders of OUT, each of the step of its name. Where an earlier run has
-                begun this step with other settings they are removed when it is done.
 
         Raises:
             InputError: one of ``reads`` is not there.
@@ -75,31 +72,26 @@ class Steps:
             return
         done.parent.mkdir(exist_ok=True)
         done.unlink(missing_ok=True)
-        begun = self._out / "steps" / f"{name}.begun"
-        earlier = _read(begun)
-        is_changed = earlier is not None and earlier != self._digest
-        if is_changed:
-            print(f"{name}: done before with other settings or input, and now done again")
-        self._begin(begun, earlier, makes)
-        if is_changed:
-            command = [*command, *when_changed]
-        if earlier is not None and earlier.startswith(self._digest):
-            command = [*command, *when_again]
+        command = [*command, *self._begin(name, makes, when_changed, when_again)]
         if config is not None:
             path = self._out / (saved_as or f"{name}.ini")
             note = "; Settings of this step, made by tools/run_video.sh.\n\n"
             _write(path, note + format_config(config))
             command.append(f"--config={path}")
         self._start(command)
-        if is_changed:
-            self._remove(builds_on_it)
-            _write(begun, self._digest)
         _write(done, self._digest)
 
-    def _begin(self, begun: Path, earlier: str | None, makes: Path | None) -> None:
-        """Note that a step begins, and remove what a killed one left."""
-        mark = self._digest
-        if earlier is not None and earlier != mark:
+    def _begin(
+        self, name: str, makes: Path | None, when_changed: Sequence[str], when_again: Sequence[str]
+    ) -> Sequence[str]:
+        """Note that a step begins, remove what a killed one left; the flags that it needs now."""
+        begun = self._out / "steps" / f"{name}.begun"
+        earlier, mark = _read(begun), self._digest
+        flags: Sequence[str] = ()
+        if earlier == mark:
+            flags = when_again
+        elif earlier is not None and when_changed:
+            flags = when_changed
             # Until it is done: a run that is killed may leave some of the old.
             mark += " in place of another"
         _write(begun, mark)
@@ -107,15 +99,7 @@ class Steps:
             # No other may work on the folder.
             for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
                 remove_leftovers(Path(folder))
-
-    def _remove(self, folders: Sequence[Path]) -> None:
-        """Those that steps have made."""
-        for folder in folders:
-            mark = self._out / "steps" / folder.name
-            if folder.exists() and mark.exists():
-                print(f"{folder}: was made from what is no longer there, and is removed")
-                for path in (mark, mark.with_suffix(".begun"), folder):
-                    remove(path)
+        return flags
 
     def _start(self, command: list[str]) -> None:
         """Print the command as a user would type it, and run it until it ends."""
