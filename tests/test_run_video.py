@@ -178,6 +178,11 @@ def test_frames_where_the_result_is_written_are_refused_at_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
 
 
+def test_out_is_not_the_folder_of_frames(tmp_path):
+    frames = make_video(tmp_path) / "frames"
+    refused(f"{frames}: holds the frames; choose another OUT", run_video, frames, frames)
+
+
 def test_what_lies_beside_the_frames_does_not_count(tmp_path):
     """OUT may be a folder of FRAMES, and file managers leave hidden files."""
     (tmp_path / "00000.png").write_bytes(b"frame")

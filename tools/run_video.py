@@ -54,6 +54,8 @@ def main() -> None:
 
         annotation_files(annotations, open_frames(frames))
     out = Path(os.path.abspath(prepare_out_path(args.out)))
+    if out.resolve() == frames.resolve():
+        raise InputError(f"{frames}: holds the frames; choose another OUT, such as a folder in it")
     for given in (frames, annotations):
         if given and given.resolve().is_relative_to((out / FINAL).resolve()):
             raise InputError(f"{given}: lies where the result is written; choose another OUT")
