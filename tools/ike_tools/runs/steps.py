@@ -160,6 +160,7 @@ class Steps:
         status = self._child.wait()
         self._busy, self._child = False, None
         if self._stopped_by:
+            print(file=sys.stderr)  # below the command's bar
             end_stopped(self._stopped_by)
         if status:
             # A process that a signal has ended has a negative status.
