@@ -542,7 +542,9 @@ def test_masks_that_cannot_be_used(run, tmp_path, annotations):
         refused(run, match, folder, annotations)
 
     other_size = Image.fromarray(columns(10).T.copy())
-    refused_with(r"00001.png: is 12 x 20 pixels, its annotation is 20 x 12", ".png", other_size)
+    refused_with(
+        r"00001.png: is 12 x 20 pixels, its frame or annotation is 20 x 12", ".png", other_size
+    )
     refused_with("holds no mask", ".jpg", other_size)
     refused_with("00000.png: cannot be read as an image", ".png", b"no image")
     refused_with("00001.pt: is damaged or holds more than tensors", ".pt", b"no tensor")
@@ -581,9 +583,33 @@ def test_no_frame_left(run, tmp_path, n_frames):
     assert (row["frames"], row["J_mean"]) == (str(n_frames), "1.000000")
 
 
-def test_out_is_a_folder(run, tmp_path, annotations):
-    is_folder = "is a folder; give the name of a .csv file"
-    refused(run, is_folder, annotations, annotations, "--out", tmp_path)
+def test_a_sequence_with_no_frame_left_is_left_out(run, tmp_path, capsys):
+    results, annotations = make_data_set(tmp_path)
+    for name in ("00001.png", "00002.png"):
+        (annotations / "short" / name).unlink()
+    (row, *_) = run(results, annotations)
+    assert (row["sequence"], row["J_mean"]) == ("long", "0.900000")
+    said = f"not scored: {annotations}/short: no frame is left of 1 annotated"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["scores/", "."])
+def test_out_is_a_folder(tmp_path, annotations, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    flags = f"--results={annotations}", f"--annotations={annotations}", f"--out={folder}"
+    call(evaluate, *flags)
+    assert (tmp_path / folder / "results.csv").is_file()
+
+
+def test_frames_that_are_not_there_or_a_video_file(run, tmp_path):
+    masks = write_frames(tmp_path / "masks", [columns(n) for n in (1, 10, 5, 1)])
+    write_frame_names(tmp_path, ["b1.png", "b2.png", "b3.png", "b4.png"])
+    truth = write_frames(tmp_path / "truth", [columns(10)])
+    (truth / "00000.png").rename(truth / "b2.png")
+    refused(run, "--frames_path.*nowhere: no such file", masks, truth, "--frames_path", "nowhere")
+    (tmp_path / "video.mp4").touch()
+    (row,) = run(masks, truth, "--frames_path", tmp_path / "video.mp4")
+    assert row["J_mean"] == "1.000000"  # of frame 1, which frames.csv beside the masks tells
 
 
 @pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "Otsu", ""])
