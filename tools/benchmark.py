@@ -36,7 +36,7 @@ import numpy as np
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.frames import Frames, open_frames
-from ike_data.runtime.command import run_command
+from ike_data.runtime.command import number_argument, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.changed_config import changed_config
 from ike_tools.flags import Parser
@@ -88,7 +88,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     graph.add_path("--of_path", "of each of --frames_path", nargs="+", required=True)
     graph.add_path("--annotations", "of each: J as well", nargs="+", default=[])
     graph.add_argument(
-        "--repeats", type=int, default=3, help="of ours (default: 3); plain runs once"
+        "--repeats",
+        type=number_argument(1, kind=int),
+        default=3,
+        help="of ours (default: 3); plain runs once",
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
     text = "of exact and fast, but for propagation (default: config.ini)"
@@ -126,7 +129,12 @@ def get_args_parser() -> argparse.ArgumentParser:
         "raft", help="both directions of a pair, against two plain calls of torchvision's RAFT"
     )
     raft.add_path("--frames_path", "frames, or a video", required=True)
-    raft.add_argument("--n_pairs", type=int, default=3, help="timed (default: 3)")
+    raft.add_argument(
+        "--n_pairs",
+        type=number_argument(1, kind=int),
+        default=3,
+        help="timed, at most (default: 3)",
+    )
     raft.add_argument("--size", help="resize frames to it", **SIZE)
     raft.add_argument("--small", action="store_true")
     raft.add_argument("--iters", type=int, default=20)
@@ -158,12 +166,17 @@ def main() -> None:
 def compare_graph(args: argparse.Namespace) -> None:
     """Whole processes: start of Python, reading, graph, writing."""
     annotations = args.annotations or [None] * len(args.frames_path)
+    for flag, paths in (("--of_path", args.of_path), ("--annotations", annotations)):
+        if len(paths) != len(args.frames_path):
+            raise InputError(
+                f"{flag}: {len(paths)} given for {len(args.frames_path)} of --frames_path; give "
+                "one for each, in the same order"
+            )
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
-        for frames, flow, annotated in zip(
-            args.frames_path, args.of_path, annotations, strict=True
-        ):
+        videos = zip(args.frames_path, args.of_path, annotations, strict=True)
+        for idx, (frames, flow, annotated) in enumerate(videos):
             n_frames = open_frames(frames).count
-            out = Path(folder) / frames.name
+            out = Path(folder) / str(idx)  # two videos may have one name
             out.mkdir()
             runs: dict[str, list[Measured]] = {PLAIN: [], EXACT: [], FAST: []}
             if not args.without_plain:
@@ -383,6 +396,9 @@ def compare_raft(args: argparse.Namespace) -> None:
         model = load_raft(args.models, args.small)
     model.to(device)
     frames = list(islice(open_frames(args.frames_path), args.n_pairs + 1))
+    n_pairs = len(frames) - 1  # a short video has fewer than asked for
+    if n_pairs < 1:
+        raise InputError(f"--frames_path {args.frames_path}: has one frame; a pair has two")
     if args.size:
         import cv2
 
@@ -417,11 +433,11 @@ def compare_raft(args: argparse.Namespace) -> None:
     for name, way in ways.items():
         with _clock(seconds, name):
             results[name] = way()
-    print(f"RAFT, {height} x {width}, {args.iters} updates, {args.n_pairs} pairs on {device.type}")
+    print(f"RAFT, {height} x {width}, {args.iters} updates, {n_pairs} pairs on {device.type}")
     for name in ways:
         error = (results[name] - results["plain"]).norm(dim=2).mean()
         print(
-            f"  {name:6} {seconds[name] / args.n_pairs:8.3f} s/pair  "
+            f"  {name:6} {seconds[name] / n_pairs:8.3f} s/pair  "
             f"{seconds['plain'] / seconds[name]:5.2f} x  mean end-point difference {error:.5f} px"
         )
 
