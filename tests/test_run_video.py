@@ -178,6 +178,13 @@ def test_frames_where_the_result_is_written_are_refused_at_once(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
 
 
+def test_a_folder_of_videos_is_a_data_sets(tmp_path):
+    make_video(tmp_path)
+    use = f"{tmp_path}: holds videos, such as .*/annotations; give one of them, or use tools/run_da"
+    refused(use, run_video, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_out_is_not_the_folder_of_frames(tmp_path):
     frames = make_video(tmp_path) / "frames"
     refused(f"{frames}: holds the frames; choose another OUT", run_video, frames, frames)
