@@ -410,35 +410,6 @@ def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
     assert "ORACLE, not a fair result" in printed
 
 
-def test_export_for_official_toolkits(run, tmp_path):
-    soft, truth = random_soft_masks()
-    annotations = write_frames(tmp_path / "a/seq", list(truth.astype(np.uint8) * 255), first=1)
-    small = torch.from_numpy(soft[:, ::2, ::2].copy())
-    write_soft_masks(tmp_path / "net/seq", small)
-    flags = "--threshold", 0.4, "--export", tmp_path / "hard"
-    (row,) = run(tmp_path / "net", annotations.parent, *flags)
-    files = sorted((tmp_path / "hard/seq").iterdir())
-    assert [path.name for path in files] == [f"{idx:05d}.png" for idx in range(1, 5)]
-    for path in files:
-        mask = np.asarray(Image.open(path))
-        assert mask.shape == (H, W)
-        assert mask.dtype == np.uint8
-        assert set(np.unique(mask)) == {0, 255}
-    (again,) = run(tmp_path / "hard", annotations.parent)
-    assert (again["J_mean"], again["F_mean"]) == (row["J_mean"], row["F_mean"])
-
-
-def test_export_replaces_nothing(run, tmp_path, annotations):
-    write_frames(tmp_path / "hard/annotations", [columns(1)])
-    taken = "holds annotations already; give another folder"
-    refused(run, taken, annotations, annotations, "--export", tmp_path / "hard")
-    assert np.array_equal(Image.open(tmp_path / "hard/annotations/00000.png"), columns(1))
-    other = write_frames(tmp_path / "other", [columns(1)] * 4)
-    of_one, two = "takes the masks of one result, 2", [annotations, other]
-    refused(run, of_one, two, annotations, "--export", tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
@@ -524,17 +495,15 @@ def test_some_annotations_of_a_data_set(run, tmp_path):
     assert scores["mean over frames"] == ("3", "0.500000")
 
 
-def test_export_of_some_frames_and_otsu_of_all(run, tmp_path):
+def test_otsu_of_all_where_some_frames_are_annotated(run, tmp_path):
     # Of the frames that are annotated alone Otsu's threshold would be 0.5.
     soft = torch.full((5, H, W), 0.2)
     soft[1:4, :, :10] = 0.6
     write_soft_masks(tmp_path / "net", soft)
     some_annotations(tmp_path / "a/seq", ["00000.png", "00004.png"], [10, 10])
     flags = (tmp_path / "net", tmp_path / "a/seq", "--all-frames")
-    (row,) = run(*flags, "--threshold", "otsu", "--export", tmp_path / "hard")
+    (row,) = run(*flags, "--threshold", "otsu")
     assert 0.2 < float(row["threshold"]) < 0.6 and row["J_mean"] == "0.000000"
-    exported = sorted((tmp_path / "hard/seq").iterdir())
-    assert [path.name for path in exported] == ["00000.png", "00004.png"]
 
 
 def test_masks_that_cannot_be_used(run, tmp_path, annotations):

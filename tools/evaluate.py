@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError, warn
 from ike_tools.data_sets.sequences import Result, add_sequences_flag
 from ike_tools.flags import Parser
-from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_values import Annotation, notes
 from ike_tools.masks.thresholds import BEST, OTSU, best_threshold, choose_threshold, harden
 from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
@@ -82,11 +80,6 @@ def get_args_parser() -> argparse.ArgumentParser:
         default="results.csv",
         help="the CSV, or a folder for results.csv (default: results.csv)",
     )
-    parser.add_path(
-        "--export",
-        "folder for the hard masks, made if needed: EXPORT/SEQUENCE/%%05d.png, strict 0/255, "
-        "named and sized as the annotations, as official toolkits read them",
-    )
     parser.add_argument(
         "--all_frames",
         action="store_true",
@@ -108,7 +101,7 @@ def main() -> None:
         results, args.annotations, args.sequences, args.frames_path
     )
     groups = left_to_score(groups, args.all_frames, warnings)
-    check_outputs(args.out_path, args.export, groups)
+    prepare_out_path(args.out_path.parent)
     how_read = value_notes([*itertools.chain(*groups)])
     warn(*warnings)
 
@@ -126,8 +119,6 @@ def main() -> None:
                     f"{_folder(sequence.mask_files)}: J is 0 in all frames, no pixel of the object "
                     f"reaches {threshold:g} (--threshold); are these 0 to 255, and of this video?"
                 )
-            if args.export is not None:
-                export_masks(sequence, threshold, args.export / sequence.name)
         rows.append(table_rows(scores))
         table = format_table(rows[-1], oracle=rule == BEST)
         print(f"[{number}] {sequences[0].results}\n{table}\n")
@@ -147,8 +138,6 @@ def main() -> None:
     print("frames:", "all" if args.all_frames else "all but the first and last of each sequence")
     if partly := partly_annotated(groups[0]):
         print(partly)
-    if args.export is not None:
-        print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out_path}")
     warn(*warnings)  # again: above a long table it is not seen
 
@@ -200,23 +189,6 @@ def left_to_score(
     return left
 
 
-def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSequence]]) -> None:
-    """Raise InputError where the results could not be written, before any work is done.
-
-    That is where ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
-    """
-    if export is not None:
-        if len(groups) > 1:
-            raise InputError(f"--export: takes the masks of one result, {len(groups)} were given")
-        for sequence in groups[0]:
-            if (export / sequence.name).exists():
-                raise InputError(
-                    f"--export {export}: holds {sequence.name} already; give another folder"
-                )
-        prepare_out_path(export)
-    prepare_out_path(out.parent)
-
-
 def threshold_of(sequence: AnnotatedSequence, frames: list[int], rule: str | float) -> float:
     """The threshold of a sequence: as `choose_threshold`, or by `BEST` of the scored ``frames``."""
     if rule == BEST and not sequence.mask_values.hard:
@@ -245,14 +217,6 @@ def score_sequence(
         region.append(region_similarity(mask, annotation, void=void))
         boundary.append(boundary_measure(mask, annotation, void=void))
     return SequenceScore(sequence.results, sequence.name, threshold, tuple(region), tuple(boundary))
-
-
-def export_masks(sequence: AnnotatedSequence, threshold: float, folder: Path) -> None:
-    """Write the hard masks of annotated frames: strict 0/255 .png, named and sized as these."""
-    with atomic_folder(folder) as partial:
-        for idx in _frames_bar(sequence, [*sequence.annotation_files], "hard masks"):
-            mask = harden(sequence.read(idx)[0], threshold)
-            write_hard_mask(partial / sequence.annotation_files[idx].name, mask)
 
 
 def _frames_bar(sequence: AnnotatedSequence, frames: list[int], what: str) -> tqdm[int]:
