@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 PROJECT = PROJECT_CONFIG.parent
-PAPER = PROJECT / "configs" / "paper.ini"
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
 SIZE: dict[str, Any] = dict(type=int, nargs=2, metavar=("H", "W"))  # of a flag
 # Seconds that are aimed at on a GPU, 50 frames of 224 x 416, RAFT's of 480 x 854.
@@ -117,12 +116,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     network.add_path("--frames_path", "frames, or a video", required=True)
     network.add_path("--pseudo_gt_path", "pseudo-labels", required=True)
     network.add_path("--annotations", "J as well")
-    text = "settings of each way (default: configs/paper.ini, in float32 and in bfloat16)"
-    network.add_path("--config", text, nargs="+", default=[])
-    text = "of the default ways"
-    network.add_argument("--base_channels", type=int, default=64, help=text)
-    network.add_argument("--n_epochs", type=int, default=5, help=text)
-    network.add_argument("--learning_rate", type=float, default=0.0001, help=text)
+    network.add_path("--config", "settings of each way", nargs="+", required=True)
     network.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 
     raft = commands.add_parser(
@@ -330,7 +324,7 @@ def compare_network(args: argparse.Namespace) -> None:
         print(args.frames_path.name)
         print("  way             whole s  times faster  training s  peak MB")
         first_seconds, results = 0.0, []
-        for idx, config in enumerate(args.config or _precisions(args, Path(folder))):
+        for idx, config in enumerate(args.config):
             out = Path(folder) / str(idx)
             n_epochs = read_config(config).network_module.n_epochs
             last_saved = {"Network Module": {"to_save_epochs": n_epochs}}
@@ -354,20 +348,6 @@ def compare_network(args: argparse.Namespace) -> None:
             )
         if args.annotations:
             _evaluate(args.annotations, results)
-
-
-def _precisions(args: argparse.Namespace, folder: Path) -> list[Path]:
-    changes = dict(
-        base_channels=args.base_channels,
-        n_epochs=args.n_epochs,
-        learning_rate=args.learning_rate,
-    )
-    return [
-        changed_config(
-            PAPER, {"Network Module": changes | {"mixed_precision": value}}, folder / f"{name}.ini"
-        )
-        for name, value in (("float32", "no"), ("bfloat16", "yes"))
-    ]
 
 
 def _evaluate(annotations: Path, results: Sequence[Path]) -> None:
