@@ -1,20 +1,15 @@
-"""tools/run_video.py with the real commands: cycles, a kill in any step, bad input."""
+"""tools/run_video.py with the real commands: cycles, bad input."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 import re
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import call, refused, run, start
-from files import contents
+from commands import call, refused, run
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, WIDTH, make_video, small_config
 
@@ -111,26 +106,6 @@ def test_a_second_run_does_nothing_and_more_cycles_go_on(whole):
     assert times == {path: path.stat().st_mtime_ns for path in times}
     assert "the exchange ends" in again.stdout
     assert not (out / "net_3").exists()
-
-
-def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
-    arguments, undisturbed, _ = whole
-    arguments = [*arguments, "--cycles=1"]  # whose steps the other run has as well, but for the end
-    out = tmp_path / "out"
-    for step in ("flow", "graph_1", "net_1", "graph_2", "final_masks", "final_pictures"):
-        process, mark = start(SCRIPT, *arguments, out), out / "steps" / f"{step}.begun"
-        while not mark.exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(0.2 if step in ("flow", "net_1") else 0.9)  # while it loads, and while it works
-        with contextlib.suppress(ProcessLookupError):  # it was done before
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()  # until its command is gone too, and with it the lock
-        assert process.returncode == -signal.SIGKILL or step == STEPS[-1]
-    last = run(SCRIPT, *arguments, out)
-    assert last.returncode == 0, last.stderr
-    for masks in ("graph_1/iter_2", "net_1/results_pt", "graph_2/iter_2"):
-        assert contents(out / masks) == contents(undisturbed / masks)
-    assert len(contents(out / "final/masks")) == N_FRAMES
 
 
 # ------------------------------------------------------------------------------------- bad input
