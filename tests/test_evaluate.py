@@ -196,7 +196,7 @@ def test_folders_of_masks_in_a_whole_run_are_offered_the_result_first(run, tmp_p
     places = [f"graph_{n}/iter_{idx}" for n in (1, 2) for idx in (0, 9, 19)]
     for place in (*places, "net_1/results_pt/epoch_00005", "final/masks", "graph_2/iter_19_images"):
         write_frames(out / place, [columns(8)] * 4)
-    write_frames(out / "flow/fwd_of", [])
+    write_frames(out / "final/overlays/net_1", [columns(8)] * 4)  # pictures, as iter_19_images
     offered = "final/masks, graph_2/iter_19, graph_2/iter_9, graph_2/iter_0 and 4 more; --stage"
     refused(run, f"{out}: holds no mask.*as there are in its folders {offered}", out, annotations)
 

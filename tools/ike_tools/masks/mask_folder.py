@@ -57,13 +57,21 @@ def folders_of_masks(folder: Path) -> list[Path]:
     """The folders in ``folder``, at any depth a stage may have, that hold masks, the last first.
 
     Those that the modules save come as they are made: the result, then the last cycle's network and
-    graph, each with its last epoch or iteration. Their pictures are left out.
+    graph, each with its last epoch or iteration. Pictures of masks are left out.
     """
+
+    def is_result(path: Path) -> bool:
+        # Beside the masks of a run's end lie pictures, too.
+        return path.name == "masks" or FINAL not in path.relative_to(folder).parts
+
     found = [
         path
         for depth in ("*", "*/*", "*/*/*")
         for path in folder.glob(depth)
-        if path.is_dir() and files_of(path, ".pt", ".png") and not is_own_images(path)
+        if path.is_dir()
+        and files_of(path, ".pt", ".png")
+        and is_result(path)
+        and not is_own_images(path)
     ]
 
     def place(path: Path) -> tuple[bool, int, bool, int]:
