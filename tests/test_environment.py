@@ -130,6 +130,25 @@ def test_what_is_missing_is_installed_into_the_projects_own_environment(active, 
     assert not (active.python.parents[1] / "pip").exists()
 
 
+def test_an_environment_without_pip_is_made_again(active, project, tmp_path, monkeypatch):
+    """As the first try leaves it where the system's Python lacks ensurepip."""
+    active.remove("numba")
+    (site,) = (project / ".venv").glob("lib/*/site-packages")
+    (site / "pip.py").unlink()
+    shutil.rmtree(next(site.glob("numba-*")))
+    (tmp_path / "pip.py").write_text(PIP)
+    makes_venv = tmp_path / "bin/python3"
+    makes_venv.parent.mkdir()
+    makes_venv.write_text(
+        f'#!/bin/sh\n[ "$2" = venv ] || exec "{active.python}" "$@"\n'
+        f'cp "{tmp_path}/pip.py" "{site}"\n'
+    )
+    makes_venv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{makes_venv.parent}:{os.environ['PATH']}")
+    assert chosen(project)[0] == project / ".venv/bin/python"
+    assert "install" in (project / ".venv/pip").read_text()
+
+
 def test_ike_venv_decides(active, project, monkeypatch):
     other = Environment(project.parent / "other")
     monkeypatch.setenv("IKE_VENV", "other")  # from the folder where the tool is started

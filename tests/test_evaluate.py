@@ -191,6 +191,16 @@ def test_a_stage_of_a_single_sequence(run, tmp_path, annotations):
     refused(run, "holds no mask.*--stage names one", tmp_path / "out", annotations)
 
 
+def test_folders_of_masks_in_a_whole_run_are_offered_the_result_first(run, tmp_path, annotations):
+    out = tmp_path / "out"
+    places = [f"graph_{n}/iter_{idx}" for n in (1, 2) for idx in (0, 9, 19)]
+    for place in (*places, "net_1/results_pt/epoch_00005", "final/masks", "graph_2/iter_19_images"):
+        write_frames(out / place, [columns(8)] * 4)
+    write_frames(out / "final/overlays/net_1", [columns(8)] * 4)  # pictures, as iter_19_images
+    offered = "final/masks, graph_2/iter_19, graph_2/iter_9, graph_2/iter_0 and 4 more; --stage"
+    refused(run, f"{out}: holds no mask.*as there are in its folders {offered}", out, annotations)
+
+
 def test_data_set_has_both_averages(run, tmp_path, capsys):
     results, annotations = make_data_set(tmp_path)
     write_frames(results / "unknown", [columns(1)])
@@ -400,35 +410,6 @@ def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
     assert "ORACLE, not a fair result" in printed
 
 
-def test_export_for_official_toolkits(run, tmp_path):
-    soft, truth = random_soft_masks()
-    annotations = write_frames(tmp_path / "a/seq", list(truth.astype(np.uint8) * 255), first=1)
-    small = torch.from_numpy(soft[:, ::2, ::2].copy())
-    write_soft_masks(tmp_path / "net/seq", small)
-    flags = "--threshold", 0.4, "--export", tmp_path / "hard"
-    (row,) = run(tmp_path / "net", annotations.parent, *flags)
-    files = sorted((tmp_path / "hard/seq").iterdir())
-    assert [path.name for path in files] == [f"{idx:05d}.png" for idx in range(1, 5)]
-    for path in files:
-        mask = np.asarray(Image.open(path))
-        assert mask.shape == (H, W)
-        assert mask.dtype == np.uint8
-        assert set(np.unique(mask)) == {0, 255}
-    (again,) = run(tmp_path / "hard", annotations.parent)
-    assert (again["J_mean"], again["F_mean"]) == (row["J_mean"], row["F_mean"])
-
-
-def test_export_replaces_nothing(run, tmp_path, annotations):
-    write_frames(tmp_path / "hard/annotations", [columns(1)])
-    taken = "holds annotations already; give another folder"
-    refused(run, taken, annotations, annotations, "--export", tmp_path / "hard")
-    assert np.array_equal(Image.open(tmp_path / "hard/annotations/00000.png"), columns(1))
-    other = write_frames(tmp_path / "other", [columns(1)] * 4)
-    of_one, two = "takes the masks of one result, 2", [annotations, other]
-    refused(run, of_one, two, annotations, "--export", tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
@@ -514,17 +495,15 @@ def test_some_annotations_of_a_data_set(run, tmp_path):
     assert scores["mean over frames"] == ("3", "0.500000")
 
 
-def test_export_of_some_frames_and_otsu_of_all(run, tmp_path):
+def test_otsu_of_all_where_some_frames_are_annotated(run, tmp_path):
     # Of the frames that are annotated alone Otsu's threshold would be 0.5.
     soft = torch.full((5, H, W), 0.2)
     soft[1:4, :, :10] = 0.6
     write_soft_masks(tmp_path / "net", soft)
     some_annotations(tmp_path / "a/seq", ["00000.png", "00004.png"], [10, 10])
     flags = (tmp_path / "net", tmp_path / "a/seq", "--all-frames")
-    (row,) = run(*flags, "--threshold", "otsu", "--export", tmp_path / "hard")
+    (row,) = run(*flags, "--threshold", "otsu")
     assert 0.2 < float(row["threshold"]) < 0.6 and row["J_mean"] == "0.000000"
-    exported = sorted((tmp_path / "hard/seq").iterdir())
-    assert [path.name for path in exported] == ["00000.png", "00004.png"]
 
 
 def test_masks_that_cannot_be_used(run, tmp_path, annotations):
@@ -542,7 +521,9 @@ def test_masks_that_cannot_be_used(run, tmp_path, annotations):
         refused(run, match, folder, annotations)
 
     other_size = Image.fromarray(columns(10).T.copy())
-    refused_with(r"00001.png: is 12 x 20 pixels, its annotation is 20 x 12", ".png", other_size)
+    refused_with(
+        r"00001.png: is 12 x 20 pixels, its frame or annotation is 20 x 12", ".png", other_size
+    )
     refused_with("holds no mask", ".jpg", other_size)
     refused_with("00000.png: cannot be read as an image", ".png", b"no image")
     refused_with("00001.pt: is damaged or holds more than tensors", ".pt", b"no tensor")
@@ -581,9 +562,33 @@ def test_no_frame_left(run, tmp_path, n_frames):
     assert (row["frames"], row["J_mean"]) == (str(n_frames), "1.000000")
 
 
-def test_out_is_a_folder(run, tmp_path, annotations):
-    is_folder = "is a folder; give the name of a .csv file"
-    refused(run, is_folder, annotations, annotations, "--out", tmp_path)
+def test_a_sequence_with_no_frame_left_is_left_out(run, tmp_path, capsys):
+    results, annotations = make_data_set(tmp_path)
+    for name in ("00001.png", "00002.png"):
+        (annotations / "short" / name).unlink()
+    (row, *_) = run(results, annotations)
+    assert (row["sequence"], row["J_mean"]) == ("long", "0.900000")
+    said = f"not scored: {annotations}/short: no frame is left of 1 annotated"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("folder", ["scores/", "."])
+def test_out_is_a_folder(tmp_path, annotations, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    flags = f"--results={annotations}", f"--annotations={annotations}", f"--out={folder}"
+    call(evaluate, *flags)
+    assert (tmp_path / folder / "results.csv").is_file()
+
+
+def test_frames_that_are_not_there_or_a_video_file(run, tmp_path):
+    masks = write_frames(tmp_path / "masks", [columns(n) for n in (1, 10, 5, 1)])
+    write_frame_names(tmp_path, ["b1.png", "b2.png", "b3.png", "b4.png"])
+    truth = write_frames(tmp_path / "truth", [columns(10)])
+    (truth / "00000.png").rename(truth / "b2.png")
+    refused(run, "--frames_path.*nowhere: no such file", masks, truth, "--frames_path", "nowhere")
+    (tmp_path / "video.mp4").touch()
+    (row,) = run(masks, truth, "--frames_path", tmp_path / "video.mp4")
+    assert row["J_mean"] == "1.000000"  # of frame 1, which frames.csv beside the masks tells
 
 
 @pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "Otsu", ""])

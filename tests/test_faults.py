@@ -428,6 +428,15 @@ def test_hard_masks_replace_earlier_ones(work):
     assert sorted(path.name for path in out.iterdir()) == [f"{i:05d}.png" for i in range(N_FRAMES)]
 
 
+def test_hard_masks_into_the_current_folder(work, monkeypatch):
+    (work / "masks").mkdir()
+    monkeypatch.chdir(work / "masks")
+    start(
+        export_masks, f"--frames={work / 'frames'}", f"--results={work / 'graph/iter_2'}", "--out=."
+    )
+    assert len([*(work / "masks").iterdir()]) == N_FRAMES
+
+
 @pytest.mark.parametrize("dangling", [False, True])
 def test_results_that_are_links_make_way_and_what_they_name_stays(dangling, work):
     masks, moved = work / "graph/iter_2", work / "moved"

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import commands
@@ -15,6 +16,7 @@ from small_run import make_video, small_config
 from stub_project import FLOW, GRAPH, NETWORK, PICTURES, SCORES, StubProject, gone
 
 import run_dataset
+from ike_data.runtime.claim import claim
 from ike_data.runtime.errors import InputError
 from ike_tools.runs.workers import environment, gpus
 
@@ -85,7 +87,7 @@ def test_a_video_in_other_hands_is_passed_over(data_set, stub, tmp_path):
     log = (out / "-second" / "run.log").read_text()
     second = run(root, out, *flags, "--only=0", project=stub.folder)
     assert second.returncode == 0, second.stderr
-    assert "left to another run that works on them: -second" in second.stdout
+    assert "left to another run that works on them: -second; after its end run the" in second.stdout
     assert (out / "-second" / "run.log").read_text() == log
     os.kill(held, signal.SIGKILL)
     assert first.wait() == 1
@@ -101,7 +103,9 @@ def test_a_signal_ends_all_that_was_started(data_set, stub, tmp_path, number):
     process.send_signal(number)
     _, stderr = process.communicate()
     assert process.returncode == 128 + number
-    assert "error: stopped; run the same command again to go on" in stderr
+    # The last of it: the bar is not drawn again, with videos that have failed by the signal.
+    assert stderr.endswith("\nerror: stopped; run the same command again to go on\n")
+    assert "1 failed" not in stderr
     assert "Traceback" not in stderr
     assert gone(held)
     assert "first one" not in [path.name for path in (tmp_path / "out").iterdir()]
@@ -149,6 +153,26 @@ def test_a_data_set_with_annotations_is_scored_at_the_end(data_set, stub, tmp_pa
     assert "brocken (the nearest is broken)" in run_again("--sequences=brocken")[0]
     given = run_again(f"--annotations={root / '-second'}")[0]
     assert "is one sequence, with its annotations in" in given
+
+
+def test_what_another_run_has_ended_in_the_meantime_is_scored(data_set, stub, tmp_path):
+    root, flags = data_set
+    annotations = tmp_path / "annotations"
+    for name in ("-second", "first one"):
+        shutil.copytree(root / name, annotations / name)
+        shutil.copytree(root / name, tmp_path / "root" / name)
+    arguments = tmp_path / "root", tmp_path / "out", *flags, f"--annotations={annotations}"
+    (tmp_path / "out/-second").mkdir(parents=True)
+    lock = claim(tmp_path / "out/-second")
+    process = start(stub, *arguments)
+    while not (tmp_path / "out/first one/run.log").exists():  # -second has been passed over
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.close(lock)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    (scores,) = [call for call in stub.calls() if call[0] == SCORES]
+    assert not [flag for flag in scores if flag.startswith("--sequences")]  # all of them
 
 
 def test_each_worker_has_a_gpu_and_its_share_of_the_cores(tmp_path, monkeypatch):

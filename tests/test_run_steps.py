@@ -68,6 +68,28 @@ def test_what_has_changed_is_redone_and_nothing_else(stub, tmp_path):
         assert names(rerun(annotations, f"--models={weights}", **changes)) == ALL
 
 
+def test_another_setting_is_named_and_removes_what_was_made_with_the_old(stub, tmp_path):
+    out = tmp_path / "out"
+
+    def rerun(*flags: object, **changes: object) -> str:
+        process = start(stub, f"--config={small_config(tmp_path, **changes)}", *flags)
+        said, stderr = process.communicate()
+        assert process.returncode == 0, stderr
+        return said
+
+    rerun("--method=dis", "--cycles=3", "--threshold=0")
+    (out / "net_9").mkdir()  # no step has made it
+    said = rerun("--method=dis", learning_rate=0.02)
+    assert "net_1: was made with learning_rate = 0.01, now 0.02: made again\n" in said
+    assert "removed, as made from the earlier net_1: graph_2, net_2, graph_3, net_3, gra" in said
+    left = {path.name for path in out.iterdir() if path.is_dir()}
+    assert left == {"flow", "graph_1", "net_1", "graph_2", "net_9", "final", "steps"}
+    said = rerun(learning_rate=0.02)
+    assert "flow: was made with method = dis, now raft: made again\n" in said
+    assert "earlier flow: graph_1, net_1, graph_2\n" in said
+    assert "removed" not in rerun(learning_rate=0.02)
+
+
 def test_more_cycles_go_on(stub, tmp_path):
     out, config = tmp_path / "out", f"--config={small_config(tmp_path)}"
     finish(stub, config)

@@ -1,20 +1,15 @@
-"""tools/run_video.py with the real commands: cycles, a kill in any step, bad input."""
+"""tools/run_video.py with the real commands: cycles, bad input."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 import re
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import call, refused, run, start
-from files import contents
+from commands import call, refused, run
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, WIDTH, make_video, small_config
 
@@ -113,26 +108,6 @@ def test_a_second_run_does_nothing_and_more_cycles_go_on(whole):
     assert not (out / "net_3").exists()
 
 
-def test_goes_on_after_a_kill_in_each_step(whole, tmp_path):
-    arguments, undisturbed, _ = whole
-    arguments = [*arguments, "--cycles=1"]  # whose steps the other run has as well, but for the end
-    out = tmp_path / "out"
-    for step in ("flow", "graph_1", "net_1", "graph_2", "final_masks", "final_pictures"):
-        process, mark = start(SCRIPT, *arguments, out), out / "steps" / f"{step}.begun"
-        while not mark.exists() and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(0.2 if step in ("flow", "net_1") else 0.9)  # while it loads, and while it works
-        with contextlib.suppress(ProcessLookupError):  # it was done before
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()  # until its command is gone too, and with it the lock
-        assert process.returncode == -signal.SIGKILL or step == STEPS[-1]
-    last = run(SCRIPT, *arguments, out)
-    assert last.returncode == 0, last.stderr
-    for masks in ("graph_1/iter_2", "net_1/results_pt", "graph_2/iter_2"):
-        assert contents(out / masks) == contents(undisturbed / masks)
-    assert len(contents(out / "final/masks")) == N_FRAMES
-
-
 # ------------------------------------------------------------------------------------- bad input
 
 
@@ -176,6 +151,18 @@ def test_frames_where_the_result_is_written_are_refused_at_once(tmp_path):
     error = f"error: {frames}: lies where the result is written; choose another OUT\n"
     assert (done.returncode, done.stderr) == (2, error)
     assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_a_folder_of_videos_is_a_data_sets(tmp_path):
+    make_video(tmp_path)
+    use = f"{tmp_path}: holds videos, such as .*/annotations; give one of them, or use tools/run_da"
+    refused(use, run_video, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_out_is_not_the_folder_of_frames(tmp_path):
+    frames = make_video(tmp_path) / "frames"
+    refused(f"{frames}: holds the frames; choose another OUT", run_video, frames, frames)
 
 
 def test_what_lies_beside_the_frames_does_not_count(tmp_path):

@@ -36,7 +36,7 @@ import numpy as np
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.frames import Frames, open_frames
-from ike_data.runtime.command import run_command
+from ike_data.runtime.command import number_argument, run_command
 from ike_data.runtime.errors import InputError
 from ike_tools.changed_config import changed_config
 from ike_tools.flags import Parser
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 PROJECT = PROJECT_CONFIG.parent
-PAPER = PROJECT / "configs" / "paper.ini"
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
 SIZE: dict[str, Any] = dict(type=int, nargs=2, metavar=("H", "W"))  # of a flag
 # Seconds that are aimed at on a GPU, 50 frames of 224 x 416, RAFT's of 480 x 854.
@@ -88,7 +87,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     graph.add_path("--of_path", "of each of --frames_path", nargs="+", required=True)
     graph.add_path("--annotations", "of each: J as well", nargs="+", default=[])
     graph.add_argument(
-        "--repeats", type=int, default=3, help="of ours (default: 3); plain runs once"
+        "--repeats",
+        type=number_argument(1, kind=int),
+        default=3,
+        help="of ours (default: 3); plain runs once",
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
     text = "of exact and fast, but for propagation (default: config.ini)"
@@ -114,19 +116,19 @@ def get_args_parser() -> argparse.ArgumentParser:
     network.add_path("--frames_path", "frames, or a video", required=True)
     network.add_path("--pseudo_gt_path", "pseudo-labels", required=True)
     network.add_path("--annotations", "J as well")
-    text = "settings of each way (default: configs/paper.ini, in float32 and in bfloat16)"
-    network.add_path("--config", text, nargs="+", default=[])
-    text = "of the default ways"
-    network.add_argument("--base_channels", type=int, default=64, help=text)
-    network.add_argument("--n_epochs", type=int, default=5, help=text)
-    network.add_argument("--learning_rate", type=float, default=0.0001, help=text)
+    network.add_path("--config", "settings of each way", nargs="+", required=True)
     network.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 
     raft = commands.add_parser(
         "raft", help="both directions of a pair, against two plain calls of torchvision's RAFT"
     )
     raft.add_path("--frames_path", "frames, or a video", required=True)
-    raft.add_argument("--n_pairs", type=int, default=3, help="timed (default: 3)")
+    raft.add_argument(
+        "--n_pairs",
+        type=number_argument(1, kind=int),
+        default=3,
+        help="timed, at most (default: 3)",
+    )
     raft.add_argument("--size", help="resize frames to it", **SIZE)
     raft.add_argument("--small", action="store_true")
     raft.add_argument("--iters", type=int, default=20)
@@ -158,12 +160,17 @@ def main() -> None:
 def compare_graph(args: argparse.Namespace) -> None:
     """Whole processes: start of Python, reading, graph, writing."""
     annotations = args.annotations or [None] * len(args.frames_path)
+    for flag, paths in (("--of_path", args.of_path), ("--annotations", annotations)):
+        if len(paths) != len(args.frames_path):
+            raise InputError(
+                f"{flag}: {len(paths)} given for {len(args.frames_path)} of --frames_path; give "
+                "one for each, in the same order"
+            )
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
-        for frames, flow, annotated in zip(
-            args.frames_path, args.of_path, annotations, strict=True
-        ):
+        videos = zip(args.frames_path, args.of_path, annotations, strict=True)
+        for idx, (frames, flow, annotated) in enumerate(videos):
             n_frames = open_frames(frames).count
-            out = Path(folder) / frames.name
+            out = Path(folder) / str(idx)  # two videos may have one name
             out.mkdir()
             runs: dict[str, list[Measured]] = {PLAIN: [], EXACT: [], FAST: []}
             if not args.without_plain:
@@ -317,7 +324,7 @@ def compare_network(args: argparse.Namespace) -> None:
         print(args.frames_path.name)
         print("  way             whole s  times faster  training s  peak MB")
         first_seconds, results = 0.0, []
-        for idx, config in enumerate(args.config or _precisions(args, Path(folder))):
+        for idx, config in enumerate(args.config):
             out = Path(folder) / str(idx)
             n_epochs = read_config(config).network_module.n_epochs
             last_saved = {"Network Module": {"to_save_epochs": n_epochs}}
@@ -341,20 +348,6 @@ def compare_network(args: argparse.Namespace) -> None:
             )
         if args.annotations:
             _evaluate(args.annotations, results)
-
-
-def _precisions(args: argparse.Namespace, folder: Path) -> list[Path]:
-    changes = dict(
-        base_channels=args.base_channels,
-        n_epochs=args.n_epochs,
-        learning_rate=args.learning_rate,
-    )
-    return [
-        changed_config(
-            PAPER, {"Network Module": changes | {"mixed_precision": value}}, folder / f"{name}.ini"
-        )
-        for name, value in (("float32", "no"), ("bfloat16", "yes"))
-    ]
 
 
 def _evaluate(annotations: Path, results: Sequence[Path]) -> None:
@@ -383,6 +376,9 @@ def compare_raft(args: argparse.Namespace) -> None:
         model = load_raft(args.models, args.small)
     model.to(device)
     frames = list(islice(open_frames(args.frames_path), args.n_pairs + 1))
+    n_pairs = len(frames) - 1  # a short video has fewer than asked for
+    if n_pairs < 1:
+        raise InputError(f"--frames_path {args.frames_path}: has one frame; a pair has two")
     if args.size:
         import cv2
 
@@ -417,11 +413,11 @@ def compare_raft(args: argparse.Namespace) -> None:
     for name, way in ways.items():
         with _clock(seconds, name):
             results[name] = way()
-    print(f"RAFT, {height} x {width}, {args.iters} updates, {args.n_pairs} pairs on {device.type}")
+    print(f"RAFT, {height} x {width}, {args.iters} updates, {n_pairs} pairs on {device.type}")
     for name in ways:
         error = (results[name] - results["plain"]).norm(dim=2).mean()
         print(
-            f"  {name:6} {seconds[name] / args.n_pairs:8.3f} s/pair  "
+            f"  {name:6} {seconds[name] / n_pairs:8.3f} s/pair  "
             f"{seconds['plain'] / seconds[name]:5.2f} x  mean end-point difference {error:.5f} px"
         )
 

@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ike_data.runtime.atomic import atomic_folder
-from ike_data.runtime.command import number_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError, warn
 from ike_tools.data_sets.sequences import Result, add_sequences_flag
 from ike_tools.flags import Parser
-from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_values import Annotation, notes
 from ike_tools.masks.thresholds import BEST, OTSU, best_threshold, choose_threshold, harden
 from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
@@ -76,11 +74,11 @@ def get_args_parser() -> argparse.ArgumentParser:
         "each video from its own soft masks alone; best: an oracle, chosen with the annotations "
         "for the highest mean J (default: 0.5)",
     )
-    parser.add_path("--out_path", "the CSV (default: results.csv)", default=Path("results.csv"))
-    parser.add_path(
-        "--export",
-        "folder for the hard masks, made if needed: EXPORT/SEQUENCE/%%05d.png, strict 0/255, "
-        "named and sized as the annotations, as official toolkits read them",
+    parser.add_argument(
+        "--out_path",
+        type=csv_argument,
+        default="results.csv",
+        help="the CSV, or a folder for results.csv (default: results.csv)",
     )
     parser.add_argument(
         "--all_frames",
@@ -90,15 +88,20 @@ def get_args_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def csv_argument(text: str) -> Path:
+    """The CSV: ``text`` itself, or results.csv in it where it is a folder."""
+    path = path_argument(text)
+    return path / "results.csv" if text.endswith("/") or path.is_dir() else path
+
+
 def main() -> None:
     args = get_args_parser().parse_args()
     results = [Result(folder, stage) for folder in args.results for stage in (args.stage or [""])]
     groups, warnings = pair_with_annotations(
         results, args.annotations, args.sequences, args.frames_path
     )
-    for sequence in itertools.chain(*groups):
-        scored_frames(sequence, args.all_frames)  # complains before any work is done
-    check_outputs(args.out_path, args.export, groups)
+    groups = left_to_score(groups, args.all_frames, warnings)
+    prepare_out_path(args.out_path.parent)
     how_read = value_notes([*itertools.chain(*groups)])
     warn(*warnings)
 
@@ -116,8 +119,6 @@ def main() -> None:
                     f"{_folder(sequence.mask_files)}: J is 0 in all frames, no pixel of the object "
                     f"reaches {threshold:g} (--threshold); are these 0 to 255, and of this video?"
                 )
-            if args.export is not None:
-                export_masks(sequence, threshold, args.export / sequence.name)
         rows.append(table_rows(scores))
         table = format_table(rows[-1], oracle=rule == BEST)
         print(f"[{number}] {sequences[0].results}\n{table}\n")
@@ -137,8 +138,6 @@ def main() -> None:
     print("frames:", "all" if args.all_frames else "all but the first and last of each sequence")
     if partly := partly_annotated(groups[0]):
         print(partly)
-    if args.export is not None:
-        print(f"hard masks written to {args.export}")
     print(f"CSV:    {args.out_path}")
     warn(*warnings)  # again: above a long table it is not seen
 
@@ -164,38 +163,30 @@ def _folder(files: dict[int, Path]) -> Path:
 
 
 def scored_frames(sequence: AnnotatedSequence, all_frames: bool) -> list[int]:
-    """The annotated frames that count: all but the video's first and last, or all of them.
+    """The annotated frames that count: all but the video's first and last, or all of them."""
+    left_out = () if all_frames else (0, sequence.n_frames - 1)
+    return [idx for idx in sequence.annotation_files if idx not in left_out]
+
+
+def left_to_score(
+    groups: list[list[AnnotatedSequence]], all_frames: bool, warnings: list[str]
+) -> list[list[AnnotatedSequence]]:
+    """The sequences with frames that count, in each result; ``warnings`` get a line on the others.
 
     InputError where none is left.
     """
-    left_out = () if all_frames else (0, sequence.n_frames - 1)
-    frames = [idx for idx in sequence.annotation_files if idx not in left_out]
-    if not frames:
-        n_annotated = len(sequence.annotation_files)
-        raise InputError(
-            f"{_folder(sequence.annotation_files)}: no frame is left of {n_annotated} annotated "
-            "without the video's first and last, which DAVIS-2016 does not score; give --all_frames"
-        )
-    return frames
-
-
-def check_outputs(out: Path, export: Path | None, groups: list[list[AnnotatedSequence]]) -> None:
-    """Raise InputError where the results could not be written, before any work is done.
-
-    That is where ``out`` cannot be written, or ``export`` is ambiguous or would replace files.
-    """
-    if out.is_dir():
-        raise InputError(f"--out_path {out}: is a folder; give the name of a .csv file")
-    if export is not None:
-        if len(groups) > 1:
-            raise InputError(f"--export: takes the masks of one result, {len(groups)} were given")
-        for sequence in groups[0]:
-            if (export / sequence.name).exists():
-                raise InputError(
-                    f"--export {export}: holds {sequence.name} already; give another folder"
-                )
-        prepare_out_path(export)
-    prepare_out_path(out.parent)
+    without = {
+        sequence.name: f"{_folder(sequence.annotation_files)}: no frame is left of "
+        f"{len(sequence.annotation_files)} annotated without the video's first and last, which "
+        "DAVIS-2016 does not score; give --all_frames"
+        for sequence in itertools.chain(*groups)
+        if not scored_frames(sequence, all_frames)
+    }
+    left = [[sequence for sequence in group if sequence.name not in without] for group in groups]
+    if not left[0]:
+        raise InputError(next(iter(without.values())))
+    warnings += [f"not scored: {line}" for line in without.values()]
+    return left
 
 
 def threshold_of(sequence: AnnotatedSequence, frames: list[int], rule: str | float) -> float:
@@ -226,14 +217,6 @@ def score_sequence(
         region.append(region_similarity(mask, annotation, void=void))
         boundary.append(boundary_measure(mask, annotation, void=void))
     return SequenceScore(sequence.results, sequence.name, threshold, tuple(region), tuple(boundary))
-
-
-def export_masks(sequence: AnnotatedSequence, threshold: float, folder: Path) -> None:
-    """Write the hard masks of annotated frames: strict 0/255 .png, named and sized as these."""
-    with atomic_folder(folder) as partial:
-        for idx in _frames_bar(sequence, [*sequence.annotation_files], "hard masks"):
-            mask = harden(sequence.read(idx)[0], threshold)
-            write_hard_mask(partial / sequence.annotation_files[idx].name, mask)
 
 
 def _frames_bar(sequence: AnnotatedSequence, frames: list[int], what: str) -> tqdm[int]:

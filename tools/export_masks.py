@@ -8,6 +8,7 @@ if __name__ == "__main__":  # before the other imports, which take a while
     begin()
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -56,16 +57,17 @@ def main() -> None:
     def soft_mask(path: Path) -> np.ndarray:
         return read_soft_mask(path, frames.height, frames.width, values)
 
-    check_replaceable(args.out_path, _MASK_NAME, [args.frames_path, args.results])
-    prepare_out_path(args.out_path.parent)
+    out_path = Path(os.path.abspath(args.out_path))
+    check_replaceable(out_path, _MASK_NAME, [args.frames_path, args.results])
+    prepare_out_path(out_path.parent)
     soft_masks, name = map(soft_mask, files), args.results.name
     threshold = choose_threshold(args.threshold, values, soft_masks, len(files), name)
-    with atomic_folder(args.out_path) as partial:
+    with atomic_folder(out_path) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
             mask = harden(soft_mask(path), threshold)
             write_hard_mask(partial / mask_name(idx, ".png"), mask)
     how = "of labels" if values.hard else f"(soft mask >= {threshold:g})"
-    print(f"{len(files)} hard masks {how} written to {args.out_path}")
+    print(f"{len(files)} hard masks {how} written to {out_path}")
     for line in notes("masks", [(args.results, values)]):
         print(line)
 

@@ -21,6 +21,7 @@ from ike_data.runtime.atomic import remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, claim
 from ike_data.runtime.command import prepare_out_path, run_command
 from ike_data.runtime.errors import InputError
+from ike_tools.data_sets.layouts import find_videos
 from ike_tools.flags import Parser
 from ike_tools.runs.exchange import Exchange
 from ike_tools.runs.exchange_flags import add_exchange_flags, last_saved, read_exchange_config
@@ -47,6 +48,7 @@ def main() -> None:
     args = get_args_parser().parse_args()
     config = read_exchange_config(args)
     frames = Path(os.path.abspath(args.frames))
+    check_one_video(frames)
     annotations = args.annotations and Path(os.path.abspath(args.annotations))
     if annotations:  # complains before any work is done
         from ike_data.frames import open_frames
@@ -54,6 +56,8 @@ def main() -> None:
 
         annotation_files(annotations, open_frames(frames))
     out = Path(os.path.abspath(prepare_out_path(args.out)))
+    if out.resolve() == frames.resolve():
+        raise InputError(f"{frames}: holds the frames; choose another OUT, such as a folder in it")
     for given in (frames, annotations):
         if given and given.resolve().is_relative_to((out / FINAL).resolve()):
             raise InputError(f"{given}: lies where the result is written; choose another OUT")
@@ -68,6 +72,18 @@ def main() -> None:
     exchange.run_flow(args)
     exchange.run_cycles(args.cycles, args.threshold)
     exchange.show(args.result, annotations)
+
+
+def check_one_video(frames: Path) -> None:
+    """InputError where ``frames`` is a data set."""
+    try:
+        video = next(iter(find_videos(frames).frames.values()))
+    except InputError:  # what is wrong with a single video is said by what reads it
+        return
+    raise InputError(
+        f"{frames}: holds videos, such as {video}; give one of them, or use tools/run_dataset.sh, "
+        "which takes all"
+    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ if [ -z "${IKE_VENV:-}" ]; then
 fi
 [ -z "$lacking" ] || printf '%s\n' "$lacking" "instead of it $venv is used" >&2
 if [ "$PYTHON" = "$venv/bin/python" ] && ! has_requirements "$PYTHON"; then
-  if [ ! -x "$PYTHON" ]; then
+  # An environment that could not be finished has a Python without pip.
+  if ! "$PYTHON" -m pip --version >/dev/null 2>&1; then
     if ! recent python3 >/dev/null; then
       echo "error: python3 is $(python3 --version 2>&1); Python 3.10 or newer is needed" >&2
       exit 2

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from ike_data.folders import files_of, folders_in
+from ike_data.folders import files_of
 from ike_data.frame_order import natural_order, order_masks
 from ike_data.images import IMAGE_SUFFIXES
+from ike_data.layout import (
+    FINAL,
+    NETWORK,
+    epoch_of,
+    is_own_images,
+    iteration_of,
+    module_and_cycle,
+)
 from ike_data.runtime.errors import InputError
+
+_SHOWN = 4  # folders in a message
 
 
 def numbered_masks(
@@ -31,14 +41,46 @@ def numbered_masks(
         files = maps or images
         named = all(path.stem in frame_stems for path in files)
         return natural_order(files) if named else order_masks(files)
-    inside = [path.name for path in folders_in(folder)]
+    inside = folders_of_masks(folder)
     hint = " in it"
     if inside:
-        hint = f" directly in it, not in its folders {', '.join(inside[:5])}; {how}"
+        names = ", ".join(str(path.relative_to(folder)) for path in inside[:_SHOWN])
+        more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
+        hint = f" directly in it, as there are in its folders {names}{more}; {how}"
     raise InputError(
         f"{folder}: holds no mask; expected 00000.pt, 00001.pt, ... or 00000.png, 00001.png, ..."
         f"{hint}"
     )
+
+
+def folders_of_masks(folder: Path) -> list[Path]:
+    """The folders in ``folder``, at any depth a stage may have, that hold masks, the last first.
+
+    Those that the modules save come as they are made: the result, then the last cycle's network and
+    graph, each with its last epoch or iteration. Pictures of masks are left out.
+    """
+
+    def is_result(path: Path) -> bool:
+        # Beside the masks of a run's end lie pictures, too.
+        return path.name == "masks" or FINAL not in path.relative_to(folder).parts
+
+    found = [
+        path
+        for depth in ("*", "*/*", "*/*/*")
+        for path in folder.glob(depth)
+        if path.is_dir()
+        and files_of(path, ".pt", ".png")
+        and is_result(path)
+        and not is_own_images(path)
+    ]
+
+    def place(path: Path) -> tuple[bool, int, bool, int]:
+        parts = [path, *path.parents]
+        run = next((of for part in parts if (of := module_and_cycle(part))), ("", 0))
+        idx = next((n for n in (epoch_of(path), iteration_of(path)) if n is not None), 0)
+        return FINAL in path.relative_to(folder).parts, run[1], run[0] == NETWORK, idx
+
+    return sorted(sorted(found), key=place, reverse=True)
 
 
 def masks_of_video(folder: Path, n_frames: int) -> list[Path]:

@@ -128,7 +128,7 @@ def read_soft_mask(path: Path, height: int, width: int, values: MaskValues) -> n
     found_height, found_width = png.values.shape[:2]
     if (found_height, found_width) != (height, width):
         raise InputError(
-            f"{path}: is {found_width} x {found_height} pixels, its annotation is "
+            f"{path}: is {found_width} x {found_height} pixels, its frame or annotation is "
             f"{width} x {height}; save the mask at that size, or give the .pt folder"
         )
     if png.kind in values.labels:

@@ -11,9 +11,19 @@ from pathlib import Path
 
 from ike_data.config import Config
 from ike_data.flow_files import FORWARD
+from ike_data.folders import folders_in
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import write_frame_names
-from ike_data.layout import FINAL, FLOW, GRAPH, NETWORK, epoch_masks, iteration_masks, run_folder
+from ike_data.layout import (
+    FINAL,
+    FLOW,
+    GRAPH,
+    NETWORK,
+    epoch_masks,
+    iteration_masks,
+    module_and_cycle,
+    run_folder,
+)
 from ike_data.runtime.atomic import write_csv
 from ike_tools.runs.exchange_flags import flow_flags
 from ike_tools.runs.steps import Steps
@@ -55,6 +65,7 @@ class Exchange:
             reads=[Path(os.path.abspath(models))] if models else [],
             # Flow of other settings or frames is not mixed with the new.
             when_changed=["--overwrite"],
+            before=self._later(),
         )
 
     def run_cycles(self, cycles: int, threshold: float) -> None:
@@ -162,8 +173,19 @@ class Exchange:
             sections=["General", section],
             reads=reads,
             when_again=when_again,
+            before=self._later(out_path),
         )
         self._out_paths.append(out_path)
+
+    def _later(self, stage: Path | None = None) -> list[Path]:
+        """The folders of graphs and networks in OUT that come after ``stage``; None: all."""
+
+        def place(folder: Path) -> tuple[int, str]:
+            module, cycle = module_and_cycle(folder) or ("", 0)
+            return cycle, module  # in a cycle a graph comes before a network, in the alphabet too
+
+        first = (0, "") if stage is None else place(stage)
+        return sorted((path for path in folders_in(self._out) if place(path) > first), key=place)
 
 
 def mean_change(before: Path, after: Path) -> str:

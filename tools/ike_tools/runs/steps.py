@@ -1,14 +1,18 @@
 """The steps of a run, each a command. A step that is done is not run again until its input changes.
 
 A finished step leaves the file OUT/steps/NAME. It holds a digest of the step's command, of the
-settings and files that it reads, and of the steps before it.
+settings and files that it reads, and of the steps before it. OUT/steps/NAME.begun holds the digest
+of the last one that was begun, and its flags and settings.
 """
 
 from __future__ import annotations
 
+import configparser
 import hashlib
+import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +50,7 @@ class Steps:
         reads: Sequence[Path] = (),
         when_changed: Sequence[str] = (),
         when_again: Sequence[str] = (),
+        before: Sequence[Path] = (),
     ) -> None:
         """Run a command, unless it is done.
 
@@ -58,6 +63,8 @@ class Steps:
             reads: what it reads besides the frames and the steps before it.
             when_changed: more flags where an earlier run has begun it with other settings.
             when_again: more flags where an earlier run with these settings has not finished it.
+            before: folders of OUT that later steps, named as they, may have made of its result.
+                Where this step is another than the last time, those that they made are removed.
 
         Raises:
             InputError: one of ``reads`` is not there.
@@ -72,7 +79,8 @@ class Steps:
             return
         done.parent.mkdir(exist_ok=True)
         done.unlink(missing_ok=True)
-        command = [*command, *self._begin(name, makes, when_changed, when_again)]
+        self._tell_change(name, values := _values(command, settings), before)
+        command = [*command, *self._begin(name, makes, values, when_changed, when_again)]
         if config is not None:
             path = self._out / (saved_as or f"{name}.ini")
             note = "; Settings of this step, made by tools/run_video.sh.\n\n"
@@ -81,12 +89,49 @@ class Steps:
         self._start(command)
         _write(done, self._digest)
 
+    def _tell_change(self, name: str, values: dict[str, str], later: Sequence[Path]) -> None:
+        """Where a step is not as the last time, say why, and remove what was made of its result."""
+        earlier, was = self._begun(name)
+        if earlier is None or earlier.split()[0] == self._digest:
+            return
+        changes = [
+            f"{key} = {was.get(key) or 'not set'}, now {values.get(key) or 'not set'}"
+            for key in {**was, **values}
+            if was.get(key) != values.get(key)
+        ]
+        if was:
+            why = f"was made with {'; '.join(changes)}" if changes else "its input has changed"
+            print(f"{name}: {why}: made again")
+        steps, removed = self._out / "steps", []
+        for folder in later:
+            mark = steps / f"{folder.name}.begun"
+            if mark.exists() and not folder.is_symlink():
+                (steps / folder.name).unlink(missing_ok=True)
+                shutil.rmtree(folder)
+                mark.unlink()  # the last: it tells that the folder is a step's
+                removed.append(folder.name)
+        if removed:
+            print(f"removed, as made from the earlier {name}: {', '.join(removed)}", flush=True)
+
+    def _begun(self, name: str) -> tuple[str | None, dict[str, str]]:
+        """Mark, flags and settings of a step as it was last begun; None, if it never was."""
+        mark, _, values = (_read(self._out / "steps" / f"{name}.begun") or "").partition("\n")
+        try:
+            return mark or None, json.loads(values)
+        except ValueError:  # damaged
+            return mark or None, {}
+
     def _begin(
-        self, name: str, makes: Path | None, when_changed: Sequence[str], when_again: Sequence[str]
+        self,
+        name: str,
+        makes: Path | None,
+        values: dict[str, str],
+        when_changed: Sequence[str],
+        when_again: Sequence[str],
     ) -> Sequence[str]:
         """Note that a step begins, remove what a killed one left; the flags that it needs now."""
         begun = self._out / "steps" / f"{name}.begun"
-        earlier, mark = _read(begun), self._digest
+        (earlier, _), mark = self._begun(name), self._digest
         flags: Sequence[str] = ()
         if earlier == mark:
             flags = when_again
@@ -94,7 +139,7 @@ class Steps:
             flags = when_changed
             # Until it is done: a run that is killed may leave some of the old.
             mark += " in place of another"
-        _write(begun, mark)
+        _write(begun, f"{mark}\n{json.dumps(values)}")
         if earlier is not None and makes is not None and self._lock != NO_LOCKS:
             # No other may work on the folder.
             for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
@@ -115,6 +160,7 @@ class Steps:
         status = self._child.wait()
         self._busy, self._child = False, None
         if self._stopped_by:
+            print(file=sys.stderr)  # below the command's bar
             end_stopped(self._stopped_by)
         if status:
             # A process that a signal has ended has a negative status.
@@ -171,6 +217,19 @@ def describe_inputs(path: Path) -> str:
         found = file.stat()
         lines.append(f"{file.name} {found.st_size} {found.st_mtime_ns}")
     return "\n".join([str(path), *lines])
+
+
+def _values(command: Sequence[str], settings: str) -> dict[str, str]:
+    """The settings of a step, those of its flags before those of its configuration."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read_string(settings)
+    values = {
+        key: value.strip()
+        for section in config.sections()
+        for key, value in config[section].items()
+    }
+    flags = (flag[2:].partition("=") for flag in command if flag.startswith("--"))
+    return values | {key: value or "yes" for key, _, value in flags}
 
 
 def _read(path: Path) -> str | None:

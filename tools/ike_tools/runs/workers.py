@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.runtime.claim import NO_LOCKS, claim, inherited
+from ike_data.runtime.interrupt import close_bars
 from ike_tools.runs.exchange_flags import exchange_flags
 from ike_tools.runs.steps import end_in_order, end_stopped
 
@@ -39,7 +40,11 @@ class Ended:
         )
         if self.elsewhere:
             names = ", ".join(sorted(self.elsewhere))
-            print(f"left to another run that works on them: {names}", flush=True)
+            print(
+                f"left to another run that works on them: {names}; after its end run the same "
+                "command again, to have all of them scored",
+                flush=True,
+            )
         for name, reason in sorted(self.failures.items()):
             print(f"failed: {name}: {reason}", file=sys.stderr)
 
@@ -71,14 +76,19 @@ def run_all(
                 ended.failures[name] = reason
             else:
                 ended.done.append(name)
-            bar.set_postfix_str(f"{len(ended.failures)} failed")
-            bar.update()
+            if reason is not None and not runs.stopped:
+                bar.set_postfix_str(f"{len(ended.failures)} failed")
+                bar.update()
 
     with (
         tqdm(total=len(videos), desc=args.root.name, unit="video") as bar,
         ThreadPoolExecutor(n_workers) as pool,
     ):
         for _ in pool.map(run, videos):
+            pass
+        # The other run may have ended by now. What it has done is not done again.
+        elsewhere, ended.elsewhere = ended.elsewhere, []
+        for _ in pool.map(run, elsewhere):
             pass
     return ended
 
@@ -120,13 +130,13 @@ class Runs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._going_on: set[subprocess.Popen[bytes]] = set()
-        self._stopped = False
+        self.stopped = False
         end_in_order(self._stop)
 
     def run(self, command: Sequence[str], log: int, lock: int, variables: dict[str, str]) -> int:
         """The exit status of ``command``, which holds ``lock`` and writes into ``log``."""
         with self._lock:
-            if self._stopped:
+            if self.stopped:
                 return 128 + signal.SIGTERM
             process = subprocess.Popen(
                 command,
@@ -145,10 +155,10 @@ class Runs:
     def _stop(self, number: int, _: object) -> NoReturn:
         # The main thread, where signals arrive, takes this lock nowhere else.
         with self._lock:
-            self._stopped = True
+            self.stopped = True
             for process in self._going_on:
                 process.terminate()
-        print(file=sys.stderr)  # below the bar
+        close_bars()
         end_stopped(number)
 
 

@@ -97,6 +97,8 @@ def pair_with_annotations(
     for folder in (*(result.folder for result in results), annotations):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
+    if frames is not None and not frames.exists():
+        raise InputError(f"--frames_path {frames}: no such file or folder")
     if files_of(annotations, ".png"):
         name = annotations.resolve().name
         choose_sequences(asked, [name], annotations)
@@ -139,8 +141,10 @@ def _pair(
     name: str, results: Path, masks: Path, annotations: Path, frames: Path | None
 ) -> AnnotatedSequence:
     annotation_files = png_files(annotations)
-    names = frame_names_of(masks) if frames is None else names_in(frames)
-    place_of = {} if frames is None else {Path(n).stem: idx for idx, n in enumerate(names or ())}
+    # A video file has no names.
+    given = names_in(frames) if frames else None
+    names = given or frame_names_of(masks)
+    place_of = {Path(name).stem: idx for idx, name in enumerate(given or ())}
     mask_files = numbered_masks(masks, "--stage names one", place_of)
     masks_of, n_frames = dict(enumerate(mask_files)), len(mask_files)
     if n_frames < len(place_of) and all(path.stem in place_of for path in mask_files):
