@@ -84,9 +84,13 @@ def test_another_setting_is_named_and_removes_what_was_made_with_the_old(stub, t
     assert "removed, as made from the earlier net_1: graph_2, net_2, graph_3, net_3, gra" in said
     left = {path.name for path in out.iterdir() if path.is_dir()}
     assert left == {"flow", "graph_1", "net_1", "graph_2", "net_9", "final", "steps"}
-    said = rerun(learning_rate=0.02)
-    assert "flow: was made with method = dis, now raft: made again\n" in said
-    assert "earlier flow: graph_1, net_1, graph_2\n" in said
+    stub.hold(FLOW)
+    killed = start(stub, f"--config={small_config(tmp_path, learning_rate=0.02)}")
+    os.kill(stub.held(), signal.SIGKILL)
+    stub.release(FLOW)
+    assert "flow: was made with method = dis, now raft: made again\n" in killed.communicate()[0]
+    assert (out / "graph_2").is_dir()  # all stays until the new flow is there
+    assert "earlier flow: graph_1, net_1, graph_2\n" in rerun(learning_rate=0.02)
     assert "removed" not in rerun(learning_rate=0.02)
 
 

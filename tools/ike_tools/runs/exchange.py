@@ -65,7 +65,7 @@ class Exchange:
             reads=[Path(os.path.abspath(models))] if models else [],
             # Flow of other settings or frames is not mixed with the new.
             when_changed=["--overwrite"],
-            before=self._later(),
+            later=self._later(),
         )
 
     def run_cycles(self, cycles: int, threshold: float) -> None:
@@ -173,7 +173,7 @@ class Exchange:
             sections=["General", section],
             reads=reads,
             when_again=when_again,
-            before=self._later(out_path),
+            later=self._later(out_path),
         )
         self._out_paths.append(out_path)
 

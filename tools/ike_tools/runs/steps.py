@@ -12,20 +12,27 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from ike_data.command_line import PROJECT_CONFIG
 from ike_data.config import SECTIONS, Config, format_config
 from ike_data.folders import visible_in
-from ike_data.runtime.atomic import atomic_file, remove_leftovers
+from ike_data.runtime.atomic import atomic_file, remove, remove_leftovers
 from ike_data.runtime.claim import NO_LOCKS, inherited
 from ike_data.runtime.errors import InputError
+
+
+class _Begun(NamedTuple):
+    """A step as it was last begun."""
+
+    digest: str | None  # None: it never was
+    replaces: bool  # another step of its name, of which it may have left something so far
+    values: dict[str, str]  # flags and settings
 
 
 class Steps:
@@ -50,7 +57,7 @@ class Steps:
         reads: Sequence[Path] = (),
         when_changed: Sequence[str] = (),
         when_again: Sequence[str] = (),
-        before: Sequence[Path] = (),
+        later: Sequence[Path] = (),
     ) -> None:
         """Run a command, unless it is done.
 
@@ -63,8 +70,8 @@ class Steps:
             reads: what it reads besides the frames and the steps before it.
             when_changed: more flags where an earlier run has begun it with other settings.
             when_again: more flags where an earlier run with these settings has not finished it.
-            before: folders of OUT that later steps, named as they, may have made of its result.
-                Where this step is another than the last time, those that they made are removed.
+            later: folders of OUT that later steps, named as they, may have made of its result.
+                Where this step is another than the last time, they are removed when it is done.
 
         Raises:
             InputError: one of ``reads`` is not there.
@@ -79,72 +86,60 @@ class Steps:
             return
         done.parent.mkdir(exist_ok=True)
         done.unlink(missing_ok=True)
-        self._tell_change(name, values := _values(command, settings), before)
-        command = [*command, *self._begin(name, makes, values, when_changed, when_again)]
+        begun, values = self._begun(name), _values(command, settings)
+        if begun.digest not in (None, self._digest) and begun.values:
+            print(f"{name}: {_change(begun.values, values)}: made again", flush=True)
+        # Until it is done: a run that is killed may leave some of the old.
+        replaces = begun.replaces or begun.digest not in (None, self._digest)
+        self._begin(name, makes, _Begun(self._digest, replaces, values))
+        if replaces:
+            command = [*command, *when_changed]
+        if begun.digest == self._digest:
+            command = [*command, *when_again]
         if config is not None:
             path = self._out / (saved_as or f"{name}.ini")
             note = "; Settings of this step, made by tools/run_video.sh.\n\n"
             _write(path, note + format_config(config))
             command.append(f"--config={path}")
         self._start(command)
+        if replaces:
+            self._remove_later(name, later)
+            self._note_begun(name, _Begun(self._digest, False, values))
         _write(done, self._digest)
 
-    def _tell_change(self, name: str, values: dict[str, str], later: Sequence[Path]) -> None:
-        """Where a step is not as the last time, say why, and remove what was made of its result."""
-        earlier, was = self._begun(name)
-        if earlier is None or earlier.split()[0] == self._digest:
-            return
-        changes = [
-            f"{key} = {was.get(key) or 'not set'}, now {values.get(key) or 'not set'}"
-            for key in {**was, **values}
-            if was.get(key) != values.get(key)
-        ]
-        if was:
-            why = f"was made with {'; '.join(changes)}" if changes else "its input has changed"
-            print(f"{name}: {why}: made again")
-        steps, removed = self._out / "steps", []
-        for folder in later:
-            mark = steps / f"{folder.name}.begun"
-            if mark.exists() and not folder.is_symlink():
-                (steps / folder.name).unlink(missing_ok=True)
-                shutil.rmtree(folder)
-                mark.unlink()  # the last: it tells that the folder is a step's
-                removed.append(folder.name)
-        if removed:
-            print(f"removed, as made from the earlier {name}: {', '.join(removed)}", flush=True)
-
-    def _begun(self, name: str) -> tuple[str | None, dict[str, str]]:
-        """Mark, flags and settings of a step as it was last begun; None, if it never was."""
-        mark, _, values = (_read(self._out / "steps" / f"{name}.begun") or "").partition("\n")
-        try:
-            return mark or None, json.loads(values)
-        except ValueError:  # damaged
-            return mark or None, {}
-
-    def _begin(
-        self,
-        name: str,
-        makes: Path | None,
-        values: dict[str, str],
-        when_changed: Sequence[str],
-        when_again: Sequence[str],
-    ) -> Sequence[str]:
-        """Note that a step begins, remove what a killed one left; the flags that it needs now."""
-        begun = self._out / "steps" / f"{name}.begun"
-        (earlier, _), mark = self._begun(name), self._digest
-        flags: Sequence[str] = ()
-        if earlier == mark:
-            flags = when_again
-        elif earlier is not None and when_changed:
-            flags = when_changed
-            # Until it is done: a run that is killed may leave some of the old.
-            mark += " in place of another"
-        _write(begun, f"{mark}\n{json.dumps(values)}")
-        if earlier is not None and makes is not None and self._lock != NO_LOCKS:
+    def _begin(self, name: str, makes: Path | None, begins: _Begun) -> None:
+        """Note that a step begins, and remove what a killed one left."""
+        is_first = self._begun(name).digest is None
+        self._note_begun(name, begins)
+        if not is_first and makes is not None and self._lock != NO_LOCKS:
             # No other may work on the folder.
             for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
                 remove_leftovers(Path(folder))
-        return flags
+
+    def _begun(self, name: str) -> _Begun:
+        text = _read(self._out / "steps" / f"{name}.begun")
+        if text is None:
+            return _Begun(None, False, {})
+        try:
+            return _Begun(**json.loads(text))
+        except (ValueError, TypeError):  # damaged, or of an earlier version
+            return _Begun(text, False, {})
+
+    def _note_begun(self, name: str, begun: _Begun) -> None:
+        _write(self._out / "steps" / f"{name}.begun", json.dumps(begun._asdict()))
+
+    def _remove_later(self, name: str, later: Sequence[Path]) -> None:
+        """Remove what steps have made of what this step made before."""
+        steps, removed = self._out / "steps", []
+        for folder in later:
+            begun = steps / f"{folder.name}.begun"
+            if begun.exists() and not folder.is_symlink():
+                # The last of them tells that the folder is a step's.
+                for path in (steps / folder.name, folder, begun):
+                    remove(path)
+                removed.append(folder.name)
+        if removed:
+            print(f"removed, as made from the earlier {name}: {', '.join(removed)}", flush=True)
 
     def _start(self, command: list[str]) -> None:
         """Print the command as a user would type it, and run it until it ends."""
@@ -230,6 +225,16 @@ def _values(command: Sequence[str], settings: str) -> dict[str, str]:
     }
     flags = (flag[2:].partition("=") for flag in command if flag.startswith("--"))
     return values | {key: value or "yes" for key, _, value in flags}
+
+
+def _change(was: dict[str, str], now: dict[str, str]) -> str:
+    """How a step was made before, in words."""
+    changes = [
+        f"{key} = {was.get(key) or 'not set'}, now {now.get(key) or 'not set'}"
+        for key in {**was, **now}
+        if was.get(key) != now.get(key)
+    ]
+    return f"was made with {'; '.join(changes)}" if changes else "its input has changed"
 
 
 def _read(path: Path) -> str | None:
