@@ -24,7 +24,7 @@ from ike_data.runtime.errors import InputError
 from ike_data.tensor_files import load_tensor, save_tensors
 
 HARD_THRESHOLD = 0.5  # where soft masks are cut into labels
-_ROUNDING = 1e-4
+ROUNDING = 1e-4  # by which a soft mask may leave [0, 1]
 
 
 def mask_name(idx: int, suffix: str = ".pt") -> str:
@@ -162,7 +162,7 @@ def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> tor
         )
     for idx, mask in enumerate(maps):
         low, high = mask.min().item(), mask.max().item()
-        if low < -_ROUNDING or high > 1 + _ROUNDING:
+        if low < -ROUNDING or high > 1 + ROUNDING:
             of_bytes = ", divide it by 255 if it is of bytes" if high > 1.5 else ""
             raise InputError(
                 f"{folder / mask_name(idx)}: has values from {low:.6g} to {high:.6g}; "

@@ -82,7 +82,7 @@ def read_map(path: Path, height: int, width: int) -> np.ndarray:
     # Not at the top: loading PyTorch takes seconds, and only .pt masks need it.
     import torch
 
-    from ike_data.soft_masks import resize_mask
+    from ike_data.soft_masks import ROUNDING, resize_mask
     from ike_data.tensor_files import load_tensor
 
     mask = load_tensor(path, "make it again")
@@ -91,9 +91,10 @@ def read_map(path: Path, height: int, width: int) -> np.ndarray:
     if mask.ndim != 2 or 0 in mask.shape:
         raise InputError(f"{path}: has shape {list(mask.shape)}; a soft mask is [H, W, 1]")
     mask = mask.to(torch.float32)
-    if not bool(((mask >= 0) & (mask <= 1)).all()):  # false for NaN as well
+    # False for NaN as well.
+    if not bool(((mask >= -ROUNDING) & (mask <= 1 + ROUNDING)).all()):
         raise InputError(f"{path}: has values outside [0, 1]; a soft mask lies in [0, 1]")
-    return resize_mask(mask, height, width).numpy()
+    return resize_mask(mask.clamp_(0, 1), height, width).numpy()
 
 
 @contextmanager
