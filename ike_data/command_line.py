@@ -106,7 +106,8 @@ def announce(
         ):
             for path in earlier:
                 remove(path)
-        # In this order: without a config.ini the frames' names would not be known as a command's.
+        # The names last: a run that is killed in between would leave names, and no config.ini that
+        # tells the next run that a command wrote them.
         save_config(config, out_path, notes, without)
         write_frame_names(out_path, frames.names)
 

@@ -114,12 +114,15 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
         beside = _folders_with_maps(folder.parent)
         hint = f"; there is {', '.join(beside)}" if beside else ""
         raise InputError(f"{folder}: no such folder; give a folder of .pt maps, one a frame{hint}")
-    if not (folder / mask_name(0)).exists() and (inside := _folders_with_maps(folder)):
-        raise InputError(f"{folder}: holds no map; give one of its folders: {', '.join(inside)}")
-    if not (folder / mask_name(0)).exists() and files_of(folder, *IMAGE_SUFFIXES):
-        masks = masks_of_images(folder) if is_own_images(folder) else None
-        theirs = f"{masks}, which they show" if masks and masks.is_dir() else "a folder of .pt maps"
-        raise InputError(f"{folder}: holds pictures, and no .pt map; give {theirs}")
+    if not (folder / mask_name(0)).exists():
+        if inside := _folders_with_maps(folder):
+            of_it = ", ".join(inside)
+            raise InputError(f"{folder}: holds no map; give one of its folders: {of_it}")
+        if files_of(folder, *IMAGE_SUFFIXES):
+            masks = masks_of_images(folder) if is_own_images(folder) else None
+            shown = masks is not None and masks.is_dir()
+            theirs = f"{masks}, which they show" if shown else "a folder of .pt maps"
+            raise InputError(f"{folder}: holds pictures, and no .pt map; give {theirs}")
     for idx in range(n_frames):
         frame_map = _read_map(folder / mask_name(idx), n_frames, height, width)  # [H, W, C]
         if idx == 0:

@@ -10,17 +10,15 @@ Run from the project's folder, with flow from extract_optical_flow.py in FLOW/<s
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from clips import WORKING_SIZE, Clip, read_clip, scores
+from clips import WORKING_SIZE, Clip, clips_parser, read_clip, scores
 
 from graph_module import Execution, GraphSettings, finish, iterations, segment
 from graph_module.extensions.coarse_graph import coarse_flow
@@ -217,10 +215,7 @@ def show(name: str, sequence: str, clip: Clip, masks: torch.Tensor, seconds: flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
-    parser.add_argument("flow", type=Path)
-    parser.add_argument("sequences", nargs="+")
+    parser = clips_parser(__doc__)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--n_frames", type=int, default=30)
     args = parser.parse_args()

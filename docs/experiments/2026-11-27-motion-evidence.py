@@ -7,11 +7,9 @@ Run from the project's folder, with flow from extract_optical_flow.py in FLOW/<s
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
-from clips import read_clip, scores
+from clips import clips_parser, read_clip, scores
 
 from graph_module import GraphSettings, segment
 from graph_module.extensions.fast_propagation import FastPropagation
@@ -34,10 +32,7 @@ VARIANTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
-    parser.add_argument("flow", type=Path)
-    parser.add_argument("sequences", nargs="+")
+    parser = clips_parser(__doc__)
     args = parser.parse_args()
     print("sequence", *VARIANTS, sep=" | ")
     for sequence in args.sequences:

@@ -8,14 +8,12 @@ from the project's folder, with flow from extract_optical_flow.py in FLOW/<seque
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from clips import read_clip, scores
+from clips import clips_parser, read_clip, scores
 
 from graph_module import GraphSettings, segment
 from graph_module.extensions import motion_prior as prior_module
@@ -83,10 +81,7 @@ def prior_with(fwd: torch.Tensor, bwd: torch.Tensor, times_pixels: int) -> torch
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
-    parser.add_argument("flow", type=Path)
-    parser.add_argument("sequences", nargs="+")
+    parser = clips_parser(__doc__)
     parser.add_argument("--n_frames", type=int, default=40)
     args = parser.parse_args()
     for sequence in args.sequences:

@@ -7,12 +7,10 @@ Run from the project's folder, with flow from extract_optical_flow.py in FLOW/<s
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
-from pathlib import Path
 
-from clips import read_clip, scores
+from clips import clips_parser, read_clip, scores
 
 from graph_module import GraphSettings
 from graph_module.extensions.coarse_graph import enlarge_masks
@@ -20,10 +18,7 @@ from graph_module.segmentation import Execution, finish, iterations
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
-    parser.add_argument("flow", type=Path)
-    parser.add_argument("sequences", nargs="+")
+    parser = clips_parser(__doc__)
     parser.add_argument("--n_frames", type=int, default=40)
     args = parser.parse_args()
     settings = GraphSettings.with_extensions()

@@ -9,13 +9,11 @@ FLOW/<sequence>:
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
-from clips import Clip, read_clip, scores
+from clips import Clip, clips_parser, read_clip, scores
 
 from graph_module import GraphSettings, segment
 from network_module import Settings, learn, predict
@@ -51,10 +49,7 @@ def overlap_with_labels(masks: torch.Tensor, labels: torch.Tensor) -> str:
 
 def main() -> None:
     default = Settings()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
-    parser.add_argument("flow", type=Path)
-    parser.add_argument("sequences", nargs="+")
+    parser = clips_parser(__doc__)
     parser.add_argument("--n_frames", type=int, default=30)
     parser.add_argument("--cycles", type=int, default=2)
     parser.add_argument("--n_epochs", type=int, default=default.n_epochs)

@@ -1,7 +1,8 @@
-"""The first frames of a DAVIS sequence with their flow, and J and F of masks of them."""
+"""The first frames of DAVIS sequences with their flow, and J and F of masks of them."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,15 @@ class Clip(NamedTuple):
     fwd: torch.Tensor  # [n - 1, 2, H, W], pixels
     bwd: torch.Tensor
     truth: list[np.ndarray]  # annotations of the frames' own size, True where the object is
+
+
+def clips_parser(description: str | None) -> argparse.ArgumentParser:
+    """Of a script that works through sequences: where they are, where their flow is, and which."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
+    parser.add_argument("flow", type=Path)
+    parser.add_argument("sequences", nargs="+")
+    return parser
 
 
 def read_clip(davis: Path, flow: Path, sequence: str, n_frames: int) -> Clip:

@@ -1,8 +1,8 @@
 """The steps of a run, each a command. A step that is done is not run again until its input changes.
 
 A finished step leaves the file OUT/steps/NAME. It holds a digest of the step's command, of the
-settings and files that it reads, and of the steps before it. OUT/steps/NAME.begun holds the digest
-of the last one that was begun, and its flags and settings.
+settings and files that it reads, and of the steps before it. OUT/steps/NAME.begun tells
+how the step was last begun: that digest, its flags and settings, and whether it replaces another.
 """
 
 from __future__ import annotations
