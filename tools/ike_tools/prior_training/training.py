@@ -23,7 +23,7 @@ from ike_tools.scenes.samples import SAMPLE_HEIGHT, SAMPLE_WIDTH
 BATCH_SIZE = 16
 LEARNING_RATE, WEIGHT_DECAY, LARGEST_GRADIENT = 1.5e-3, 0.02, 1.0
 N_WARM_UP = 100  # steps
-SHARE_OF_SMALL = 0.85  # of the steps, at half of the size: they cost a third
+SHARE_OF_SMALL = 0.5  # of the steps, at half of the size: they cost a third
 AVERAGED_STEPS = 500  # about, of the weights' moving average
 SMALL, FULL = (SAMPLE_HEIGHT // 2, SAMPLE_WIDTH // 2), (SAMPLE_HEIGHT, SAMPLE_WIDTH)
 
