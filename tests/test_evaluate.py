@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import commands
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -19,8 +18,7 @@ import evaluate
 from ike_data.frame_names import write_frame_names
 from ike_data.runtime.errors import InputError
 from ike_data.soft_masks import write_soft_masks
-from ike_tools.masks.thresholds import GRID, best_threshold, harden, otsu_threshold
-from ike_tools.scores.davis_metrics import region_similarity
+from ike_tools.masks.mask_values import harden
 
 H, W = 12, 20
 
@@ -71,7 +69,6 @@ def test_csv_of_one_sequence(run, tmp_path, annotations, capsys):
         "sequence": "annotations",
         "frames": "2",
         "threshold": "0.5",
-        "rule": "0.5",
         "J_mean": "0.650000",
         "J_recall": "0.500000",
         "J_decay": "-0.300000",
@@ -332,84 +329,6 @@ def test_a_whole_data_set_has_annotations(run, tmp_path, capsys):
     assert capsys.readouterr().err.count("not scored, as each object has masks of its own") == 2
 
 
-def test_otsu_of_a_known_histogram():
-    # Levels 26 and 76 only: any split between them is the same; the middle is 51 / 255 = 0.2.
-    soft = [columns(10, value=76).astype(np.float32) / 255 for _ in range(3)]
-    soft = [np.maximum(mask, np.float32(26 / 255)) for mask in soft]
-    assert otsu_threshold(soft) == pytest.approx(0.2, abs=1e-12)
-
-
-def test_otsu_against_opencv():
-    rng = np.random.default_rng(3)
-    dark, bright = rng.normal(60, 25, (4, 30, 50)), rng.normal(150, 30, (2, 30, 50))
-    levels = np.concatenate([dark, bright]).clip(0, 255).astype(np.uint8)
-    expected, _ = cv2.threshold(levels.reshape(-1, 50), 0, 255, cv2.THRESH_OTSU)
-    threshold = otsu_threshold(image.astype(np.float32) / 255 for image in levels)
-    found = harden(levels.astype(np.float32) / np.float32(255), threshold)
-    np.testing.assert_array_equal(found, levels > expected)
-
-
-def test_otsu_where_there_is_nothing_to_split():
-    strict = columns(4).astype(np.float32) / 255
-    assert otsu_threshold([strict]) == 0.5
-    assert otsu_threshold([np.zeros((H, W), np.float32)]) == 0.5
-    assert otsu_threshold([np.full((H, W), 0.9, np.float32)]) == 0.5
-
-
-def test_otsu_does_not_see_the_annotations(run, tmp_path, capsys):
-    # Level 255 in all of the first frame; in the others 76 in half of the pixels and 26 in half.
-    # Pixels: 240 of 255, 360 of 76, 360 of 26. {26} from the others has means 26 and 147.6 and
-    # variance ~ 360 * 600 * 121.6^2 = 3.2e9; {26, 76} from {255} means 51 and 255 and
-    # 720 * 240 * 204^2 = 7.2e9, the larger. The middle from 76 to 254, and a half: 165.5 / 255.
-    # Without the first frame, which is not scored, it would be 0.2.
-    soft = [columns(20), *[np.maximum(columns(10, value=76), 26)] * 3]
-    results = write_frames(tmp_path / "net", soft)
-    annotations = write_frames(tmp_path / "a", [columns(n) for n in (20, 10, 10, 10)])
-    others = write_frames(tmp_path / "b", [columns(3)] * 4)
-    for folder in (annotations, others):
-        (row,) = run(results, folder, "--threshold", "otsu")
-        assert float(row["threshold"]) == pytest.approx(165.5 / 255, abs=1e-6)
-        assert (row["rule"], row["J_mean"]) == ("otsu", "0.000000")
-    assert "histogram of all its soft masks; no annotation is used" in capsys.readouterr().out
-
-
-def random_soft_masks() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(1)
-    truth = rng.random((4, H, W)) > 0.6
-    truth[3] = False
-    soft = np.clip(0.3 * truth + rng.normal(0.25, 0.15, truth.shape), 0, 1).astype(np.float32)
-    return np.round(soft, 2), truth  # on the oracle's grid: a value may be the threshold itself
-
-
-def test_best_threshold_against_all_of_them():
-    soft, truth = random_soft_masks()
-    mean_j = {
-        threshold: np.mean(
-            [region_similarity(harden(s, threshold), t) for s, t in zip(soft, truth, strict=True)]
-        )
-        for threshold in GRID
-    }
-    found = best_threshold(zip(soft, truth, strict=True))
-    assert mean_j[found] == max(mean_j.values()) > mean_j[0.5] + 0.05
-    # Where all do equally well, the usual one.
-    assert best_threshold([(truth[0].astype(np.float32), truth[0])]) == 0.5
-    # Nothing to find: J is 1 for each threshold that leaves nothing, the first one above 0.6.
-    assert best_threshold([(np.full((H, W), 0.6, np.float32), truth[3])]) == 0.61
-
-
-def test_best_is_marked_as_an_oracle(run, tmp_path, capsys):
-    soft, truth = random_soft_masks()
-    annotations = write_frames(tmp_path / "a", list(truth.astype(np.uint8) * 255))
-    write_soft_masks(tmp_path / "net", torch.from_numpy(soft))
-    (fixed,) = run(tmp_path / "net", annotations)
-    (best,) = run(tmp_path / "net", annotations, "--threshold", "best")
-    assert best["rule"] == "best (oracle)"
-    assert float(best["J_mean"]) > float(fixed["J_mean"])
-    printed = capsys.readouterr().out
-    assert f"{float(best['threshold']):.3f} (oracle)" in printed
-    assert "ORACLE, not a fair result" in printed
-
-
 @pytest.mark.parametrize(
     ("kept", "message"),
     [
@@ -493,17 +412,6 @@ def test_some_annotations_of_a_data_set(run, tmp_path):
     assert scores["cat"] == ("1", "0.500000")
     assert scores["dog"] == ("2", "0.500000")
     assert scores["mean over frames"] == ("3", "0.500000")
-
-
-def test_otsu_of_all_where_some_frames_are_annotated(run, tmp_path):
-    # Of the frames that are annotated alone Otsu's threshold would be 0.5.
-    soft = torch.full((5, H, W), 0.2)
-    soft[1:4, :, :10] = 0.6
-    write_soft_masks(tmp_path / "net", soft)
-    some_annotations(tmp_path / "a/seq", ["00000.png", "00004.png"], [10, 10])
-    flags = (tmp_path / "net", tmp_path / "a/seq", "--all-frames")
-    (row,) = run(*flags, "--threshold", "otsu")
-    assert 0.2 < float(row["threshold"]) < 0.6 and row["J_mean"] == "0.000000"
 
 
 def test_masks_that_cannot_be_used(run, tmp_path, annotations):
@@ -591,11 +499,11 @@ def test_frames_that_are_not_there_or_a_video_file(run, tmp_path):
     assert row["J_mean"] == "1.000000"  # of frame 1, which frames.csv beside the masks tells
 
 
-@pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "Otsu", ""])
+@pytest.mark.parametrize("threshold", ["1.5", "-0.1", "nan", "otsu", ""])
 def test_bad_threshold(run, annotations, capsys, threshold):
     with pytest.raises(SystemExit, match="2"):
         run(annotations, annotations, f"--threshold={threshold}")
-    assert f"{threshold!r}: expected otsu, best or a number from 0 to 1" in capsys.readouterr().err
+    assert f"{threshold!r}: expected a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_as_a_command_from_any_folder(tmp_path, annotations):

@@ -17,7 +17,7 @@ import export_masks
 from ike_data.runtime.errors import InputError
 from ike_tools.report.findings import Findings
 from ike_tools.report.inputs import open_video
-from ike_tools.report.pictures import choose_thresholds, read_views
+from ike_tools.report.pictures import read_views
 from visualize import explain
 
 H, W = 12, 20
@@ -118,7 +118,7 @@ def test_binary_masks_and_their_kinds_side_by_side(score, truth, tmp_path, label
     assert score(mixed, truth)[0] == expected
 
 
-@pytest.mark.parametrize("threshold", [0, 0.3, 1, "otsu", "best"])
+@pytest.mark.parametrize("threshold", [0, 0.3, 1])
 def test_no_threshold_matters_for_labels(score, truth, tmp_path, threshold):
     results = write(tmp_path / "net", [stripes(2, 2)] * 4, with_palette)
     assert score(results, truth, f"--threshold={threshold}")[0] == 0.4
@@ -151,17 +151,6 @@ def test_void_of_annotations_does_not_count(score, tmp_path, capsys):
     assert j == pytest.approx((1 + 1 + 0 + 0.5) / 4)
     assert f == pytest.approx((1 + 1 + 0 + 0) / 4)
     assert f"annotations in {annotations} have void pixels (255)" in printed
-
-
-def test_best_threshold_does_not_see_void(score, tmp_path):
-    # 0.9 on columns 0-4 of the object, 0.2 on its columns 10-11 and on the void between them. Up to
-    # 0.2 all is right, as void does not count. If it did, J would be 7/12 there and 5/7 above.
-    soft = stripes(5, 7, values=(230, 51))
-    labels = stripes(5, 5, 2, values=(1, 255, 1))
-    annotations = write(tmp_path / "a", [labels] * 3, with_palette)
-    results = write(tmp_path / "net", [soft] * 3)
-    assert score(results, annotations, "--threshold=best")[0] == 1
-    assert score(results, annotations)[0] == pytest.approx(5 / 7, abs=1e-6)
 
 
 def test_255_alone_in_a_palette_is_the_object(score, tmp_path):
@@ -276,11 +265,10 @@ def test_exported_labels(tmp_path, capsys):
     frames = write(tmp_path / "frames", [stripes(0)] * 2)
     results = write(tmp_path / "net", [stripes(2, 3), stripes(0)], with_palette)
     flags = [f"--frames={frames}", f"--results={results}", f"--out={tmp_path / 'hard'}"]
-    for more in ("--threshold=otsu", "--threshold=0"):
-        call(export_masks, *flags, more)
-        for idx, width in enumerate((5, 0)):
-            found = np.asarray(Image.open(tmp_path / f"hard/{idx:05d}.png"))
-            np.testing.assert_array_equal(found, stripes(width, values=(255,)))
+    call(export_masks, *flags, "--threshold=0")
+    for idx, width in enumerate((5, 0)):
+        found = np.asarray(Image.open(tmp_path / f"hard/{idx:05d}.png"))
+        np.testing.assert_array_equal(found, stripes(width, values=(255,)))
     assert f"masks in {results} are labels (palette), any that is not 0" in capsys.readouterr().out
 
 
@@ -289,17 +277,16 @@ def test_report_and_overlays_read_them_as_the_scores_do(tmp_path):
     annotations = write(tmp_path / "b", [stripes(8, 4, values=(1, 255))] * 4, with_palette)
     results = write(tmp_path / "net", [stripes(2, 4), stripes(6, 6), stripes(4), stripes(0)], wide)
     video = open_video(frames, [results], annotations, None, None)
-    thresholds = choose_thresholds(video, 0.0)
-    findings = Findings(video, thresholds, 1)
+    findings = Findings(video, 0.0, 1)
     masks = []
-    for view in read_views(video, thresholds):
+    for view in read_views(video, 0.0):
         findings.add(view)
         masks.append(view.hard[0].sum() // H)
     assert masks == [6, 12, 4, 0]
     # The frames in between are scored: columns 0-11, of which 8-11 are void, and 0-3, of 0-7.
     assert findings.scores[0].region == (1, 0.5)
     assert findings.scores[0].boundary[0] == 1
-    assert explain(0.0, video, thresholds) == (
+    assert explain(0.0, video) == (
         "Masks of net are labels (grey), any that is not 0 is object. "
         "Annotations have void pixels (255), which are left out of the score."
     )

@@ -333,12 +333,12 @@ def test_results_of_an_earlier_run_are_replaced(run, tmp_path, capsys):
     assert printed.splitlines()[-1].endswith(f"{out}/contact_sheet.png")
 
 
-def test_otsu_chooses_a_threshold_for_each_stage(run, tmp_path):
+def test_a_threshold_for_faint_masks(run, tmp_path):
     write_soft_masks(tmp_path / "faint", small_run.soft_masks(0) / 3)
     flags = "--frames", run / "frames", "--results", tmp_path / "faint", "--out", tmp_path / "out"
     call(visualize, *flags)
     assert (read(tmp_path / "out/overlays/faint/00001.png") == small_run.frame(1)).all()
-    call(visualize, *flags, "--threshold", "otsu")
+    call(visualize, *flags, "--threshold", "0.2")
     picture = read(tmp_path / "out/overlays/faint/00001.png")
     assert (picture[small_run.object_mask(1)] != 200).any()
     assert (picture[:5] == small_run.frame(1)[:5]).all()
@@ -360,7 +360,7 @@ def test_a_video_file_keeps_its_rate_and_one_frame_is_enough(tmp_path):
 def test_frames_are_not_kept(run):
     video = open_video(run / "frames", [run], None, None, None)
     views = []
-    for view in pictures.read_views(video, [0.5] * 4):
+    for view in pictures.read_views(video, 0.5):
         views.append(weakref.ref(view))
         # The one before it is let go when the loop's variable is bound again.
         assert sum(ref() is not None for ref in views) <= 2
@@ -458,7 +458,7 @@ def test_a_results_folder_and_a_threshold_that_are_none(run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         call(visualize, *flags, run, "--threshold", "best")
     said = capsys.readouterr().err
-    assert "--threshold: 'best': expected otsu or a number from 0 to 1" in said
+    assert "--threshold: 'best': expected a number from 0 to 1" in said
     # Of --frames and --out, the older names, nothing is said.
     assert "--frames_path FRAMES_PATH" in said and "--out " not in said
 

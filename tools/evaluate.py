@@ -11,15 +11,13 @@ import argparse
 import itertools
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError, warn
 from ike_tools.data_sets.sequences import Result, add_sequences_flag
 from ike_tools.flags import Parser
-from ike_tools.masks.mask_values import Annotation, notes
-from ike_tools.masks.thresholds import BEST, OTSU, best_threshold, choose_threshold, harden
+from ike_tools.masks.mask_values import harden, notes
 from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
 from ike_tools.scores.result_masks import AnnotatedSequence, pair_with_annotations
 from ike_tools.scores.score_table import (
@@ -68,11 +66,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     add_sequences_flag(parser)
     parser.add_argument(
         "--threshold",
-        type=number_argument(0, 1, words=(OTSU, BEST)),
+        type=number_argument(0, 1),
         default=0.5,
-        help="object is where the soft mask is at least this: a number in [0, 1]; otsu: chosen for "
-        "each video from its own soft masks alone; best: an oracle, chosen with the annotations "
-        "for the highest mean J (default: 0.5)",
+        help="object is where the soft mask is at least this, in [0, 1] (default: 0.5)",
     )
     parser.add_argument(
         "--out_path",
@@ -105,34 +101,30 @@ def main() -> None:
     how_read = value_notes([*itertools.chain(*groups)])
     warn(*warnings)
 
-    rule: str | float = args.threshold
     rows = []
     for number, sequences in enumerate(groups, start=1):
         scores = []
         only = len(sequences) == 1
         for sequence in tqdm(sequences, unit="sequence", delay=2, leave=False, disable=only):
             frames = scored_frames(sequence, args.all_frames)
-            threshold = threshold_of(sequence, frames, rule)
-            scores.append(score_sequence(sequence, frames, threshold))
+            scores.append(score_sequence(sequence, frames, args.threshold))
             if not any(scores[-1].region):
                 warnings.append(
                     f"{_folder(sequence.mask_files)}: J is 0 in all frames, no pixel of the object "
-                    f"reaches {threshold:g} (--threshold); are these 0 to 255, and of this video?"
+                    f"reaches {args.threshold:g} (--threshold); are these 0 to 255, and of this "
+                    "video?"
                 )
         rows.append(table_rows(scores))
-        table = format_table(rows[-1], oracle=rule == BEST)
-        print(f"[{number}] {sequences[0].results}\n{table}\n")
+        print(f"[{number}] {sequences[0].results}\n{format_table(rows[-1])}\n")
     if len(groups) > 1:
         n_sequences = len(groups[0])
         if n_sequences > 1:
             print(f"side by side, over the {n_sequences} sequences that all results have:")
         print(f"{format_comparison(rows)}\n")
-    write_scores(
-        args.out_path, [*itertools.chain(*rows)], "best (oracle)" if rule == BEST else str(rule)
-    )
+    write_scores(args.out_path, [*itertools.chain(*rows)])
 
     if not all(sequence.mask_values.hard for sequence in itertools.chain(*groups)):
-        print(f"masks:  {explain(rule)}")
+        print(f"masks:  object is where the soft mask >= {args.threshold:g}")
     for line in how_read:
         print(line)
     print("frames:", "all" if args.all_frames else "all but the first and last of each sequence")
@@ -189,53 +181,19 @@ def left_to_score(
     return left
 
 
-def threshold_of(sequence: AnnotatedSequence, frames: list[int], rule: str | float) -> float:
-    """The threshold of a sequence: as `choose_threshold`, or by `BEST` of the scored ``frames``."""
-    if rule == BEST and not sequence.mask_values.hard:
-        scored = _frames_bar(sequence, frames, "best threshold")
-        return best_threshold(_counted(*sequence.read(idx)) for idx in scored)
-    soft_masks = sequence.soft_masks()
-    name, n_frames = sequence.name, sequence.n_frames
-    return choose_threshold(rule, sequence.mask_values, soft_masks, n_frames, name)
-
-
-def _counted(soft: np.ndarray, annotation: Annotation) -> tuple[np.ndarray, np.ndarray]:
-    """Soft mask and annotation without the void pixels."""
-    if annotation.void is None:
-        return soft, annotation.object
-    return soft[~annotation.void], annotation.object[~annotation.void]
-
-
 def score_sequence(
     sequence: AnnotatedSequence, frames: list[int], threshold: float
 ) -> SequenceScore:
     """J and F of ``frames``, read one at a time."""
+    threshold = sequence.mask_values.threshold(threshold)
     region, boundary = [], []
-    for idx in _frames_bar(sequence, frames, "J and F"):
+    what = f"{sequence.name}: J and F"
+    for idx in tqdm(frames, desc=what, unit="frame", delay=2, leave=False):
         soft, (annotation, void) = sequence.read(idx)
         mask = harden(soft, threshold)
         region.append(region_similarity(mask, annotation, void=void))
         boundary.append(boundary_measure(mask, annotation, void=void))
     return SequenceScore(sequence.results, sequence.name, threshold, tuple(region), tuple(boundary))
-
-
-def _frames_bar(sequence: AnnotatedSequence, frames: list[int], what: str) -> tqdm[int]:
-    return tqdm(frames, desc=f"{sequence.name}: {what}", unit="frame", delay=2, leave=False)
-
-
-def explain(rule: str | float) -> str:
-    """How hard masks are made, in one line."""
-    if rule == OTSU:
-        return (
-            "object is where the soft mask >= one threshold for each video: Otsu's, from the "
-            "histogram of all its soft masks; no annotation is used"
-        )
-    if rule == BEST:
-        return (
-            "ORACLE, not a fair result: object is where the soft mask >= that one of 0.00, 0.01, "
-            "..., 1.00 which has the highest mean J, found with the annotations"
-        )
-    return f"object is where the soft mask >= {rule:g}; no annotation is used"
 
 
 if __name__ == "__main__":

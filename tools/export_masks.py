@@ -12,7 +12,6 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from ike_data.frames import open_frames
@@ -21,8 +20,7 @@ from ike_data.runtime.command import number_argument, prepare_out_path, run_comm
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_folder import masks_of_video
-from ike_tools.masks.mask_values import mask_values, notes, read_soft_mask
-from ike_tools.masks.thresholds import OTSU, choose_threshold, harden
+from ike_tools.masks.mask_values import harden, mask_values, notes, read_soft_mask
 
 _MASK_NAME = re.compile(r"\d{5,}\.png")
 
@@ -37,10 +35,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_path("--out_path", "folder for the masks", required=True)
     parser.add_argument(
         "--threshold",
-        type=number_argument(0, 1, words=[OTSU]),
+        type=number_argument(0, 1),
         default=0.5,
-        help="object is where the soft mask is at least this: a number in [0, 1], or otsu "
-        "(default: 0.5)",
+        help="object is where the soft mask is at least this, in [0, 1] (default: 0.5)",
     )
     return parser
 
@@ -54,18 +51,14 @@ def main() -> None:
     files = masks_of_video(args.results, frames.count)
     values = mask_values(files)
 
-    def soft_mask(path: Path) -> np.ndarray:
-        return read_soft_mask(path, frames.height, frames.width, values)
-
     out_path = Path(os.path.abspath(args.out_path))
     check_replaceable(out_path, _MASK_NAME, [args.frames_path, args.results])
     prepare_out_path(out_path.parent)
-    soft_masks, name = map(soft_mask, files), args.results.name
-    threshold = choose_threshold(args.threshold, values, soft_masks, len(files), name)
+    threshold = values.threshold(args.threshold)
     with atomic_folder(out_path) as partial:
         for idx, path in enumerate(tqdm(files, "hard masks", unit="frame", leave=False)):
-            mask = harden(soft_mask(path), threshold)
-            write_hard_mask(partial / mask_name(idx, ".png"), mask)
+            soft = read_soft_mask(path, frames.height, frames.width, values)
+            write_hard_mask(partial / mask_name(idx, ".png"), harden(soft, threshold))
     how = "of labels" if values.hard else f"(soft mask >= {threshold:g})"
     print(f"{len(files)} hard masks {how} written to {out_path}")
     for line in notes("masks", [(args.results, values)]):

@@ -21,7 +21,6 @@ from ike_tools.data_sets.layouts import holds_images
 from ike_tools.data_sets.sequences import add_sequences_flag
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_values import notes
-from ike_tools.masks.thresholds import OTSU
 from ike_tools.report.inputs import Video, open_data_set, open_video
 
 REPORT = "report.html"
@@ -72,10 +71,9 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_path("--out_path", "folder; made if needed", required=True)
     parser.add_argument(
         "--threshold",
-        type=number_argument(0, 1, words=[OTSU]),
+        type=number_argument(0, 1),
         default=0.5,
-        help="object is where the soft mask is at least this: a number in [0, 1], or otsu: chosen "
-        "for each stage and video from its own soft masks (default: 0.5)",
+        help="object is where the soft mask is at least this, in [0, 1] (default: 0.5)",
     )
     parser.add_argument(
         "--fps",
@@ -112,7 +110,7 @@ def main() -> None:
     from ike_tools.report.findings import Findings
     from ike_tools.report.mp4 import ENCODERS, choose_encoder
     from ike_tools.report.page import read_made, report_page, video_part
-    from ike_tools.report.pictures import choose_thresholds, draw_pictures, read_views
+    from ike_tools.report.pictures import draw_pictures, read_views
 
     # The pictures are small: threads that wait for each other cost more than they bring.
     torch.set_num_threads(1)
@@ -130,23 +128,23 @@ def main() -> None:
         print(describe_frames(video.frames))
         for line in value_notes(video):
             print(line)
-        thresholds = choose_thresholds(video, args.threshold)
-        findings = Findings(video, thresholds, SHOWN_OF_SEQUENCE if of_data_set else SHOWN_OF_VIDEO)
+        n_shown = SHOWN_OF_SEQUENCE if of_data_set else SHOWN_OF_VIDEO
+        findings = Findings(video, args.threshold, n_shown)
         fps = args.fps or own_rate(video.frames)
         if args.report_only:
-            for view in read_views(video, thresholds):
+            for view in read_views(video, args.threshold):
                 findings.add(view)
         else:
             draw_pictures(
                 video,
                 out,
-                thresholds=thresholds,
+                threshold=args.threshold,
                 fps=fps,
                 encoder=encoder,
                 observe=findings.add if report else None,
             )
         if report:
-            rule = explain(args.threshold, video, thresholds)
+            rule = explain(args.threshold, video)
             heading = "h2" if of_data_set else "h1"
             parts.append(video_part(findings, made[i], i + 1, rule=rule, fps=fps, heading=heading))
     if report:
@@ -192,15 +190,11 @@ def value_notes(video: Video) -> list[str]:
     return [*notes("masks", masks), *notes("annotations", annotations)]
 
 
-def explain(threshold: float | str, video: Video, thresholds: list[float]) -> str:
+def explain(threshold: float, video: Video) -> str:
     """How hard masks were made, in a sentence or more."""
-    soft = [i for i, values in enumerate(video.mask_values) if not values.hard]
     names = [stage.name for stage in video.stages]
     sentences = []
-    if soft and isinstance(threshold, str):
-        each = ", ".join(f"{thresholds[i]:.3f} for {names[i]}" for i in soft)
-        sentences.append(f"Object is where the soft mask is at least Otsu's threshold: {each}.")
-    elif soft:
+    if not all(values.hard for values in video.mask_values):
         sentences.append(f"Object is where the soft mask is at least {threshold:g}.")
     for name, values in zip(names, video.mask_values, strict=True):
         sentences += [f"Masks of {name} {values.note}."] if values.note else []

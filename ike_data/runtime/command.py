@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -99,10 +99,9 @@ def number_argument(
     low: float,
     high: float = math.inf,
     kind: type = float,
-    words: Sequence[str] = (),
     or_zero: bool = False,
 ) -> Callable[[str], Any]:
-    """The type of a flag: a number from ``low`` to ``high``, or one of ``words``.
+    """The type of a flag: a number from ``low`` to ``high``.
 
     Args:
         kind: float or int.
@@ -110,12 +109,8 @@ def number_argument(
     """
     limits = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
     expected = f"a {'whole ' if kind is int else ''}number {limits}{', or 0' if or_zero else ''}"
-    if words:
-        expected = f"{', '.join(words)} or {expected}"
 
     def parse(text: str) -> Any:
-        if text in words:
-            return text
         try:
             value = kind(text)
         except ValueError:

@@ -48,6 +48,10 @@ class MaskValues:
     highest_of_16_bits: int = 65535  # what is surely object in a soft mask of 16 bits
     note: str = ""  # the end of a sentence that begins "masks in FOLDER"; empty in the plain case
 
+    def threshold(self, given: float) -> float:
+        """Where `harden` cuts these masks: at the ``given`` threshold, if they are soft."""
+        return LABEL_THRESHOLD if self.hard else given
+
 
 class Annotation(NamedTuple):
     """An annotation; both are bool [height, width]."""
@@ -149,6 +153,12 @@ def read_annotation(path: Path, values: MaskValues) -> Annotation:
     png = read_png(path)
     has_void = values.void is not None and png.kind == PALETTE
     return Annotation(_object(png, values), png.values == values.void if has_void else None)
+
+
+def harden(soft: np.ndarray, threshold: float) -> np.ndarray:
+    """The hard mask, bool, of a float32 soft mask: object is where it is at least the threshold."""
+    # In float32, as the mask is: a soft value of 0.7 is then not below a threshold of 0.7.
+    return soft >= np.float32(threshold)
 
 
 def _by_kind(files: Sequence[Path]) -> dict[str, list[Path]]:

@@ -37,8 +37,9 @@ class Findings:
         scored: the indices of the scored frames: those annotated, but for the first and the last.
     """
 
-    def __init__(self, video: Video, thresholds: list[float], n_shown: int) -> None:
-        self.video, self.thresholds = video, thresholds
+    def __init__(self, video: Video, threshold: float, n_shown: int) -> None:
+        self.video = video
+        self.thresholds = [values.threshold(threshold) for values in video.mask_values]
         n_frames, stages = video.frames.count, video.stages
         spaced = np.linspace(0, n_frames - 1, min(n_frames, n_shown))
         self.shown = [int(idx) for idx in np.rint(spaced)]

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from ike_data.flow_files import FORWARD, flow_name, read_flow
 from ike_data.runtime.atomic import atomic_file, atomic_folder
-from ike_tools.masks.mask_values import read_annotation, read_soft_mask
-from ike_tools.masks.thresholds import choose_threshold, harden
+from ike_tools.masks.mask_values import harden, read_annotation, read_soft_mask
 from ike_tools.report import drawing
 from ike_tools.report.inputs import Video
 from ike_tools.report.mp4 import mp4_writer
@@ -82,8 +81,8 @@ class View:
         return drawing.caption(text, width, height, max(width // 24, 11))
 
 
-def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
-    """Read the video frame by frame; ``thresholds`` are those of its stages.
+def read_views(video: Video, threshold: float) -> Iterator[View]:
+    """Read the video frame by frame; object is where a soft mask is at least the ``threshold``.
 
     Raises:
         InputError: a mask, an annotation or a flow cannot be read or has another size.
@@ -103,7 +102,10 @@ def read_views(video: Video, thresholds: list[float]) -> Iterator[View]:
         flow = None
         if idx in flows:
             flow = drawing.flow_picture(_flow(video, idx), scale)
-        hard = [harden(mask, threshold) for mask, threshold in zip(soft, thresholds, strict=True)]
+        hard = [
+            harden(mask, values.threshold(threshold))
+            for mask, values in zip(soft, video.mask_values, strict=True)
+        ]
         yield View(
             *(idx, video.stages, frame, soft, hard, annotation, flow, void),
             has_annotations=bool(video.annotations),
@@ -115,26 +117,11 @@ def _flow(video: Video, idx: int) -> np.ndarray:
     return read_flow(video.flow / FORWARD / flow_name(idx), video.frames.height, video.frames.width)
 
 
-def choose_thresholds(video: Video, rule: float | str) -> list[float]:
-    """The threshold of each stage, see `choose_threshold`."""
-    height, width = video.frames.height, video.frames.width
-    return [
-        choose_threshold(
-            rule,
-            values,
-            (read_soft_mask(file, height, width, values) for file in files),
-            len(files),
-            stage.name,
-        )
-        for stage, files, values in zip(video.stages, video.masks, video.mask_values, strict=True)
-    ]
-
-
 def draw_pictures(
     video: Video,
     out: Path,
     *,
-    thresholds: list[float],
+    threshold: float,
     fps: float,
     encoder: str,
     observe: Callable[[View], None] | None = None,
@@ -158,7 +145,7 @@ def draw_pictures(
         flows = results.enter_context(atomic_folder(out / FLOW)) if video.flow else None
         movie = results.enter_context(atomic_file(out / MOVIE))
         write_frame = results.enter_context(mp4_writer(movie, encoder, fps))
-        for view in read_views(video, thresholds):
+        for view in read_views(video, threshold):
             name = f"{view.idx:05d}.png"
             for i, stage in enumerate(video.stages):
                 save_png(overlays / stage.folder_name / name, view.overlay(i))

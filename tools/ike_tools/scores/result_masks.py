@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -48,13 +48,6 @@ class AnnotatedSequence:
     def annotation_values(self) -> MaskValues:
         """How the annotations are read, see `mask_values.annotation_values`."""
         return annotation_values([*self.annotation_files.values()])
-
-    def soft_masks(self) -> Iterator[np.ndarray]:
-        """Of all frames that have one, annotated or not: float32 [height, width] in [0, 1]."""
-        first = next(iter(self.annotation_files.values()))
-        height, width = read_annotation(first, self.annotation_values).object.shape
-        for path in self.mask_files.values():
-            yield read_soft_mask(path, height, width, self.mask_values)
 
     def read(self, idx: int) -> tuple[np.ndarray, Annotation]:
         """Of an annotated frame, see `read_soft_mask` and `read_annotation`."""

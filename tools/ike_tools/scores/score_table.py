@@ -14,7 +14,7 @@ from ike_tools.scores.davis_metrics import Statistics, statistics
 
 OVER_SEQUENCES, OVER_FRAMES = "mean over sequences", "mean over frames"
 CSV_COLUMNS = (
-    "results", "sequence", "frames", "threshold", "rule",
+    "results", "sequence", "frames", "threshold",
     "J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay",
 )  # fmt: skip
 
@@ -67,8 +67,8 @@ def table_rows(scores: Sequence[SequenceScore]) -> list[Row]:
     return rows
 
 
-def format_table(rows: Sequence[Row], oracle: bool) -> str:
-    """The rows of one result as aligned text; ``oracle`` marks thresholds chosen so."""
+def format_table(rows: Sequence[Row]) -> str:
+    """The rows of one result as aligned text."""
     lines = [
         ["sequence", "frames", "threshold"]
         + [f"{measure} {name}" for measure in "JF" for name in Statistics._fields]
@@ -76,8 +76,7 @@ def format_table(rows: Sequence[Row], oracle: bool) -> str:
     for row in rows:
         threshold = "" if row.threshold is None else f"{row.threshold:.3f}"
         numbers = [three_digits(value) for value in (*row.region, *row.boundary)]
-        mark = " (oracle)" if oracle and threshold else ""
-        lines.append([row.name, str(row.n_frames), threshold + mark, *numbers])
+        lines.append([row.name, str(row.n_frames), threshold, *numbers])
     return _aligned(lines)
 
 
@@ -108,7 +107,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def write_scores(path: Path, rows: Sequence[Row], rule: str) -> None:
+def write_scores(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows as a CSV with `CSV_COLUMNS`; what has no meaning is left empty."""
     lines = []
     for row in rows:
@@ -116,5 +115,5 @@ def write_scores(path: Path, rows: Sequence[Row], rule: str) -> None:
         numbers = [
             "" if math.isnan(value) else f"{value:.6f}" for value in (*row.region, *row.boundary)
         ]
-        lines.append([row.results, row.name, row.n_frames, threshold, rule, *numbers])
+        lines.append([row.results, row.name, row.n_frames, threshold, *numbers])
     write_csv(path, CSV_COLUMNS, lines)
