@@ -31,7 +31,6 @@ class Png:
     values: np.ndarray  # [height, width], of a palette its indices; of `COLOUR` [height, width, 3]
     highest: int  # value that the format has
     opaque: bool = True  # no pixel is transparent by an alpha channel
-    grey_ramp: bool = False  # the used colours of a palette are the greys of their own indices
 
 
 def png_kind(path: Path) -> str:
@@ -61,12 +60,7 @@ def read_png(path: Path) -> Png:
         palette = image.getpalette() if image.mode == "P" else None
     kind, highest = _KINDS[image.mode], _HIGHEST.get(image.mode, 255)
     if palette is not None:
-        used = np.flatnonzero(np.bincount(values.ravel(), minlength=1))
-        colours = np.full((256, 3), -1)  # an index that the palette leaves out has no colour
-        colours[: len(palette) // 3] = np.reshape(palette, (-1, 3))
-        _check_background(path, used, colours)
-        ramp = bool((colours[used] == used[:, None]).all())
-        return Png(kind, values, highest, grey_ramp=ramp)
+        _check_background(path, values, np.reshape(palette, (-1, 3)))
     if image.mode not in ("LA", "RGBA"):
         return Png(kind, values.astype(np.uint8) if image.mode == "1" else values, highest)
     opaque = bool((values[..., -1] == 255).all())
@@ -110,12 +104,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"{path}: cannot be read as an image ({error}); make it again") from error
 
 
-def _check_background(path: Path, used: np.ndarray, colours: np.ndarray) -> None:
+def _check_background(path: Path, values: np.ndarray, colours: np.ndarray) -> None:
     """Raises InputError where the background has black as its colour, but not 0 as its index.
 
     Image editors, and Pillow's quantize, put the brightest colour first.
     """
-    black = used[(colours[used] == 0).all(axis=1)]
+    used = np.flatnonzero(np.bincount(values.ravel(), minlength=1)[: len(colours)])
+    black = used[~colours[used].any(axis=1)]
     if black.size and colours[0].any():
         raise InputError(
             f"{path}: index {black[0]} is black in its palette, but index 0, which is read as "

@@ -6,14 +6,12 @@ frame without the object is 0 everywhere, and says nothing.
 
 - Palette images, as most tools for video object segmentation write them, are labels: any that is
   not 0 is object. 255 beside other labels is void, as in DAVIS-2017; alone it is the object of a
-  binary mask. Only grey images that were saved with a palette are not labels. They have more values
-  than there are labels, and the colour of each is the grey of that value.
+  binary mask. More values than there are labels, as of a grey image with a palette, are refused.
 - Grey images are soft masks of 0 to 255 (16 bits: 65535) where any value is above 32, else labels.
   Soft masks that are weaker everywhere hold no object at any usual threshold; those of our own
   modules stay soft masks, by the names of their folders.
-- Colour images that hold nothing but grey are read as grey ones. Others are labels, as palettes
-  turned into RGB are, if they have few colours and black, the background, is one of them. Pictures
-  and heat maps are refused, and so is transparency: it may stand for the mask or mean nothing.
+- Colour images that hold nothing but grey are read as grey ones. Others, such as pictures and heat
+  maps, are refused, and so is transparency: it may stand for the mask or mean nothing.
 
 Annotations are never soft: any pixel that is not 0 is object. In them only void is looked for.
 """
@@ -30,7 +28,7 @@ from tqdm import tqdm
 
 from ike_data.layout import is_own_images
 from ike_data.runtime.errors import InputError
-from ike_tools.masks.mask_file import COLOUR, GREY, PALETTE, Png, png_kind, read_map, read_png
+from ike_tools.masks.mask_file import COLOUR, PALETTE, Png, png_kind, read_map, read_png
 
 MOST_LABELS = 32  # results of DAVIS-2017 have at most 20
 VOID = 255
@@ -42,10 +40,8 @@ _SHOWN_FOLDERS = 3
 class MaskValues:
     """How the files of one folder are read."""
 
-    labels: frozenset[str] = frozenset()  # kinds of PNG, see `mask_file.Png`; others are soft masks
-    hard: bool = False  # no file is a soft mask, so that no threshold matters
+    hard: bool = False  # labels, so that no threshold matters; else soft masks
     void: int | None = None  # the index of void pixels in palettes, if there are any
-    highest_of_16_bits: int = 65535  # what is surely object in a soft mask of 16 bits
     note: str = ""  # the end of a sentence that begins "masks in FOLDER"; empty in the plain case
 
     def threshold(self, given: float) -> float:
@@ -66,39 +62,34 @@ def mask_values(files: Sequence[Path]) -> MaskValues:
     Reads no more of them than it takes: of grey soft masks usually the first.
 
     Raises:
-        InputError: a file cannot be read, has transparent pixels, or is a picture.
+        InputError: a file cannot be read, has transparent pixels or colours, or it is not certain
+            what the values mean.
     """
     if files[0].suffix.lower() == ".pt" or is_own_images(files[0].parent):
         return MaskValues()
-    by_kind = _by_kind(files)
-    palettes, greys, colours = (by_kind[kind] for kind in (PALETTE, GREY, COLOUR))
-    labels, found, void, highest = set(), [], None, 65535
-    if palettes:
-        soft, void = _look_at_palettes(palettes)
-        if soft:
-            found.append("are soft masks of 0 to 255 (grey, with a palette)")
-        else:
-            labels.add(PALETTE)
-            found.append(f"{_labels(PALETTE)}{'; 255 is void, background' if void else ''}")
-    if colours and _are_coloured(colours):
-        labels.add(COLOUR)
-        found.append("are labels (colours), any that is not black is object")
-    elif colours:
-        greys = greys + colours
-    if greys:
-        grey_labels, highest, note = _look_at_greys(greys)
-        labels |= {kind for kind in (GREY, COLOUR) if grey_labels}
-        found += [note] if note else []
-    hard = all(kind in labels for kind, paths in by_kind.items() if paths)
-    return MaskValues(frozenset(labels), hard, void, highest, ", others ".join(found))
+    palettes = _palettes(files)
+    if not palettes:
+        return _values_of_greys(files)
+    if len(palettes) < len(files):
+        raise InputError(
+            f"{palettes[0]}: has a palette, others beside it have none; save all alike"
+        )
+    used = _used_indices(palettes)
+    if np.count_nonzero(used[1:]) > MOST_LABELS:
+        raise InputError(
+            f"{palettes[0]}: with the others beside it, it has more than {MOST_LABELS} values of a "
+            "palette; if they are soft masks, save them as grey, without a palette"
+        )
+    void = _void(used)
+    note = f"{_labels(PALETTE)}{'' if void is None else f'; {void} is void, background'}"
+    return MaskValues(hard=True, void=void, note=note)
 
 
 def annotation_values(files: Sequence[Path]) -> MaskValues:
     """How the annotations ``files``, .png, are read; InputError where one cannot be read."""
-    palettes = _by_kind(files)[PALETTE]
-    void = _look_at_palettes(palettes)[1] if palettes else None
+    void = _void(_used_indices(_palettes(files)))
     note = "" if void is None else f"have void pixels ({void}), which are left out of the score"
-    return MaskValues(frozenset({PALETTE, GREY, COLOUR}), hard=True, void=void, note=note)
+    return MaskValues(hard=True, void=void, note=note)
 
 
 def notes(what: str, folders: Iterable[tuple[Path, MaskValues]]) -> list[str]:
@@ -135,10 +126,9 @@ def read_soft_mask(path: Path, height: int, width: int, values: MaskValues) -> n
             f"{path}: is {found_width} x {found_height} pixels, its frame or annotation is "
             f"{width} x {height}; save the mask at that size, or give the .pt folder"
         )
-    if png.kind in values.labels:
+    if values.hard:
         return _object(png, values).astype(np.float32)
-    highest = values.highest_of_16_bits if png.highest == 65535 else png.highest
-    return _as_grey(png).astype(np.float32) / np.float32(highest)
+    return _as_grey(png, path).astype(np.float32) / np.float32(png.highest)
 
 
 def read_annotation(path: Path, values: MaskValues) -> Annotation:
@@ -161,11 +151,8 @@ def harden(soft: np.ndarray, threshold: float) -> np.ndarray:
     return soft >= np.float32(threshold)
 
 
-def _by_kind(files: Sequence[Path]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {PALETTE: [], GREY: [], COLOUR: []}
-    for path in files:
-        found[png_kind(path)].append(path)
-    return found
+def _palettes(files: Sequence[Path]) -> list[Path]:
+    return [path for path in files if png_kind(path) == PALETTE]
 
 
 def _read_mask(path: Path) -> Png:
@@ -187,63 +174,50 @@ def _object(png: Png, values: MaskValues) -> np.ndarray:
     return found
 
 
-def _as_grey(png: Png) -> np.ndarray:
-    return png.values[..., 0] if png.kind == COLOUR else png.values
+def _as_grey(png: Png, path: Path) -> np.ndarray:
+    """[height, width]; InputError where a colour image holds more than grey."""
+    if png.kind != COLOUR:
+        return png.values
+    grey = png.values[..., 0]
+    if (png.values != grey[..., None]).any():
+        raise InputError(
+            f"{path}: has colours; a mask is grey, or has labels in a palette: save it so"
+        )
+    return grey
 
 
 def _labels(kind: str) -> str:
     return f"are labels ({kind}), any that is not 0 is object"
 
 
-def _look_at_palettes(files: list[Path]) -> tuple[bool, int | None]:
-    """Whether these are soft masks, and the index of void pixels if there are any."""
-    seen, grey_ramp = np.zeros(256, dtype=bool), True
+def _used_indices(files: list[Path]) -> np.ndarray:
+    """Which indices the palette images ``files`` use, bool [256]."""
+    used = np.zeros(256, dtype=bool)
     for path in _bar(files):
-        png = read_png(path)
-        seen |= np.bincount(png.values.ravel(), minlength=256) > 0
-        grey_ramp &= png.grey_ramp
-        if grey_ramp and np.count_nonzero(seen[1:]) > MOST_LABELS:
-            return True, None
-        if not grey_ramp and seen[VOID] and seen[1:VOID].any():
-            break
-    return False, VOID if seen[VOID] and seen[1:VOID].any() else None
+        used |= np.bincount(read_png(path).values.ravel(), minlength=256) > 0
+    return used
 
 
-def _are_coloured(files: list[Path]) -> bool:
-    """Whether these are labels by colour; otherwise they hold nothing but grey."""
-    colours: set[int] = set()
-    coloured: Path | None = None
-    for path in _bar(files):
-        red, green, blue = np.moveaxis(_read_mask(path).values.astype(np.int32), 2, 0)
-        if (red != green).any() or (red != blue).any():
-            coloured = coloured or path
-        numbers = ((red * 256 + green) * 256 + blue).ravel()
-        # Where a run of one colour begins: sorting all pixels would take longer than reading them.
-        colours |= {*np.unique(numbers[np.diff(numbers, prepend=-1) != 0]).tolist()}
-        if coloured and len(colours) > MOST_LABELS + 1:
-            break
-    if coloured and (len(colours) > MOST_LABELS + 1 or 0 not in colours):
-        raise InputError(
-            f"{coloured}: is not a mask: as in a picture or a heat map, its colours are many or do "
-            "not include black; a mask is grey, has a palette, or has a colour for each object on "
-            "black"
-        )
-    return coloured is not None
+def _void(used: np.ndarray) -> int | None:
+    """The index of void pixels among those that are used."""
+    return VOID if used[VOID] and used[1:VOID].any() else None
 
 
-def _look_at_greys(files: list[Path]) -> tuple[bool, int, str]:
-    """Whether these are labels, the value of 16 bits that is surely object, and a note."""
+def _values_of_greys(files: Sequence[Path]) -> MaskValues:
     top = 0
     for path in _bar(files):
         png = _read_mask(path)
-        highest = int(_as_grey(png).max())
+        highest = int(_as_grey(png, path).max())
         if highest > (255 if png.highest == 65535 else MOST_LABELS):
-            return False, 65535, ""
+            return MaskValues()
         top = max(top, highest)
     if top > MOST_LABELS:
-        return False, 255, "are soft masks of 0 to 255 in 16 bits"
-    return top > 0, 65535, _labels(GREY) if top else ""
+        raise InputError(
+            f"{files[0]}: has 16 bits, and as the others beside it no value above {top}; save them "
+            "with 8 bits, or with values up to 65535"
+        )
+    return MaskValues(hard=True, note=_labels("grey")) if top else MaskValues()
 
 
-def _bar(files: list[Path]) -> tqdm[Path]:
-    return tqdm(files, f"{files[0].parent.name}: values", unit="file", delay=2, leave=False)
+def _bar(files: Sequence[Path]) -> tqdm[Path]:
+    return tqdm(files, "values of masks", unit="file", delay=2, leave=False)
