@@ -8,26 +8,14 @@ from pathlib import Path
 from ike_data.folders import files_of
 from ike_data.frame_order import natural_order, order_masks
 from ike_data.images import IMAGE_SUFFIXES
-from ike_data.layout import (
-    FINAL,
-    NETWORK,
-    epoch_of,
-    is_own_images,
-    iteration_of,
-    module_and_cycle,
-)
 from ike_data.runtime.errors import InputError
 
-_SHOWN = 4  # folders in a message
 
-
-def numbered_masks(
-    folder: Path, how: str = "give one of these", frame_stems: Collection[str] = ()
-) -> list[Path]:
-    """The masks of ``folder``, .pt or .png, by number.
+def numbered_masks(folder: Path, frame_stems: Collection[str] = ()) -> list[Path]:
+    """The masks of ``folder``, .pt or .png, by number, or named as frames.
 
     Args:
-        how: for the error message, how the user can name one of the folders in ``folder`` instead.
+        frame_stems: the names of the frames without their suffix, where they are known.
 
     Raises:
         InputError: there is no mask, .pt and .png stand side by side, or a number is missing.
@@ -41,46 +29,10 @@ def numbered_masks(
         files = maps or images
         named = all(path.stem in frame_stems for path in files)
         return natural_order(files) if named else order_masks(files)
-    inside = folders_of_masks(folder)
-    hint = " in it"
-    if inside:
-        names = ", ".join(str(path.relative_to(folder)) for path in inside[:_SHOWN])
-        more = f" and {len(inside) - _SHOWN} more" if len(inside) > _SHOWN else ""
-        hint = f" directly in it, as there are in its folders {names}{more}; {how}"
     raise InputError(
-        f"{folder}: holds no mask; expected 00000.pt, 00001.pt, ... or 00000.png, 00001.png, ..."
-        f"{hint}"
+        f"{folder}: holds no mask; expected 00000.pt, 00001.pt, ... or 00000.png, 00001.png, ...; "
+        "if they are in a folder inside it, such as iter_19 or final/masks, give that"
     )
-
-
-def folders_of_masks(folder: Path) -> list[Path]:
-    """The folders in ``folder``, at any depth a stage may have, that hold masks, the last first.
-
-    Those that the modules save come as they are made: the result, then the last cycle's network and
-    graph, each with its last epoch or iteration. Pictures of masks are left out.
-    """
-
-    def is_result(path: Path) -> bool:
-        # Beside the masks of a run's end lie pictures, too.
-        return path.name == "masks" or FINAL not in path.relative_to(folder).parts
-
-    found = [
-        path
-        for depth in ("*", "*/*", "*/*/*")
-        for path in folder.glob(depth)
-        if path.is_dir()
-        and files_of(path, ".pt", ".png")
-        and is_result(path)
-        and not is_own_images(path)
-    ]
-
-    def place(path: Path) -> tuple[bool, int, bool, int]:
-        parts = [path, *path.parents]
-        run = next((of for part in parts if (of := module_and_cycle(part))), ("", 0))
-        idx = next((n for n in (epoch_of(path), iteration_of(path)) if n is not None), 0)
-        return FINAL in path.relative_to(folder).parts, run[1], run[0] == NETWORK, idx
-
-    return sorted(sorted(found), key=place, reverse=True)
 
 
 def masks_of_video(folder: Path, n_frames: int) -> list[Path]:

@@ -138,7 +138,7 @@ def _pair(
     given = names_in(frames) if frames else None
     names = given or frame_names_of(masks)
     place_of = {Path(name).stem: idx for idx, name in enumerate(given or ())}
-    mask_files = numbered_masks(masks, "--stage names one", place_of)
+    mask_files = numbered_masks(masks, place_of)
     masks_of, n_frames = dict(enumerate(mask_files)), len(mask_files)
     if n_frames < len(place_of) and all(path.stem in place_of for path in mask_files):
         # Other methods may give masks of the annotated frames alone, named as these.
