@@ -96,14 +96,6 @@ def is_own_images(folder: Path) -> bool:
     return _OWN_IMAGES.fullmatch(folder.resolve().as_posix()) is not None
 
 
-def masks_of_images(images: Path) -> Path:
-    """The folder of the soft masks whose pictures `is_own_images`."""
-    images = images.resolve()
-    if images.parent.name == IMAGES:
-        return images.parents[1] / MAPS / images.name
-    return images.with_name(images.name.removesuffix("_images"))
-
-
 def run_folder(run: Path, module: str, cycle: int) -> Path:
     """The out_path of `GRAPH` or `NETWORK` in a whole run."""
     return run / f"{module}_{cycle}"

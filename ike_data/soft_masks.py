@@ -9,15 +9,6 @@ import cv2
 import torch
 import torch.nn.functional as F
 
-from ike_data.folders import files_of
-from ike_data.images import IMAGE_SUFFIXES
-from ike_data.layout import (
-    MAPS,
-    SEED_ITERATION,
-    is_own_images,
-    iteration_of,
-    masks_of_images,
-)
 from ike_data.runtime.atomic import atomic_folder
 from ike_data.runtime.cores import do_on_cores
 from ike_data.runtime.errors import InputError
@@ -111,18 +102,10 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
             ``torch.load(weights_only=True)`` accepts, has another shape, or is not finite.
     """
     if not folder.is_dir():
-        beside = _folders_with_maps(folder.parent)
-        hint = f"; there is {', '.join(beside)}" if beside else ""
-        raise InputError(f"{folder}: no such folder; give a folder of .pt maps, one a frame{hint}")
-    if not (folder / mask_name(0)).exists():
-        if inside := _folders_with_maps(folder):
-            of_it = ", ".join(inside)
-            raise InputError(f"{folder}: holds no map; give one of its folders: {of_it}")
-        if files_of(folder, *IMAGE_SUFFIXES):
-            masks = masks_of_images(folder) if is_own_images(folder) else None
-            shown = masks is not None and masks.is_dir()
-            theirs = f"{masks}, which they show" if shown else "a folder of .pt maps"
-            raise InputError(f"{folder}: holds pictures, and no .pt map; give {theirs}")
+        raise InputError(
+            f"{folder}: no such folder; give a folder of .pt maps, one a frame, such as iter_19 or "
+            "results_pt/epoch_00005"
+        )
     for idx in range(n_frames):
         frame_map = _read_map(folder / mask_name(idx), n_frames, height, width)  # [H, W, C]
         if idx == 0:
@@ -134,19 +117,6 @@ def read_feature_maps(folder: Path, n_frames: int, height: int, width: int) -> t
             )
         maps[idx] = frame_map
     return maps
-
-
-def _folders_with_maps(folder: Path) -> list[str]:
-    """iter_19 in the out_path of a graph, results_pt/epoch_00005 in that of a network.
-
-    Below a whole run both, in the folders of the modules; nowhere the seed, from which no one goes
-    on.
-    """
-    places = "*", "*/*", f"*/{MAPS}/*"
-    found = {path.parent for place in places for path in folder.glob(f"{place}/{mask_name(0)}")}
-    return sorted(
-        str(path.relative_to(folder)) for path in found if iteration_of(path) != SEED_ITERATION
-    )
 
 
 def read_soft_masks(folder: Path, n_frames: int, height: int, width: int) -> torch.Tensor:

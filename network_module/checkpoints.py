@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 
 from ike_data.config import MAX_BASE_CHANNELS, MAX_EPOCHS
-from ike_data.layout import MODELS
 from ike_data.runtime.atomic import atomic_file
 from ike_data.runtime.errors import InputError
 from ike_data.runtime.out_of_memory import memory_is_full
@@ -49,10 +48,8 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
         InputError: the file is missing or damaged, or main.py did not save it.
     """
     remedy = "give models/epoch_%05d.pth of an out_path of main.py"
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is missing"
-        there = " or ".join(map(str, _checkpoints_near(path)))
-        raise InputError(f"{path}: {what}; {f'give {there}' if there else remedy}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; {remedy}")
     checkpoint = load_tensors(path, remedy)
     held = checkpoint if isinstance(checkpoint, dict) else {}
     base_channels, epoch, weights = (held.get(key) for key in ("base_channels", "epoch", "model"))
@@ -65,13 +62,6 @@ def load_checkpoint(path: Path) -> tuple[UNet, int]:
     network = UNet(base_channels)
     network.load_state_dict(held["model"])
     return network, epoch
-
-
-def _checkpoints_near(path: Path) -> list[Path]:
-    """Those in a folder, an out_path or a whole run perhaps, or beside a file; the last three."""
-    folder = path if path.is_dir() else path.parent
-    names = "epoch_*.pth", f"{MODELS}/epoch_*.pth", f"*/{MODELS}/epoch_*.pth"
-    return sorted(found for name in names for found in folder.glob(name))[-3:]
 
 
 def is_of_training(path: Path, training_mark: int) -> bool:

@@ -914,17 +914,6 @@ def test_predict_only_refuses_what_is_no_checkpoint(workplace):
     assert not (workplace.out / "config.ini").exists()
 
 
-@pytest.mark.parametrize("wrong", ["", "out", "out/models", "out/models/epoch_00004.pth"])
-def test_predict_only_names_the_checkpoints_that_are_there(wrong, workplace):
-    models = workplace.out / "models"
-    models.mkdir(parents=True)
-    for name in ("epoch_00001.pth", "epoch_00003.pth", "training.pth"):
-        (models / name).touch()
-    names = f"give {models}/epoch_00001.pth or {models}/epoch_00003.pth$"
-    workplace.out = workplace.out.parent / "applied"
-    workplace.refused(names, f"--predict_only={workplace.out.parent / wrong}")
-
-
 @pytest.mark.parametrize("left", ["epoch_00003.pth", "training.pth"])
 def test_predict_only_refuses_the_out_path_of_a_training(left, workplace, complete):
     """Its config.ini would say of the training what is true of the prediction."""

@@ -144,32 +144,12 @@ def test_values_that_leave_the_range_by_rounding_are_cut_off(tmp_path):
     assert refusal(tmp_path / "a").endswith("divide it by 255 if it is of bytes")
 
 
-def test_the_folder_above_masks_or_beside_them_is_told(tmp_path):
-    masks = "graph_1/iter_19", "iter_2", "net_1/results_pt/epoch_00005", "results_pt/epoch_00005"
-    for name in ("iter_-1", "graph_1/iter_-1", *masks):
-        save_all(tmp_path / name, torch.zeros(H, W, 1))
-    names = ", ".join(masks)
-    with pytest.raises(InputError, match=rf": holds no map; give one of its folders: {names}$"):
-        read_soft_masks(tmp_path, 3, H, W)
-    with pytest.raises(InputError, match=rf"iter_19: no such folder; .*; there is {names}$"):
+def test_a_folder_that_holds_no_maps(tmp_path):
+    write_mask_images(tmp_path / "iter_19_images", random_masks(), H, W)
+    missing = "00000.pt: is missing; the video has 3 frames, so its folder needs 00000.pt to 00002"
+    assert refusal(tmp_path / "iter_19_images").startswith(missing)
+    with pytest.raises(InputError, match=r"iter_19: no such folder; .* such as iter_19 or results"):
         read_soft_masks(tmp_path / "iter_19", 3, H, W)
-
-
-@pytest.mark.parametrize(
-    ("pictures", "masks"),
-    [
-        ("iter_19_images", "iter_19"),
-        ("results_images/epoch_00005", "results_pt/epoch_00005"),
-        ("annotations", None),
-    ],
-)
-def test_pictures_in_the_place_of_masks_are_told_from_them(tmp_path, pictures, masks):
-    write_mask_images(tmp_path / pictures, random_masks(), H, W)
-    told = ": holds pictures, and no .pt map; give "
-    assert refusal(tmp_path / pictures) == told + "a folder of .pt maps"
-    if masks:
-        write_soft_masks(tmp_path / masks, random_masks())
-        assert refusal(tmp_path / pictures) == f"{told}{tmp_path / masks}, which they show"
 
 
 def test_several_channels_are_features_but_no_soft_mask(tmp_path):
