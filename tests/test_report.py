@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import small_run
-import torch
 from commands import call
 from PIL import Image
 from small_run import HEIGHT, N_FRAMES, STAGES, WIDTH
@@ -138,25 +137,7 @@ def test_scores_are_those_of_evaluate(run, page, tmp_path):
     assert np.mean(per_frame[1:-1]) == pytest.approx(float(rows[0]["J_mean"]), abs=1e-6)
 
 
-def test_change_between_stages(page):
-    at_frame_size = [
-        torch.nn.functional.interpolate(
-            small_run.soft_masks(grow)[:, None], size=(HEIGHT, WIDTH), mode="bilinear"
-        )
-        for grow in (3, 2, 1, 0)
-    ]
-
-    def change(a: int, b: int) -> str:
-        return f"{(at_frame_size[a] - at_frame_size[b]).abs().mean().item():.3g}"
-
-    said = page.charts["Mean change of the masks by stage"]
-    assert f"from the stage before from {change(0, 1)} to {change(2, 3)};" in said
-    assert said.endswith(f"a cycle before from {change(0, 2)} to {change(1, 3)}")
-
-
-def test_curves_of_the_logs(page):
-    iterations = page.charts["Mean change of the masks by iteration"]
-    assert iterations.endswith(": graph 1 from 0.2 to 0.002; graph 2 from 0.1 to 0.01")
+def test_curve_of_a_log(page):
     assert page.charts["Loss by epoch"] == "Loss by epoch: net 1 from 0.9 to 0.6"
 
 
@@ -189,14 +170,6 @@ def test_curve_in_the_picture():
     assert re.findall(r'class="y"[^>]*>([^<]*)<', chart) == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
 
 
-def test_curve_by_decades():
-    chart = line_chart(
-        "c", [Line("a", (1, 2, 3), [(0, 0.1), (1, 0.01), (2, 0), (3, 1)])], "x", log=True
-    )
-    assert re.findall(r'class="y"[^>]*>([^<]*)<', chart) == ["0.01", "0.1", "1"]
-    assert re.search(r'points="46.0,96.0 [\d.]+,184.0 390.0,8.0"', chart)  # 0 is left out
-
-
 def test_nothing_to_draw():
     assert line_chart("c", [Line("a", (1, 2, 3), [])], "x") == ""
     assert line_chart("c", [Line("a", (1, 2, 3), [(0, float("nan"))])], "x") == ""
@@ -224,7 +197,7 @@ def test_the_page_is_well_formed(page):
     # Balanced tags: see Page.
     assert max(Counter(page.ids).values()) == 1
     assert page.tags["h1"] == 1
-    assert page.tags["svg"] == 4
+    assert page.tags["svg"] == 2
 
 
 def test_the_page_needs_no_network(html):

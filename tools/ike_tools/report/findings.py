@@ -9,7 +9,6 @@ import numpy as np
 from ike_tools.report import drawing
 from ike_tools.report.inputs import Video
 from ike_tools.report.pictures import View
-from ike_tools.report.stages import cycle_before
 from ike_tools.scores.davis_metrics import boundary_measure, region_similarity
 from ike_tools.scores.score_table import SequenceScore
 
@@ -29,7 +28,7 @@ class Panel:
 
 
 class Findings:
-    """Pictures of at most ``n_shown`` frames, scores of all that DAVIS scores, changes of masks.
+    """Pictures of at most ``n_shown`` frames, and scores of all that DAVIS scores.
 
     Attributes:
         shown: the indices of the shown frames.
@@ -54,12 +53,9 @@ class Findings:
         self._annotation = Panel("annotation", "frame with the annotation", drawing.ANNOTATION)
         self._region: list[list[float]] = [[] for _ in stages]
         self._boundary: list[list[float]] = [[] for _ in stages]
-        self._change_sums = {pair: 0.0 for pair in compared_stages(video)}
 
     def add(self, view: View) -> None:
         """Take in the next frame."""
-        for a, b in self._change_sums:
-            self._change_sums[a, b] += float(np.abs(view.soft[a] - view.soft[b]).mean())
         annotation = view.annotation if view.idx in self.scored else None
         if annotation is not None:
             for i, mask in enumerate(view.hard):
@@ -87,12 +83,6 @@ class Findings:
         return [panel for panel in panels if panel.pictures]
 
     @property
-    def changes(self) -> dict[tuple[int, int], float]:
-        """Mean absolute difference of the soft masks of the stages that `compared_stages` pairs."""
-        n_frames = self.video.frames.count
-        return {pair: total / n_frames for pair, total in self._change_sums.items()}
-
-    @property
     def scores(self) -> list[SequenceScore]:
         """J and F of each stage; empty without annotations or without a scored frame."""
         return [
@@ -102,11 +92,3 @@ class Findings:
             )
             if region
         ]
-
-
-def compared_stages(video: Video) -> list[tuple[int, int]]:
-    """Each stage with the one before it, and with that of its module a cycle before."""
-    stages = video.stages
-    pairs = {(b - 1, b) for b in range(1, len(stages))}
-    pairs |= {(a, b) for b in range(len(stages)) if (a := cycle_before(stages, b)) is not None}
-    return sorted(pairs)

@@ -25,7 +25,6 @@ class Line:
     name: str
     colour: Colour
     points: Sequence[tuple[float, float]]
-    dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,11 @@ class Axis:
     start: float
     end: float
     ticks: Sequence[float]
-    log: bool = False
 
     def place(self, value: float) -> float:
         """Where ``value`` is in the picture."""
-        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
-        return round(self.start + (self.end - self.start) * (value - low) / (high - low), 2)
+        along = (self.end - self.start) * (value - self.low) / (self.high - self.low)
+        return round(self.start + along, 2)
 
 
 def line_chart(
@@ -51,20 +49,13 @@ def line_chart(
     x_name: str,
     *,
     y_range: tuple[float, float] | None = None,
-    log: bool = False,
-    x_names: Sequence[str] = (),
 ) -> Markup:
     """A <figure> with heading, curves and legend; empty where no line has a point to show.
 
-    Args:
-        y_range: the ends of the y axis; None: from 0 to the highest point.
-        log: a y axis by decades instead; points that are not above 0 are left out.
-        x_names: names of x = 0, 1, ...; empty: x is a number.
+    ``y_range`` are the ends of the y axis; None: from 0 to the highest point.
     """
     kept = [
-        replace(
-            line, points=[p for p in line.points if math.isfinite(p[1]) and (p[1] > 0 or not log)]
-        )
+        replace(line, points=[point for point in line.points if math.isfinite(point[1])])
         for line in lines
     ]
     kept = [line for line in kept if line.points]
@@ -72,7 +63,7 @@ def line_chart(
         return Markup("")
     x = _x_axis([x for line in kept for x, _ in line.points])
     values = [y for line in kept for _, y in line.points]
-    y = _decades(values) if log else _y_axis(y_range or (0.0, max(values)))
+    y = _y_axis(y_range or (0.0, max(values)))
     ends = (
         f"{line.name} from {line.points[0][1]:.3g} to {line.points[-1][1]:.3g}" for line in kept
     )
@@ -81,7 +72,7 @@ def line_chart(
         title=title,
         ends="; ".join(ends),
         x_name=x_name,
-        x_ticks=[(x.place(v), x_names[round(v)] if x_names else f"{v:.4g}") for v in x.ticks],
+        x_ticks=[(x.place(v), f"{v:.4g}") for v in x.ticks],
         y_ticks=[(y.place(v), f"{v:.4g}") for v in y.ticks],
         origin=x.place(0),
         step=f"{x.place(1) - x.place(0):.4f}",
@@ -106,14 +97,6 @@ def _y_axis(ends: tuple[float, float]) -> Axis:
     step = ticks[1] - ticks[0]
     high = low + step * math.ceil((high - low) / step - 1e-9)
     return Axis(low, high, BOTTOM, TOP, nice_ticks(low, high, 5))
-
-
-def _decades(values: Sequence[float]) -> Axis:
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    high = max(high, low + 1)
-    every = math.ceil((high - low) / 6)
-    ticks = [10.0**decade for decade in range(low, high + 1, every)]
-    return Axis(10.0**low, 10.0**high, BOTTOM, TOP, ticks, log=True)
 
 
 def nice_ticks(low: float, high: float, most: int, smallest: float = 0.0) -> list[float]:

@@ -18,7 +18,7 @@ from ike_tools.report.findings import Findings
 from ike_tools.report.html import PARTS, fill
 from ike_tools.report.inputs import Video
 from ike_tools.report.line_chart import Line, line_chart
-from ike_tools.report.stages import cycle_before, read_log, read_settings
+from ike_tools.report.stages import read_log, read_settings
 from ike_tools.scores.davis_metrics import Statistics
 from ike_tools.scores.score_table import (
     OVER_FRAMES,
@@ -37,7 +37,6 @@ _MODULES = {
 }
 _COMMAND = "command: "  # of the notes in a config.ini
 _DELAY = 40, 500  # from one shown frame to the next while they play: least and most, milliseconds
-_LONGEST_TICK = 9  # letters
 _MOST_COLUMNS = 4  # of the panels
 
 
@@ -164,34 +163,13 @@ def _cards(findings: Findings, made: list[Made]) -> Iterator[Markup]:
         ]
         chart = line_chart("J by frame", lines, "frame", y_range=(0, 1))
         yield Markup('<div class="over-frames">{}</div>').format(chart)
-    change = _logged(made, GRAPH, "iteration", "mean_change")
-    yield line_chart("Mean change of the masks by iteration", change, "iteration", log=True)
-    yield _changes(findings)
-    yield line_chart("Loss by epoch", _logged(made, NETWORK, "epoch", "loss"), "epoch")
-    yield _timings(made)
-
-
-def _logged(made: list[Made], module: str, x: str, y: str) -> list[Line]:
-    return [
-        Line(m.name, m.colour, list(zip(m.log[x], m.log[y], strict=True)))
+    losses = [
+        Line(m.name, m.colour, list(zip(m.log["epoch"], m.log["loss"], strict=True)))
         for m in made
-        if m.module == module and x in m.log and y in m.log
+        if m.module == NETWORK and {"epoch", "loss"} <= m.log.keys()
     ]
-
-
-def _changes(findings: Findings) -> Markup:
-    stages, changes = findings.video.stages, findings.changes
-    numbers = range(1, len(stages))
-    before = [(b, changes[b - 1, b]) for b in numbers]
-    cycle = [(b, changes[a, b]) for b in numbers if (a := cycle_before(stages, b)) is not None]
-    lines = [
-        Line("from the stage before", NEUTRAL, before),
-        Line("from this module a cycle before", NEUTRAL, cycle, dashed=True),
-    ]
-    names = [stage.name for stage in stages]
-    if max(map(len, names)) > _LONGEST_TICK:
-        names = [str(number) for number in range(1, len(names) + 1)]
-    return line_chart("Mean change of the masks by stage", lines, "stage", x_names=names)
+    yield line_chart("Loss by epoch", losses, "epoch")
+    yield _timings(made)
 
 
 def _timings(made: list[Made]) -> Markup:

@@ -128,19 +128,6 @@ def stages_without_masks(path: Path) -> list[str]:
     return [folder.name for folder in _run_folders(path) if _last_saved(folder) is None]
 
 
-def cycle_before(stages: Sequence[Stage], number: int) -> int | None:
-    """The last stage before stage ``number`` that is of the same module and run; None: none is."""
-    stage = stages[number]
-    if stage.out_path is None:
-        return None
-    for i in reversed(range(number)):
-        other = stages[i].out_path
-        same_run = other is not None and other.parent == stage.out_path.parent
-        if same_run and stages[i].module == stage.module:
-            return i
-    return None
-
-
 def find_flow(path: Path) -> Path | None:
     """flow/ of a whole run: the out_path of extract_optical_flow.py; None where there is none."""
     flow = path / FLOW
