@@ -503,10 +503,6 @@ def read_encoder(path: Path) -> None:
     load_pretrained_encoder(Small(), path)  # type: ignore[arg-type]
 
 
-def read_resnet(path: Path) -> None:
-    feature_networks.load_network("resnet18", path)
-
-
 def read_segmentation(path: Path) -> None:
     feature_networks.load_network("lraspp_mobilenet_v3_large", path)
     feature_networks.load_network("fcn_resnet50", path)
@@ -515,7 +511,7 @@ def read_segmentation(path: Path) -> None:
 READERS = {
     **{"mask": read_a_mask, "shown": read_a_mask_to_show, "raft": read_raft},
     **{"network": read_network, "training": read_training, "encoder": read_encoder},
-    **{"resnet": read_resnet, "segmentation": read_segmentation},
+    "segmentation": read_segmentation,
 }
 
 

@@ -15,8 +15,8 @@ import torch
 from commands import ROOT, call
 from files import write_clip, write_config, write_frames
 from PIL import Image
-from torchvision.models import resnet18
 from torchvision.models.optical_flow import raft_small
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 import evaluate
 import export_masks
@@ -247,11 +247,12 @@ def test_feature_maps_of_odd_videos(place, name):
     n_frames = VIDEOS[name](place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        torch.save(resnet18().state_dict(), place.folder / "resnet18.pth")
-    flags = [*place.common("maps"), "--model=resnet18", f"--weights={place.folder}/resnet18.pth"]
-    place.run(extract_features, *flags)
+        network = lraspp_mobilenet_v3_large(weights_backbone=None, num_classes=2)
+        torch.save(network.state_dict(), place.folder / "weights.pth")
+    flags = f"--model={lraspp_mobilenet_v3_large.__name__}", f"--weights={place.folder}/weights.pth"
+    place.run(extract_features, *place.common("maps"), *flags)
     maps = read_feature_maps(place.out / "maps", n_frames, *WORKING)
-    assert maps.shape[-1] == 3 and maps.min() >= 0 and maps.max() <= 1
+    assert maps.shape[-1] == 1 and maps.min() >= 0 and maps.max() <= 1
     place.configure(ike_features_paths=place.out / "maps")
     place.whole_run(n_frames)
 

@@ -30,9 +30,8 @@ _MAP_NAME = re.compile(r"\d{5,}\.pt")
 def get_args_parser() -> argparse.ArgumentParser:
     parser = Parser(
         description="Write a feature map for each frame, OUT_PATH/%05d.pt (float32 [working_h, "
-        "working_w, C] in [0, 1]), from a network that was trained with human labels: the "
-        "foreground probability of a torchvision segmentation network (C = 1), or principal "
-        "components of a torchvision ResNet's features (C = --components)."
+        "working_w, 1] in [0, 1]): the foreground probability of a torchvision segmentation "
+        "network, which was trained with human labels."
     )
     parser.add_path(
         "--frames_path",
@@ -47,8 +46,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default="deeplabv3_resnet50",
-        help="a network of torchvision.models.segmentation, or resnet18, resnet50, ... "
-        "(default: deeplabv3_resnet50)",
+        help="a network of torchvision.models.segmentation (default: deeplabv3_resnet50)",
     )
     parser.add_path(
         "--weights",
@@ -60,14 +58,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--classes",
         type=number_argument(0, kind=int),
         nargs="+",
-        help="classes of a segmentation network that are foreground, by number (default: all but "
-        "0, the background)",
-    )
-    parser.add_argument("--layer", help="of a ResNet: layer1 to layer4 (default: layer3)")
-    parser.add_argument(
-        "--components",
-        type=number_argument(1, kind=int),
-        help="channels from a ResNet's layer (default: 3)",
+        help="classes that are foreground, by number (default: all but 0, the background)",
     )
     parser.add_argument(
         "--batch_size",
@@ -96,11 +87,11 @@ def main() -> None:
     # Not at the top: --help or a wrong path should not wait for these imports.
     import torch
 
-    from ike_data.soft_masks import write_feature_maps
+    from ike_data.soft_masks import write_soft_masks
     from ike_data.working_frames import read_working_frames
     from ike_tools import feature_networks as networks
 
-    check_model(args)
+    check_model(args.model)
     device = choose_device(args.device or config.general.device)
     prepare_out_path(out_path.parent)
     network = networks.load_network(args.model, args.weights).to(device)
@@ -108,25 +99,17 @@ def main() -> None:
     # `with`: an error message must not stand in the line of the bar.
     with tqdm(video.split(args.batch_size), args.model, unit="batch") as bar:
         batches = (networks.normalised(batch, device) for batch in bar)
-        if args.model in networks.SEGMENTATION:
-            found = [
-                networks.object_probability(network, batch, args.classes).cpu() for batch in batches
-            ]
-            maps = torch.cat(found).unsqueeze(1)  # [n, 1, H, W]
-        else:
-            layer = args.layer or "layer3"
-            features = networks.layer_features(network, layer, batches)
-            components = networks.principal_components(features, args.components or 3)
-            pixels = networks.cells_to_pixels(components, networks.LAYER_STRIDES[layer], *size)
-            maps = networks.scaled(pixels)  # [n, k, H, W]
+        maps = torch.cat(
+            [networks.object_probability(network, batch, args.classes).cpu() for batch in batches]
+        )  # [n, H, W]
     if not torch.isfinite(maps).all():
         raise InputError(
             f"{args.weights or args.model}: gives maps that are not finite; use other weights"
         )
-    write_feature_maps(out_path, maps.permute(0, 2, 3, 1))
+    write_soft_masks(out_path, maps)
     others = [path for path in config.graph_module.ike_features_paths if path != out_path]
     print(
-        f"{frames.count} maps, [{size[0]}, {size[1]}, {maps.shape[1]}] each, written to {out_path}"
+        f"{frames.count} maps, [{size[0]}, {size[1]}, 1] each, written to {out_path}"
         f"\n\nPaste into [Graph Module] of {args.config}, in place of ike_features_paths there:\n\n"
         + "\n    ".join(["ike_features_paths =", *map(str, [*others, out_path])])
         + "\n\nThen, FLOW being what extract_optical_flow.py wrote (tools/run_video.sh with this "
@@ -136,24 +119,14 @@ def main() -> None:
     )
 
 
-def check_model(args: argparse.Namespace) -> None:
-    """Raises InputError where --model, or a flag for another kind of network, cannot be used."""
-    from ike_tools.feature_networks import LAYER_STRIDES, RESNETS, SEGMENTATION
+def check_model(name: str) -> None:
+    """Raises InputError where ``name`` is no segmentation network of torchvision."""
+    from ike_tools.feature_networks import SEGMENTATION
 
-    known = (*SEGMENTATION, *RESNETS)
-    if args.model not in known:
-        near = difflib.get_close_matches(args.model, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise InputError(f"--model {args.model}: is not known; {hint}")
-    for flag, kind, users in (
-        ("classes", "segmentation networks", SEGMENTATION),
-        ("layer", "ResNets", RESNETS),
-        ("components", "ResNets", RESNETS),
-    ):
-        if getattr(args, flag) is not None and args.model not in users:
-            raise InputError(f"--{flag}: is for {kind} only, not {args.model}; leave it out")
-    if args.layer is not None and args.layer not in LAYER_STRIDES:
-        raise InputError(f"--layer {args.layer}: expected one of {', '.join(LAYER_STRIDES)}")
+    if name not in SEGMENTATION:
+        near = difflib.get_close_matches(name, SEGMENTATION, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(SEGMENTATION)}"
+        raise InputError(f"--model {name}: is not known; {hint}")
 
 
 if __name__ == "__main__":
