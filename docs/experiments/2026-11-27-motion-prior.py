@@ -4,6 +4,7 @@
     python docs/experiments/2026-11-27-motion-prior.py samples PICTURE.jpg --seed 1
     python docs/experiments/2026-11-27-motion-prior.py curve OUT/log.csv PICTURE.png
     python docs/experiments/2026-11-27-motion-prior.py scores FLOW... --annotations ANNOTATIONS
+    python docs/experiments/2026-11-27-motion-prior.py sides OUT/samples/seed_1000000_*.npy
 
 FLOW is a folder of extract_optical_flow.py, named as the sequence; ANNOTATIONS has a folder of PNGs
 for each sequence.
@@ -19,9 +20,11 @@ import cv2
 import numpy as np
 import torch
 
-from graph_module.extensions.motion_prior import motion_prior, network_inputs
+from graph_module.extensions.motion_prior import load_network, motion_prior, network_inputs
 from ike_data.flow_files import flow_name, read_flow
 from ike_tools.prior_training.batches import read_batch
+from ike_tools.prior_training.losses import intersection_over_union
+from ike_tools.prior_training.training import BATCH_SIZE
 from ike_tools.scenes.rendering import views
 from ike_tools.scenes.samples import SAMPLE_HEIGHT, SAMPLE_WIDTH, draw_sample
 from ike_tools.scenes.scene import draw_scene
@@ -43,11 +46,15 @@ def main() -> None:
     scores = commands.add_parser("scores")
     scores.add_argument("flow", type=Path, nargs="+")
     scores.add_argument("--annotations", type=Path, required=True)
+    sides = commands.add_parser("sides")
+    sides.add_argument("shards", type=Path, nargs="+")
     args = parser.parse_args()
     if args.what == "samples":
         draw_samples(args.picture, args.seed)
     elif args.what == "curve":
         draw_curve(args.log, args.picture)
+    elif args.what == "sides":
+        print_sides(args.shards)
     else:
         print_scores(args.flow, args.annotations)
 
@@ -123,6 +130,23 @@ def print_scores(folders: list[Path], annotations: Path) -> None:
         print(f"{folder.name:20} {scores[0]:.3f} {scores[1]:.3f}", flush=True)
     mean = np.mean(means, axis=0)
     print(f"{f'mean of {len(means)}':20} {mean[0]:.3f} {mean[1]:.3f}")
+
+
+def print_sides(shards: list[Path]) -> None:
+    """Mean IoU of samples with the flow to both sides, and with that to one of them alone."""
+    network = load_network(torch.device("cpu"))
+    found: dict[str, list[torch.Tensor]] = {"both": [], "next": [], "previous": []}
+    for shard in map(np.load, shards):
+        for start in range(0, len(shard), BATCH_SIZE):
+            batch = read_batch(list(shard[start : start + BATCH_SIZE]), SIZE)
+            known = {side: batch.known.clone() for side in found}
+            known["next"][:, 1] = known["previous"][:, 0] = False
+            for side, ious in found.items():
+                with torch.no_grad():
+                    logits = network(network_inputs(batch.flows, batch.errors, known[side]))
+                ious.append(intersection_over_union(logits, batch.masks))
+    for side, ious in found.items():
+        print(f"{side:20} {torch.cat(ious).mean():.3f}")
 
 
 if __name__ == "__main__":

@@ -11,32 +11,21 @@ import argparse
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
-from clips import WORKING_SIZE, scores
+from clips import WORKING_SIZE, read_truth, scores
 
 from graph_module import GraphSettings, segment
 from ike_data.frames import open_frames
 from ike_data.working_frames import read_working_frames
-from RAFT import video_flow
+from RAFT import DisFlow, video_flow
 
 
-class Dis:
-    """OpenCV's DIS as a `FlowMethod`: its medium preset, but for the finest scale."""
+class WholeSizeDis(DisFlow):
+    """`DisFlow`, but for the finest scale."""
 
-    def __init__(self, finest_scale: int) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._dis.setFinestScale(finest_scale)
-
-    def encode(self, frame: np.ndarray) -> np.ndarray:
-        return cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-
-    def flow_both_ways(
-        self, first: np.ndarray, second: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        there = self._dis.calc(first, second, None)  # type: ignore[call-overload]
-        return there, self._dis.calc(second, first, None)  # type: ignore[call-overload]
+    def __init__(self) -> None:
+        super().__init__()
+        self._finest_scale = 0
 
 
 def main() -> None:
@@ -50,11 +39,10 @@ def main() -> None:
         n_frames = min(args.n_frames, frames.count)
         whole = read_working_frames(frames, frames.height, frames.width)[:n_frames]
         video = read_working_frames(frames, *WORKING_SIZE)[:n_frames]
-        paths = sorted((args.davis / "Annotations/480p" / sequence).glob("*.png"))[:n_frames]
-        truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
-        for name, finest_scale in (("half the size", 1), ("the whole size", 0)):
+        truth = read_truth(args.davis, sequence, n_frames)
+        for name, dis in (("half the size", DisFlow()), ("the whole size", WholeSizeDis())):
             start = time.process_time()
-            fwd, bwd = video_flow(whole, Dis(finest_scale), working_size=WORKING_SIZE)
+            fwd, bwd = video_flow(whole, dis, working_size=WORKING_SIZE)
             seconds = time.process_time() - start
             masks = segment(fwd, bwd, video=video, settings=GraphSettings.with_extensions())
             print(f"{sequence}, {name}: {scores(masks, truth)}, {seconds:.1f} s", flush=True)

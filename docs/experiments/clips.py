@@ -50,9 +50,14 @@ def read_clip(davis: Path, flow: Path, sequence: str, n_frames: int) -> Clip:
         read_working_flow(flow / sequence / folder, n_frames, size, WORKING_SIZE)
         for folder in ("fwd_of", "bwd_of")
     )
+    video = read_working_frames(frames, *WORKING_SIZE)[:n_frames]
+    return Clip(video, fwd, bwd, read_truth(davis, sequence, n_frames))
+
+
+def read_truth(davis: Path, sequence: str, n_frames: int) -> list[np.ndarray]:
+    """`Clip.truth` of the first frames."""
     paths = sorted((davis / "Annotations/480p" / sequence).glob("*.png"))[:n_frames]
-    truth = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
-    return Clip(read_working_frames(frames, *WORKING_SIZE)[:n_frames], fwd, bwd, truth)
+    return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
 
 
 def scores(soft_masks: torch.Tensor, truth: list[np.ndarray]) -> str:
