@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 
+from RAFT.dis_flow import finest_scale
 from RAFT.frame_fitting import STRIDE, fitted_size
 
 _FLOAT = 4  # bytes
 # Bytes for each pixel of a frame: of the frames that are decoded, read ahead and in use; and of the
 # flow, in both directions, of the pairs that are in use and being written.
 _FRAMES, _FLOWS = 30, 70
-# Bytes for each pixel of DIS, which works at half the size: gradients, their products, and the
+# Bytes for each pixel of the size at which DIS finds flow: gradients, their products, and the
 # unknowns of its refinement.
-_DIS = 30
+_DIS = 120
 # RAFT's encoders begin with this many channels at half the size. The last number says how many
 # maps of that kind are held at a time.
 _CHANNELS, _CHANNELS_SMALL, _ENCODER_MAPS = 64, 32, 7
@@ -28,7 +29,8 @@ def dis_bytes(frame_size: tuple[int, int], flow_size: tuple[int, int]) -> int:
         frame_size: (height, width) of the frames, pixels.
         flow_size: the same of the frames that DIS sees, see `shrunk_size`.
     """
-    return _around(frame_size) + _DIS * math.prod(flow_size)
+    n_pixels = math.prod(flow_size) // 4 ** finest_scale(*flow_size)
+    return _around(frame_size) + _DIS * n_pixels
 
 
 def raft_bytes(

@@ -153,10 +153,14 @@ def test_dis_takes_tiny_frames(size):
         assert np.abs(flow).max() < 20
 
 
-@pytest.mark.parametrize("size", [(16, 40), (45, 45), (60, 90)])
-def test_dis_is_opencvs_and_the_same_on_each_call(size):
+@pytest.mark.parametrize(
+    ("size", "scale"),
+    [((16, 40), 0), ((45, 45), 0), ((60, 90), 0), ((40, 1280), 0), ((1281, 40), 1)],
+)
+def test_dis_is_opencvs_at_the_whole_size_and_for_large_frames_at_half(size, scale):
     greys = [frame[..., 0] for frame in shifted_frames(((2, 1),), *size)]
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(scale)
     expected, method = dis.calc(*greys, None), DisFlow()
     for _ in range(2):
         np.testing.assert_array_equal(method.flow_both_ways(*greys)[0], expected)

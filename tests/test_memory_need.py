@@ -100,8 +100,9 @@ def test_bytes_of_raft():
     of_odd, of_even = (raft_bytes(s, s, small=True, on_cpu=False) for s in (odd, even))
     assert of_odd == of_even
     small, large = (1000, 1000), (2000, 1000)
-    assert dis_bytes(large, large) - dis_bytes(small, small) == 130 * 10**6
-    assert dis_bytes(large, small) - dis_bytes(small, small) == 100 * 10**6
+    assert dis_bytes(small, small) == (100 + 120) * 10**6
+    assert dis_bytes(large, large) == 2 * (100 + 120 // 4) * 10**6  # flow at half the size
+    assert dis_bytes(large, small) == (2 * 100 + 120) * 10**6
 
 
 def test_what_is_stated_and_the_warning(monkeypatch, capsys):

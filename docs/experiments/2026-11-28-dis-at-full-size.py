@@ -20,14 +20,6 @@ from ike_data.working_frames import read_working_frames
 from RAFT import DisFlow, video_flow
 
 
-class WholeSizeDis(DisFlow):
-    """`DisFlow`, but for the finest scale."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._finest_scale = 0
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("davis", type=Path, help="has JPEGImages/480p and Annotations/480p")
@@ -40,7 +32,8 @@ def main() -> None:
         whole = read_working_frames(frames, frames.height, frames.width)[:n_frames]
         video = read_working_frames(frames, *WORKING_SIZE)[:n_frames]
         truth = read_truth(args.davis, sequence, n_frames)
-        for name, dis in (("half the size", DisFlow()), ("the whole size", WholeSizeDis())):
+        methods = {"half the size": DisFlow(whole_size_max_side=0), "the whole size": DisFlow()}
+        for name, dis in methods.items():
             start = time.process_time()
             fwd, bwd = video_flow(whole, dis, working_size=WORKING_SIZE)
             seconds = time.process_time() - start
