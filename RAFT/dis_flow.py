@@ -47,9 +47,9 @@ class DisFlow:
 
 
 def finest_scale(height: int, width: int, whole_size_max_side: int = WHOLE_SIZE_MAX_SIDE) -> int:
-    """DIS's last level of the pyramid: 0, the whole size, up to a longer side of so many pixels.
+    """DIS's finest pyramid level: 0, the whole size, up to this longer side, pixels.
 
-    Larger frames have 1, half the size; the flow is enlarged.
+    Above it 1, half the size; the flow is then enlarged.
     """
     return 0 if max(height, width) <= whole_size_max_side else 1
 

@@ -113,7 +113,7 @@ def _as_arrays(frames: Iterable[Frame]) -> Iterator[np.ndarray]:
 def _as_array(frame: Frame, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """``frame`` as uint8 [h, w, 3]; ValueError where it is no frame, or not of ``shape``."""
     array = frame
-    if isinstance(frame, torch.Tensor) and frame.ndim == 3:
+    if isinstance(frame, torch.Tensor) and frame.dtype == torch.uint8 and frame.ndim == 3:
         array = frame.permute(1, 2, 0).cpu().numpy()
     right = isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3
     if not right or array.shape[2] != 3 or 0 in array.shape:
@@ -139,7 +139,7 @@ def _as_tensor(flow: np.ndarray) -> torch.Tensor:
 
 
 def _check_method(method: FlowMethod) -> None:
-    # A class has the functions of its objects, too.
+    # isinstance is true of the class itself.
     if isinstance(method, type) or not isinstance(method, FlowMethod):
         raise ValueError(
             "method should be a FlowMethod, as DisFlow() or RaftFlow(load_raft()), got "

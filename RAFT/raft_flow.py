@@ -25,7 +25,7 @@ class EncodedFrame(NamedTuple):
 
 
 class RaftFlow:
-    """torchvision's RAFT as a `FlowMethod`. It gives the numbers of the model's own forward."""
+    """torchvision's RAFT as a `FlowMethod`. It equals the model's own forward but for rounding."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class RaftFlow:
             raise ValueError(f"iters should be a whole number of at least 1, got {iters!r}")
         try:
             device = torch.device(next(model.parameters()).device if device is None else device)
-        except RuntimeError as error:
+            torch.empty(0, device=device)  # may not be there
+        except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device: {error}") from error
         self._model = model.to(device).eval()
         block, hidden_size = model.update_block, model.update_block.hidden_state_size
@@ -102,14 +103,14 @@ class RaftFlow:
             for _ in range(self._iters):
                 # Stays float32 under autocast, too.
                 correlation = model.corr_block.index_pyramid(coords)
-                # Here, or they would be brought to the type of the convolutions before each, and
-                # what is made of the two back to float32 beside the flow.
+                # Once, here: autocast would convert them for each convolution, and join the
+                # result with a float32 flow as float32.
                 inputs = (values.to(hidden.dtype) for values in (coords - start, correlation))
                 motion = model.update_block.motion_encoder(*inputs)
                 hidden = gru.update(hidden, motion, of_context)
                 coords = coords + model.update_block.flow_head(hidden)
             # Only the last flow is of use: torchvision upsamples each.
             mask = None if model.mask_predictor is None else model.mask_predictor(hidden).float()
-        # Its tensors are by far the largest. Those of the next pair would be built beside them.
+        # By far the largest tensors: freed before those of the next pair are built.
         model.corr_block.corr_pyramid = []
         return upsample_flow(coords - start, mask)

@@ -32,7 +32,7 @@ from graph_module.compiled import compiled
 
 
 def n_cells(height: int, width: int) -> int:
-    """Of a frame of height x width pixels: the four planes, and those of links that leave it."""
+    """Cells of a frame: the four planes, and ``width`` more for links that leave it."""
     return 4 * (height + 1) * (width + 1) + width
 
 

@@ -20,7 +20,7 @@ import torch
 
 from graph_module.compiled import compiled
 
-# What PyTorch's operations make of a chain as a step of it is followed, and linked or read, about.
+# Bytes that PyTorch's operations on a chain take in one step, about.
 CHAIN_BYTES = 120
 
 
@@ -73,7 +73,7 @@ def follow_chains(
             if not there:
                 break
             kept = among(there, pivots)
-            # The last of the pairs of frames that lie between a pivot and where its chains get.
+            # The pair of frames that the first pivot's chains cross in this step.
             first_pair = there.start + offset - (way > 0)
             read = flow[first_pair : first_pair + len(there)].flatten(2)  # [P, 2, N]
             if use_compiled:
@@ -85,7 +85,7 @@ def follow_chains(
 
 
 def among(some: range, frames: range) -> slice:
-    """Where a part of ``frames`` stands among them."""
+    """The slice of ``frames`` that is ``some``."""
     return slice(some.start - frames.start, some.stop - frames.start)
 
 

@@ -88,14 +88,15 @@ def node_features(
     def write_pivots(pivots: range) -> range:
         out = features[pivots.start : pivots.stop]  # [P, d + 1, N]
         out[:, -1] = LEVELS  # the bias
-        steps, more_steps = (
-            follow_chains(pivots, fwd_flow, bwd_flow, reach, use_compiled=use_compiled)
-            for reach in (h, c)
-        )
+
+        def chains(reach: int) -> Iterator[ChainStep]:
+            return follow_chains(pivots, fwd_flow, bwd_flow, reach, use_compiled=use_compiled)
+
         if h:
-            _write_direction_features(out[:, :n_direction], pivots, n_frames, steps, flow_ranges)
+            of_flow = out[:, :n_direction]
+            _write_direction_features(of_flow, pivots, n_frames, chains(h), flow_ranges)
         if groups:
-            _write_ike_features(out, pivots, groups, c, more_steps)
+            _write_ike_features(out, pivots, groups, c, chains(c))
         return pivots
 
     blocks = frame_blocks(n_frames, CHAIN_BYTES * n_nodes, device)
@@ -110,7 +111,7 @@ def _write_direction_features(
     pivots: range,
     n_frames: int,
     steps: Iterator[ChainStep],
-    ranges: tuple[Range, Range, Range, Range],
+    ranges: list[Range],
 ) -> None:
     """Write the flow vectors that the chains of P pivots read.
 
@@ -140,19 +141,13 @@ def _write_direction_features(
             rows[some, :, offset + h - (offset > 0)] = rows[some, :, inner + h - (inner > 0)]
 
 
-def direction_ranges(
-    fwd_flow: torch.Tensor, bwd_flow: torch.Tensor
-) -> tuple[Range, Range, Range, Range]:
+def direction_ranges(fwd_flow: torch.Tensor, bwd_flow: torch.Tensor) -> list[Range]:
     """Range over the whole video of each block: u past, u future, v past, v future.
 
     The step from a pivot frame to the next reads the flow at every pixel, so together the pivots
     read all of it. The first and the last frame have a feature of 0 as well.
     """
-    past, future = (
-        [_range_with_zero(flow[:, component]) for component in (0, 1)]
-        for flow in (bwd_flow, fwd_flow)
-    )
-    return past[0], future[0], past[1], future[1]
+    return [_range_with_zero(flow[:, c]) for c in (0, 1) for flow in (bwd_flow, fwd_flow)]
 
 
 def _write_ike_features(
@@ -211,7 +206,7 @@ def features_as_float(
 def _beyond_the_video(
     pivots: range, n_frames: int, half_chain_size: int
 ) -> Iterator[tuple[int, int, slice]]:
-    """What is written for offsets whose frame is clamped to the video: what the offset before has.
+    """The offsets that lead out of the video, and the offset whose feature each repeats.
 
     Yields:
         The offset, the one before it, nearer to 0, and which of ``pivots`` it leads out of the

@@ -26,7 +26,7 @@ _PLANES = 4 + 8 + 4 + 4
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The way that the graph of a video takes."""
+    """How the graph of a video is computed."""
 
     store_links: bool  # else they are recomputed in each iteration
     offload: bool  # the features: to the disk, or for a GPU to the CPU's memory
@@ -41,7 +41,9 @@ class GraphSize:
     height: int  # of a frame, pixels
     width: int
     settings: GraphSettings
-    n_channels: int = 0  # of the feature maps that are read; on a CPU they are there already
+    n_channels: int = (
+        0  # of the feature maps that are read; on a CPU they are there already, at the working size
+    )
     on_gpu: bool = False
 
     @property
@@ -51,7 +53,7 @@ class GraphSize:
 
     @property
     def n_nodes(self) -> int:
-        """Of a frame's graph."""
+        """Nodes of a frame."""
         return math.prod(self.settings.graph_size(self.height, self.width))
 
 
@@ -90,7 +92,8 @@ def _peak(size: GraphSize, store_links: bool, offload: bool, n_cores: int) -> in
     """The larger of both flows as they are read, and of all that a pass holds and works with."""
     nodes, settings = size.n_frames * size.n_nodes, size.settings
     n_made = settings.looks_at_motion + (settings.bootstrap is not None)
-    n_maps = n_made + (size.n_channels if size.on_gpu else 0)
+    is_coarse = size.n_nodes < size.n_pixels
+    n_maps = n_made + (size.n_channels if size.on_gpu or is_coarse else 0)
     # x, M x and x before it, the mean change, the degree and its divisor, and what appearance makes
     # of x.
     n_masks = 4 + 2 * (settings.degree_normalisation is not None) + settings.uses_video

@@ -22,8 +22,8 @@ from graph_module.chains import CHAIN_BYTES, ChainStep, among, follow_chains
 from graph_module.progress import Progress, silent
 from ike_data.runtime.cores import equal_blocks, frames_at_once, frames_together, map_on_cores
 
-# Frames that a core takes at a time: more make its own copy of the masks larger, fewer leave it
-# more often with the frames that two blocks share. No setting: masks differ by rounding alone.
+# Frames that a core takes at a time. With more, its own copy of the masks is larger; with fewer,
+# blocks overlap more. No setting: masks differ by rounding alone.
 FRAMES_PER_BLOCK = 32
 
 

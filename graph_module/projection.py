@@ -43,8 +43,8 @@ def projection(
     blocks = frame_blocks(n_frames, 4 * n_features * n_nodes, device)
     if n_features == 1:
         return Projection(features, None, blocks, use_compiled)
-    # One tensor for all: a small one for each frame, among the features as float32 that come and
-    # go, would leave the allocator with holes as large as these.
+    # One tensor for all: small ones, allocated between the float64 copies of the features, would
+    # leave the allocator with holes as large as these.
     gram = features.new_empty(n_frames, n_features, n_features, dtype=torch.float64, device=device)
 
     def write_gram(block: range) -> None:

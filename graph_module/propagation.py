@@ -16,7 +16,7 @@ from graph_module.cpu_propagation import add_on_cpu
 from graph_module.motion_matrix import Departures, Flows, MotionMatrix, linked_steps, write_cells
 from ike_data.runtime.cores import frame_blocks, frames_together, map_on_cores
 
-# What a link makes as it carries a value: what it reads, float32, what it sends, float32 and int64.
+# Bytes of a link at a time: the value read, float32; the value sent, float32 and int64.
 LINK_BYTES = 16
 
 

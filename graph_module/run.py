@@ -102,7 +102,7 @@ def segment_video(
         InputError: a frame, flow file or feature map is missing or cannot be used.
     """
     start = time.perf_counter()
-    if config.engine == "auto" and compiled.PROBLEM:
+    if config.engine == "auto" and compiled.PROBLEM and device.type == "cpu":
         warn(f"numba cannot be used ({compiled.PROBLEM}); PyTorch does its work")
     frame_size = frames.height, frames.width
     check_flow_folders(fwd_folder, bwd_folder, frames.count, *frame_size)

@@ -40,7 +40,7 @@ class GraphSettings(Parameters):
     # lambda of the ridge regression. Below 1e-6, rounding of a Gram matrix of equal features can
     # exceed it.
     ridge: float = parameter(100.0, low=1e-6)
-    # Mean change of the masks below which the iterations end; 0: never.
+    # Mean change of the masks below which the last pass ends; 0: never.
     tolerance: float = parameter(0.0, high=1)
     # Channels of the feature maps that are an object's masks; `polarity` looks at them.
     known_masks: tuple[int, ...] = ()
@@ -115,7 +115,7 @@ class GraphSettings(Parameters):
         return max(self.tolerance, self.fast_propagation.tolerance if self.fast_propagation else 0)
 
     def weights(self) -> dict[int, float]:
-        """Of the links, by their distance in frames."""
+        """Link weights by distance in frames."""
         if self.fast_propagation is None:
             return link_weights(self.half_window, self.sigma)
         return fast_link_weights(self.half_window, self.sigma, self.fast_propagation)

@@ -77,8 +77,8 @@ def announce(
     Returns:
         A function that saves these as out_path/config.ini, and the frames' names beside it. Call it
         when all input has been read, so that a command which fails leaves the record of an older
-        result. It takes the results that are there, and removes them where the saved settings or
-        frames are other ones: they must not stand beside the record of this run.
+        result. Its argument, the results that are there, is removed where the saved settings or
+        frames differ: they must not stand beside this run's record.
 
     Raises:
         InputError: see `check_saved_config`.

@@ -17,7 +17,6 @@ from typing import Any
 from ike_data.parameters import Range
 from ike_data.runtime.errors import InputError
 
-_REQUIRED = object()
 MAX_EPOCHS = 1_000_000
 MAX_ITERS = 1000
 MAX_BASE_CHANNELS = 512
@@ -26,7 +25,7 @@ LEAST_MAX_SIDE, MOST_MAX_SIDE = 64, 65536  # pixels
 
 def _key(
     kind: str,
-    default: Any = _REQUIRED,
+    default: Any = dataclasses.MISSING,
     *,
     low: float = -math.inf,
     high: float = math.inf,
@@ -46,8 +45,6 @@ def _key(
         **dict(kind=kind, range=Range(low, high, low_excluded), or_zero=or_zero),
         **dict(choices=choices, name=name, aliases=aliases),
     )
-    if default is _REQUIRED:
-        return field(metadata=metadata, kw_only=True)
     return field(default=default, metadata=metadata, kw_only=True)
 
 
@@ -168,7 +165,7 @@ def read_config(path: Path) -> Config:
 
     Relative paths in it are relative to the file's own folder.
 
-    Keys of earlier versions that are gone, and off in the file, are told on stderr.
+    A line on stderr names keys of earlier versions that the file still has, switched off.
 
     Raises:
         InputError: the file is missing or not an ini file, a section or key is missing or unknown
@@ -254,7 +251,7 @@ def _without_gone(path: Path, section: str, raw: Mapping[str, str]) -> dict[str,
             )
     if gone:
         print(
-            f"{path}: {' and '.join(gone)} in [{section}]: gone, and off here; delete the line"
+            f"{path}: {' and '.join(gone)} in [{section}]: no longer used; delete the line"
             f"{'s' if len(gone) > 1 else ''}",
             file=sys.stderr,
         )

@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"(\d+)")
 # 0.25, but no part of 2026.11.27.
 _DECIMAL = re.compile(r"(?<![\d.])(\d+\.)(\d+)(?!\.?\d)")
 _FIRST_TIME_STAMP = 10**12  # of 13 digits: milliseconds since 1970, from 2001 on
-_SHARE_OF_GAPS = 0.1  # of the steps of an index: with more of them it is not numbered evenly
+_SHARE_OF_GAPS = 0.1  # of an index's steps, at most: with more it is numbered unevenly
 
 
 class OrderedFiles(NamedTuple):
@@ -33,15 +33,16 @@ class OrderedFiles(NamedTuple):
 def order_frames(files: Iterable[Path]) -> OrderedFiles:
     """The frames of a folder in their natural order.
 
-    Where one number in the names counts the frames (`plain_index`), most of its steps are k. Larger
-    steps are missing frames if they are multiples of k and at most a tenth of the steps, or one.
-    Other uneven numbers are taken as they are, and so are times and dates, such as 110459, 110500.
+    Where one number in the names counts the frames (`plain_index`), k is its most frequent step.
+    The other steps are gaps, where frames are missing, if all are multiples of k and they are at
+    most a tenth of the steps, or one. Other uneven numbers are taken as they are, and so are times
+    and dates, such as 110459, 110500.
 
     Raises:
         InputError: a frame is missing, or as `natural_order`.
     """
     ordered = natural_order(files)
-    index = plain_index([path.stem for path in ordered])
+    index = _index(ordered)
     if len(ordered) == 1 or (index is not None and _is_even(index)):
         return OrderedFiles(ordered, "")
     note = f"ordered by name, {ordered[0].name} to {ordered[-1].name}"
@@ -60,7 +61,7 @@ def order_masks(files: Iterable[Path]) -> list[Path]:
         InputError: a mask is missing, or as `natural_order`.
     """
     ordered = natural_order(files)
-    index = plain_index([path.stem for path in ordered])
+    index = _index(ordered)
     if index is not None and not _is_even(index):
         step = min(_steps(index))
         gap = next(i for i, other in enumerate(_steps(index)) if other != step)
@@ -130,6 +131,10 @@ def plain_index(names: Sequence[str]) -> list[int] | None:
     return list(counting[0]) if len(counting) == 1 else None
 
 
+def _index(files: Sequence[Path]) -> list[int] | None:
+    return plain_index(_with_decimals_padded([path.stem for path in files]))
+
+
 def _with_decimals_padded(names: Sequence[str]) -> list[str]:
     """0.5 as 0.50 where another name has 0.25, so that their digits compare as decimals.
 
@@ -161,7 +166,7 @@ def _first_of_few_gaps(index: Sequence[int]) -> int | None:
 
 
 def _is_time(index: Sequence[int]) -> bool:
-    """Whether numbers that leave gaps are times or dates, which leave fewer of them.
+    """Whether numbers with gaps are times or dates, and have fewer gaps when read so.
 
     From 110459 to 110500 is one second, from 20240131 to 20240201 one day. Time stamps of 13 digits
     and more are times, too: a camera that drops a frame leaves a gap in them.

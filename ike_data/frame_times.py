@@ -8,7 +8,7 @@ import numpy as np
 
 # Seconds between neighbours. What lies beyond is a clock that was set anew, as where recordings
 # were joined, and says nothing of how long a frame is shown.
-_CLOCK_JUMPS = (-1.0, 60.0)
+_STEADY_STEPS = (-1.0, 60.0)
 # Frames a second. A header's rate beyond that is the unit of its clock.
 _MOST_BY_HEADER = 1000.0
 
@@ -21,8 +21,8 @@ def frame_rate(times: Sequence[float | None], by_header: float | None) -> float 
     Args:
         times: seconds of each frame in the order of the frames, or None where it has none. They
             may start anywhere, repeat, be out of order, and jump.
-        by_header: what the file's header claims. It is believed only where no two frames have a
-            time, for some recorders write the unit of their clock there.
+        by_header: what the file's header claims. It is believed only where the times give no
+            rate, for some recorders write the unit of their clock there.
 
     Returns:
         The rate, or None where it is not known.
@@ -30,7 +30,7 @@ def frame_rate(times: Sequence[float | None], by_header: float | None) -> float 
     known = [idx for idx, time in enumerate(times) if time is not None]
     n_steps = np.diff(known)
     seconds = np.diff([times[idx] for idx in known]).astype(float)
-    steady = (seconds > _CLOCK_JUMPS[0]) & (seconds < _CLOCK_JUMPS[1] * n_steps)
+    steady = (seconds > _STEADY_STEPS[0]) & (seconds < _STEADY_STEPS[1] * n_steps)
     total = seconds[steady].sum()
     if total > 0:
         return float(n_steps[steady].sum() / total)

@@ -18,7 +18,7 @@ RADIUS = 4  # of a window, pixels of the frames
 EPSILON = 1e-4  # colours, in [0, 1], that vary by less than this in a window are flat
 # Masks are steepened around 0.5 first: what varies slowly would be flattened to its mean.
 STEEPNESS = 3.0
-# What is made of a pixel of a frame, and of one of a mask, at a time, about.
+# Bytes that a pixel of a frame, and one of a mask, take at a time, about.
 GUIDE_BYTES, MASK_BYTES = 60, 300
 
 
@@ -84,7 +84,7 @@ def guided_filter(
 
 
 def _window_means(planes: torch.Tensor, radius: int) -> torch.Tensor:
-    """Of each window: of its columns, then of their means. [m, C, H, W] -> [m, C, H, W]."""
+    """The mean of each window: down its columns, then across. [m, C, H, W] -> [m, C, H, W]."""
     # In this layout and in two steps a CPU takes a sixth of the time.
     planes = planes.contiguous(memory_format=torch.channels_last)
     for size, padding in (

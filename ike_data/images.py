@@ -110,7 +110,9 @@ def _n_bits(image: ImageFile.ImageFile) -> int:
 def check_pixels(image: Image.Image) -> None:
     """Raises ValueError where a whole ``image`` should not be held in memory."""
     if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"it has {image.width} x {image.height} pixels")
+        raise ValueError(
+            f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS} in all"
+        )
 
 
 def read_image(path: Path, value_range: ValueRange = FULL_RANGE) -> np.ndarray:

@@ -67,7 +67,8 @@ def read_state_dict(path: Path, remedy: str) -> dict[str, torch.Tensor]:
         remedy: the end of the error message: what to do about a file that cannot be used.
 
     Raises:
-        InputError: the file is missing, damaged, holds what only code could read, or no weights.
+        InputError: the file is missing, damaged, holds what only code could read, no weights, or
+            several networks of which none is known to be meant.
     """
     if path.is_file() and _is_safetensors(path):
         content = _load_safetensors(path, remedy)

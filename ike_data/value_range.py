@@ -22,8 +22,7 @@ class ValueRange:
     @property
     def note(self) -> str:
         """What becomes of the values, in words; empty for the full range."""
-        full = (self.low, self.high) == (0, _N_VALUES - 1)
-        return "" if full else f"values {self.low} to {self.high} become 0 to 255"
+        return "" if self == FULL_RANGE else f"values {self.low} to {self.high} become 0 to 255"
 
     def to_8_bits(self, values: np.ndarray) -> np.ndarray:
         """Bring uint16 values of any shape to uint8."""
@@ -37,9 +36,9 @@ FULL_RANGE = ValueRange(0, _N_VALUES - 1)
 def find_value_range(images: Iterable[np.ndarray]) -> ValueRange:
     """The range of the values of all ``images``, uint16 of any shape, together.
 
-    Cameras fill 10 to 14 of 16 bits, and radiometric values have an offset as well: of 65,536 / 257
-    grey levels only few would be left. The range goes from the 0.1st to the 99.9th percentile, as
-    single pixels may be dead. It is the full one where
+    Cameras fill 10 to 14 of 16 bits, and radiometric values have an offset as well: scaled from all
+    16 bits, few of the 256 grey levels would be used. The range goes from the 0.1st to the 99.9th
+    percentile, as single pixels may be dead. It is the full one where
 
     - that is at least half of it;
     - all values are multiples of 257: these are 8-bit images that were saved as 16-bit ones;

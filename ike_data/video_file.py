@@ -75,7 +75,6 @@ class VideoFile:
 
     def _survey(self) -> VideoSurvey:
         """Decode all frames, and set count, height and width."""
-        self.count = 0
         what = f"counting the frames of {self.path.name}"
         with self._open() as container, tqdm(desc=what, unit="frame", leave=False, delay=2) as bar:
             survey = VideoSurvey(container)
@@ -102,7 +101,10 @@ class VideoFile:
         if codec is None:
             raise self._unreadable("its codec is not known")
         if codec.width * codec.height > MAX_PIXELS:
-            raise self._unreadable(f"its frames are {codec.width} x {codec.height} pixels")
+            raise InputError(
+                f"{self.path}: its frames are {codec.width} x {codec.height} pixels, more than "
+                f"{MAX_PIXELS} in all; make them smaller"
+            )
         # With several threads, what is shown in place of missing data depends on what each has done
         # so far: of a damaged video other pixels in each pass, and not always with an error.
         codec.thread_type, codec.thread_count = "NONE", 1

@@ -149,8 +149,8 @@ class VideoSurvey:
         """Numbers of packets that are damaged, or that a decoder drops without a word."""
         dropped: set[int] = set()
         if self._a_frame_each and self._frames:
-            # Before the first, by either order: what was cut out of a longer video may begin with
-            # frames that are made from others before them.
+            # Not those before the first frame, in the file or in time: a cut from a longer video
+            # may begin with frames that are made from earlier ones.
             first = min(number for number, _ in self._frames)
             dropped = {number for number in self._without_frame() if number > first}
             places = zip(dropped, self._places(dropped), strict=True)

@@ -20,7 +20,7 @@ _GONE_AFTER = {
 
 
 class Identity(NamedTuple):
-    """Equal for trainings that give the same network."""
+    """Equal for trainings of equal settings and data."""
 
     data_mark: int  # a checksum of video and soft masks
     settings: dict[str, str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from network_module.unet import padded_size
 
 _FLOAT, _BF16, _INDEX = 4, 2, 8  # bytes
-_BYTES_READ = 3 + _FLOAT  # a pixel of the video and of its pseudo-labels
+_VIDEO, _LABELS = 3, _FLOAT  # of a pixel, as they are read
 _MOMENTS = 2  # of each parameter: AdamW's two means
 
 # Maps that autograd keeps of each level of the U-Net, counted in maps of that level. Level k has
@@ -55,7 +55,7 @@ class NetworkSize:
 
     @property
     def n_pixels(self) -> int:
-        """Of a part of a batch, as the U-Net pads them."""
+        """Padded pixels of one part of a batch."""
         n_frames = min(self.batch_size, self.n_frames) // self.n_parts
         return n_frames * padded_size(self.height) * padded_size(self.width)
 
@@ -64,7 +64,7 @@ def training_bytes(size: NetworkSize) -> int:
     """Bytes at the peak of a training, beside what the process held when the network was made."""
     copies = _FLOAT * (_MOMENTS + size.n_parts) * size.n_parameters  # each part has its gradients
     maps = _allocated(size, _kept(size) + _at_work(size, _LOSSES))
-    return _data_and_weights(size) + copies + maps
+    return _data_and_weights(size, _VIDEO + _LABELS) + copies + maps
 
 
 def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
@@ -73,7 +73,7 @@ def prediction_bytes(size: NetworkSize, *, along_edges: bool) -> int:
     if along_edges:  # a frame for each part, when the maps of the network are gone
         frame = (_FLOAT * size.height * size.width, _FILTER)
         n_bytes = max(n_bytes, _allocated(size, [frame, *_at_work(size, _PREDICTION)[1:]]))
-    return _data_and_weights(size) + n_bytes
+    return _data_and_weights(size, _VIDEO) + n_bytes
 
 
 def kept_bytes(size: NetworkSize) -> int:
@@ -81,12 +81,12 @@ def kept_bytes(size: NetworkSize) -> int:
     return size.n_parts * sum(round(each * n_maps) for each, n_maps in _kept(size))
 
 
-def _data_and_weights(size: NetworkSize) -> int:
-    """Video and pseudo-labels, which lie in the CPU's memory, and copies of the weights."""
+def _data_and_weights(size: NetworkSize, bytes_read: int) -> int:
+    """What is read, ``bytes_read`` of a pixel in the CPU's memory, and copies of the weights."""
     weights = _BF16 * size.n_parts * size.n_parameters if size.bf16 else 0
     if not size.on_cpu:
         return weights + _FLOAT * size.n_parameters
-    return weights + _BYTES_READ * size.n_frames * size.height * size.width
+    return weights + bytes_read * size.n_frames * size.height * size.width
 
 
 def _kept(size: NetworkSize) -> _Maps:

@@ -36,9 +36,9 @@ def _cpu_has_bf16() -> bool:
 
 
 def convolution_settings(*, deterministic: bool) -> AbstractContextManager[None]:
-    """On a GPU float32 is float32, not TensorFloat32.
+    """cuDNN uses float32, not TensorFloat32.
 
-    Where not ``deterministic``, it may use its fastest kernels, which may add up in random order.
+    Unless ``deterministic``, it may use its fastest kernels, which may add up in random order.
     """
     return torch.backends.cudnn.flags(
         enabled=True, benchmark=not deterministic, deterministic=deterministic, allow_tf32=False

@@ -30,7 +30,7 @@ def write_masks(
 ) -> Path:
     """Write the masks of an epoch and their pictures, while the next ones are computed.
 
-    A warning on stderr says where they show no object.
+    Warns on stderr if no mask at all reaches 0.5.
 
     Args:
         batches: see `predict_batches`.

@@ -242,7 +242,7 @@ def _network_size(
 def _explain_half_size(
     settings: Settings, n_frames: int, working_size: tuple[int, int], first_saved: int
 ) -> None:
-    """Where half the size is too small to be used, and where a saved epoch is at half the size."""
+    """Say if half the size is too small to use; warn if a saved epoch is at half size."""
     half_size = settings.half_size
     if half_size and not is_large_enough(*working_size, half_size.least_side):
         height, width = working_size

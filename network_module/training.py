@@ -168,7 +168,7 @@ def train(
 def _batches_of_epoch(
     training: Training, n_passes: int, n_frames: int, batch_size: int
 ) -> list[tuple[float, torch.Tensor]]:
-    """(passes over the video before it, and parts of one; frame indices) of each batch."""
+    """For each batch: passes done before it, a fraction, and its frame indices."""
     batches = [
         batch
         for _ in range(n_passes)

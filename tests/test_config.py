@@ -164,7 +164,9 @@ def test_keys_of_earlier_versions(tmp_path, capsys):
     config = read_config(path := write(tmp_path, text))
     assert config.network_module.colour_jitter == 0.25
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"{path}: soft_labels and weight_average in [Network Module]: gone")
+    assert line.startswith(
+        f"{path}: soft_labels and weight_average in [Network Module]: no longer used"
+    )
     assert "colour_jitter = 0.25" in format_config(config)
     for key in ("soft_labels = yes", "weight_average = 0.9", "Soft_Labels = perhaps"):
         on = write(tmp_path, f"{AUTHORS}{key}\n")

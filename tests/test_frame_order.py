@@ -35,6 +35,7 @@ ORDERS = [
     ["v1.5 take 003 x.jpg", "v1.5 take 004 x.jpg"],
     ["shot1_009.png", "shot1_010.png", "shot2_001.png"],
     ["t0.1.png", "t0.15.png", "t0.2.png", "t1.0.png"],
+    ["t0.1.png", "t0.2.png", "t0.3.png", "t0.35.png"],
     ["1305031102.175304.png", "1305031102.211214.png", "1305031103.1.png"],
     ["1.8.png", "1.9.png", "1.10.png", "1.11.png"],
     ["2026.1.5.png", "2026.1.12.png", "2026.11.2.png"],
@@ -131,6 +132,7 @@ def test_names_that_give_no_order_are_refused(names, message):
 def test_masks_are_complete_or_in_even_steps():
     assert [path.stem for path in order_masks(numbered([2, 0, 1], "{:05d}.pt"))][-1] == "00002"
     assert len(order_masks(numbered([0, 5, 10]))) == 3
+    assert len(order_masks(shuffled(["0.25.pt", "0.5.pt", "0.75.pt"]))) == 3
     with pytest.raises(InputError, match=r"frame 3 is missing .*; make all masks of the video"):
         order_masks(numbered([0, 1, 2, 4, 6, 7, 9]))
     # Annotations may be of any frames.

@@ -42,6 +42,13 @@ def test_bytes_of_a_frame_by_hand():
     assert recomputed == stored - NODES * 30 * 4
     normalised = replace(PAPER, degree_normalisation=DegreeNormalisation())
     assert bytes_of_a_frame(normalised, limit=0) == recomputed + NODES * 2 * 4
+    # A map that is read is there on a CPU, and is copied to a GPU.
+    on_cpu, on_gpu = (
+        bytes_of_a_frame(PAPER, limit=0, n_channels=1, on_gpu=on_gpu)
+        - bytes_of_a_frame(PAPER, limit=0, on_gpu=on_gpu)
+        for on_gpu in (False, True)
+    )
+    assert on_gpu - on_cpu == NODES * 4
 
 
 def test_bytes_of_a_frame_with_extensions_by_hand():
@@ -53,12 +60,10 @@ def test_bytes_of_a_frame_with_extensions_by_hand():
     expected = coarse * (7 * 2 + (4 + 2 + 4 + 3) * 4 + 3) + beside
     assert bytes_of_a_frame(EXTENDED, limit=0) == expected
     assert bytes_of_a_frame(EXTENDED, limit=999 * GB) == expected + coarse * 30 * 4
-    # Maps that are read, are there: they have features only. Masks have no bootstrap passes.
+    # Masks have no bootstrap passes. Maps that are read are held at the size of the graph as well.
     settings = EXTENDED.for_known_masks()
-    expected -= 4 * coarse
-    assert bytes_of_a_frame(settings, limit=0, n_channels=1) == expected
-    on_gpu = bytes_of_a_frame(settings, limit=0, n_channels=1, on_gpu=True)
-    assert on_gpu == expected + coarse * 4
+    for on_gpu in (False, True):
+        assert bytes_of_a_frame(settings, limit=0, n_channels=1, on_gpu=on_gpu) == expected
 
 
 def test_both_flows_are_read_at_the_size_of_the_frames():

@@ -58,7 +58,7 @@ done
 "$PYTHON" tools/evaluate.py --annotations="$davis/Annotations/480p" --stage iter_19 \
   --out_path="$out/scores.csv" --results "${names[@]/#/$out/}"
 for name in "${names[@]}"; do
-  # The last line of a log ends with the seconds of the whole iteration.
+  # The last line of a log ends with the seconds of the whole run.
   printf '%s: %s s of the graph module for all sequences\n' "$name" \
     "$(tail -q -n 1 "$out/$name"/*/log.csv | awk -F, '{ total += $NF } END { print total }')"
 done

@@ -18,6 +18,7 @@ if __name__ == "__main__":  # before the other imports, which take a while
 
 import argparse
 import csv
+import dataclasses
 import os
 import platform
 import resource
@@ -35,10 +36,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from ike_data.command_line import PROJECT_CONFIG
+from ike_data.config import Config, format_config, read_config
 from ike_data.frames import Frames, open_frames
+from ike_data.layout import LOG, epoch_masks, iteration_masks
 from ike_data.runtime.command import number_argument, run_command
 from ike_data.runtime.errors import InputError
-from ike_tools.changed_config import changed_config
 from ike_tools.flags import Parser
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 PROJECT = PROJECT_CONFIG.parent
 PLAIN, EXACT, FAST = "plain", "exact", "fast"
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of ru_maxrss
 SIZE: dict[str, Any] = dict(type=int, nargs=2, metavar=("H", "W"))  # of a flag
 # Seconds that are aimed at on a GPU, 50 frames of 224 x 416, RAFT's of 480 x 854.
 GOALS = {
@@ -62,8 +65,8 @@ GOALS = {
     "training, an epoch": 17 * 0.017,
     "RAFT large, bfloat16 or float16": 0.04,
 }
-# "power iteration" and those before it are what the loops of the graph call themselves; the rest is
-# what has no loop of its own, as saliency and prior.
+# "links" to "appearance" are what the loops of the graph call themselves; "the rest" has no loop of
+# its own, as saliency and prior.
 STAGES = ("reading", "links", "features", "power iteration", "appearance", "the rest", "writing")
 
 
@@ -83,17 +86,17 @@ def get_args_parser() -> argparse.ArgumentParser:
         help="the graph module, files in and files out, against docs/method.md section 3 as it is "
         "written",
     )
-    graph.add_path("--frames_path", "of one or several videos", nargs="+", required=True)
-    graph.add_path("--of_path", "of each of --frames_path", nargs="+", required=True)
-    graph.add_path("--annotations", "of each: J as well", nargs="+", default=[])
+    graph.add_path("--frames_path", "frames of one or several videos", nargs="+", required=True)
+    graph.add_path("--of_path", "flow of each of --frames_path", nargs="+", required=True)
+    graph.add_path("--annotations", "annotations of each, to measure J too", nargs="+", default=[])
     graph.add_argument(
         "--repeats",
         type=number_argument(1, kind=int),
         default=3,
-        help="of ours (default: 3); plain runs once",
+        help="runs of ours (default: 3); plain runs once",
     )
     graph.add_argument("--without_plain", action="store_true", help="exact and fast only")
-    text = "of exact and fast, but for propagation (default: config.ini)"
+    text = "settings of exact and fast, less propagation (default: config.ini)"
     graph.add_path("--config", text, default=PROJECT_CONFIG)
 
     plain = commands.add_parser("plain", help="docs/method.md section 3 as written, for graph")
@@ -115,7 +118,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     )
     network.add_path("--frames_path", "frames, or a video", required=True)
     network.add_path("--pseudo_gt_path", "pseudo-labels", required=True)
-    network.add_path("--annotations", "J as well")
+    network.add_path("--annotations", "annotations, to measure J too")
     network.add_path("--config", "settings of each way", nargs="+", required=True)
     network.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
 
@@ -127,7 +130,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--n_pairs",
         type=number_argument(1, kind=int),
         default=3,
-        help="timed, at most (default: 3)",
+        help="pairs that are timed, at most (default: 3)",
     )
     raft.add_argument("--size", help="resize frames to it", **SIZE)
     raft.add_argument("--small", action="store_true")
@@ -159,6 +162,8 @@ def main() -> None:
 
 def compare_graph(args: argparse.Namespace) -> None:
     """Whole processes: start of Python, reading, graph, writing."""
+    from ike_tools.plain_graph import N_ITERATIONS
+
     annotations = args.annotations or [None] * len(args.frames_path)
     for flag, paths in (("--of_path", args.of_path), ("--annotations", annotations)):
         if len(paths) != len(args.frames_path):
@@ -166,6 +171,9 @@ def compare_graph(args: argparse.Namespace) -> None:
                 f"{flag}: {len(paths)} given for {len(args.frames_path)} of --frames_path; give "
                 "one for each, in the same order"
             )
+    config = read_config(args.config)
+    size = config.general.working_h, config.general.working_w
+    last = config.graph_module.n_iterations - 1
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
         videos = zip(args.frames_path, args.of_path, annotations, strict=True)
         for idx, (frames, flow, annotated) in enumerate(videos):
@@ -175,23 +183,37 @@ def compare_graph(args: argparse.Namespace) -> None:
             runs: dict[str, list[Measured]] = {PLAIN: [], EXACT: [], FAST: []}
             if not args.without_plain:
                 runs[PLAIN].append(
-                    _run(Path(__file__), "plain", f"--of_path={flow}", f"--out_path={out / PLAIN}")
+                    _run(Path(__file__), "plain", f"--of_path={flow}", f"--out_path={out / PLAIN}",
+                         "--working_size", *map(str, size))
                 )  # fmt: skip
             for _ in range(args.repeats):
                 for way in (EXACT, FAST):
-                    changes = {"Graph Module": {"propagation": way}}
-                    config = changed_config(args.config, changes, out / f"{way}.ini")
+                    settings = dataclasses.replace(
+                        config.graph_module, propagation=way, to_save_iterations=(last,)
+                    )
+                    path = _write_config(
+                        dataclasses.replace(config, graph_module=settings), out / f"{way}.ini"
+                    )
                     runs[way].append(
                         _run(PROJECT / "run_graph_module.py", f"--frames_path={frames}",
-                             f"--of_path={flow}", f"--out_path={out / way}", f"--config={config}",
+                             f"--of_path={flow}", f"--out_path={out / way}", f"--config={path}",
                              "--device=cpu")
                     )  # fmt: skip
-            _print_comparison(frames.name, n_frames, runs, out)
+            masks = {way: iteration_masks(out / way, last) for way in (EXACT, FAST)}
+            masks[PLAIN] = iteration_masks(out / PLAIN, N_ITERATIONS - 1)
+            _print_comparison(frames.name, n_frames, runs, masks)
             if annotated is not None:
-                _evaluate(annotated, [out / way / "iter_19" for way in runs if runs[way]])
+                _evaluate(annotated, [masks[way] for way in runs if runs[way]])
 
 
-def _print_comparison(name: str, n_frames: int, runs: dict[str, list[Measured]], out: Path) -> None:
+def _write_config(config: Config, path: Path) -> Path:
+    path.write_text(format_config(config), encoding="utf-8")
+    return path
+
+
+def _print_comparison(
+    name: str, n_frames: int, runs: dict[str, list[Measured]], masks: dict[str, Path]
+) -> None:
     print(f"\n{name}, {n_frames} frames; median of {len(runs[EXACT])} runs (lowest - highest)")
     print("  way     seconds               s/frame  times faster  peak MB  masks against exact")
     for way, measured in runs.items():
@@ -204,7 +226,7 @@ def _print_comparison(name: str, n_frames: int, runs: dict[str, list[Measured]],
             else "-"
         )
         spread = f"{median(seconds):.2f} ({min(seconds):.2f} - {max(seconds):.2f})"
-        mean, largest = _mask_difference(out / way / "iter_19", out / EXACT / "iter_19")
+        mean, largest = _mask_difference(masks[way], masks[EXACT])
         print(
             f"  {way:6}  {spread:20}  {median(seconds) / n_frames:7.3f}  {faster:>12}  "
             f"{max(run.n_bytes for run in measured) / 1e6:7.0f}  "
@@ -236,8 +258,7 @@ def _run(program: Path, *flags: str) -> Measured:
         if process.returncode != 0:
             messages.seek(0)
             sys.exit(f"{program.name} failed:\n{messages.read().decode()}")
-    kilo = 1 if sys.platform == "darwin" else 1024
-    return Measured(seconds, usage.ru_maxrss * kilo)
+    return Measured(seconds, usage.ru_maxrss * RSS_UNIT)
 
 
 def run_plain(args: argparse.Namespace) -> None:
@@ -249,7 +270,6 @@ def run_plain(args: argparse.Namespace) -> None:
 def measure_stages(args: argparse.Namespace) -> None:
     """Seconds of each stage of the graph module on the CPU, and the peak memory so far."""
     from graph_module.run import settings_of
-    from ike_data.config import read_config
 
     config = read_config(args.config).graph_module
     ways = settings_of(config), config.links_memory > 0
@@ -264,7 +284,7 @@ def measure_stages(args: argparse.Namespace) -> None:
                 f"{seconds.get(name, 0):8.2f} {100 * seconds.get(name, 0) / total:4.0f} %"
                 for name in STAGES
             )
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 1e9
             row = f"  {n_frames:6}  {height}x{width:<5}  {total:7.2f}  {shares}  {peak:.2f} GB"
             print(row, flush=True)
 
@@ -318,28 +338,28 @@ def _first_frames(frames: Frames, n_frames: int, size: tuple[int, int]) -> torch
 
 def compare_network(args: argparse.Namespace) -> None:
     """Whole processes; training is the seconds of the log, without the start and the masks."""
-    from ike_data.config import read_config
-
     with tempfile.TemporaryDirectory(prefix="ike-benchmark-") as folder:
         print(args.frames_path.name)
         print("  way             whole s  times faster  training s  peak MB")
         first_seconds, results = 0.0, []
         for idx, config in enumerate(args.config):
             out = Path(folder) / str(idx)
-            n_epochs = read_config(config).network_module.n_epochs
-            last_saved = {"Network Module": {"to_save_epochs": n_epochs}}
+            settings = read_config(config)
+            n_epochs = settings.network_module.n_epochs
+            network = dataclasses.replace(settings.network_module, to_save_epochs=(n_epochs,))
+            settings = dataclasses.replace(settings, network_module=network)
             measured = _run(
                 PROJECT / "main.py",
                 f"--frames_path={args.frames_path}",
                 f"--pseudo_gt_path={args.pseudo_gt_path}",
                 f"--out_path={out}",
-                f"--config={changed_config(config, last_saved, Path(folder) / f'{idx}.ini')}",
+                f"--config={_write_config(settings, Path(folder) / f'{idx}.ini')}",
                 f"--device={args.device}",
             )
-            with (out / "log.csv").open(newline="") as file:
+            with (out / LOG).open(newline="") as file:
                 training = float(list(csv.DictReader(file))[-1]["seconds"])
             first_seconds = first_seconds or measured.seconds
-            results.append(out / f"results_pt/epoch_{n_epochs:05d}")
+            results.append(epoch_masks(out, n_epochs))
             print(
                 f"  {config.stem:14}  {measured.seconds:7.1f}  "
                 f"{first_seconds / measured.seconds:12.2f}  {training:10.1f}  "

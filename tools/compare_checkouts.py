@@ -16,18 +16,18 @@ if __name__ == "__main__":  # before the other imports, which take a while
     begin()
 
 import argparse
+import configparser
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ike_data.command_line import PROJECT_CONFIG
-from ike_data.runtime.command import path_argument, run_command
+from ike_data.runtime.command import run_command
 from ike_data.runtime.errors import InputError
-from ike_tools.changed_config import changed_config
 from ike_tools.flags import Parser
 
 PROJECT = PROJECT_CONFIG.parent
@@ -92,8 +92,7 @@ class Inputs(NamedTuple):
 def get_args_parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_path("other", "another checkout of the project")
-    frames = dict(type=path_argument, nargs="*", default=[], help="folders of frames, or videos")
-    parser.add_argument("--frames_path", **frames)
+    parser.add_path("--frames_path", "folders of frames, or videos", nargs="*", default=[])
     parser.add_argument(
         "--working_size",
         type=int,
@@ -113,7 +112,7 @@ def main() -> None:
     args = get_args_parser().parse_args()
     other = args.other.resolve()
     if not (other / GRAPH).is_file():
-        raise InputError(f"{args.other}: is not a checkout of the project")
+        raise InputError(f"{args.other}: is not a checkout of the project; give the folder of one")
     cases = [case for case in CASES if not args.cases or case.name in args.cases]
     n_different = 0
     with tempfile.TemporaryDirectory(prefix="ike-compare-") as temporary:
@@ -195,6 +194,21 @@ def run_case(case: Case, checkout: Path, inputs: Inputs, folder: Path) -> dict[s
         raise InputError(f"{checkout}: its main.py did not go on with an interrupted training")
     files = [*out.rglob("*.pt"), *out.rglob("epoch_*.pth")]
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(files)}
+
+
+def changed_config(base: Path, changes: Mapping[str, Mapping[str, str]], path: Path) -> Path:
+    """Write ``base`` to ``path`` with the ``changes``, by section and key; gives ``path``.
+
+    Not with `read_config`: the other checkout may have other keys.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[method-assign,assignment]  # keep upper case
+    parser.read(base, encoding="utf-8-sig")
+    for section, values in changes.items():
+        parser[section].update(values)
+    with path.open("w", encoding="utf-8") as file:
+        parser.write(file)
+    return path
 
 
 def run(checkout: Path, program: str, *flags: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import path_argument, prepare_out_path, run_command
 from ike_data.runtime.errors import InputError, warn
 from ike_tools.data_sets.sequences import Result, add_sequences_flag
 from ike_tools.flags import Parser
@@ -64,12 +64,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "tell which (default: frames.csv beside the masks, else the numbers of the annotations)",
     )
     add_sequences_flag(parser)
-    parser.add_argument(
-        "--threshold",
-        type=number_argument(0, 1),
-        default=0.5,
-        help="object is where the soft mask is at least this, in [0, 1] (default: 0.5)",
-    )
+    parser.add_threshold()
     parser.add_argument(
         "--out_path",
         type=csv_argument,

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ike_data.frames import open_frames
 from ike_data.runtime.atomic import atomic_folder, check_replaceable
-from ike_data.runtime.command import number_argument, prepare_out_path, run_command
+from ike_data.runtime.command import prepare_out_path, run_command
 from ike_tools.flags import Parser
 from ike_tools.masks.mask_file import write_hard_mask
 from ike_tools.masks.mask_folder import masks_of_video
@@ -33,12 +33,7 @@ def get_args_parser() -> argparse.ArgumentParser:
     parser.add_path("--frames_path", "folder of frames, or a video file", required=True)
     parser.add_path("--results", "folder of soft masks, one a frame", required=True)
     parser.add_path("--out_path", "folder for the masks", required=True)
-    parser.add_argument(
-        "--threshold",
-        type=number_argument(0, 1),
-        default=0.5,
-        help="object is where the soft mask is at least this, in [0, 1] (default: 0.5)",
-    )
+    parser.add_threshold()
     return parser
 
 

@@ -12,6 +12,7 @@ import difflib
 import os
 import re
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from tqdm import tqdm
@@ -91,7 +92,7 @@ def main() -> None:
     from ike_data.working_frames import read_working_frames
     from ike_tools import feature_networks as networks
 
-    check_model(args.model)
+    check_model(args.model, networks.SEGMENTATION)
     device = choose_device(args.device or config.general.device)
     prepare_out_path(out_path.parent)
     network = networks.load_network(args.model, args.weights).to(device)
@@ -119,15 +120,13 @@ def main() -> None:
     )
 
 
-def check_model(name: str) -> None:
-    """Raises InputError where ``name`` is no segmentation network of torchvision."""
-    from ike_tools.feature_networks import SEGMENTATION
-
-    if name not in SEGMENTATION:
-        near = difflib.get_close_matches(name, SEGMENTATION, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(SEGMENTATION)}"
+def check_model(name: str, known: Collection[str]) -> None:
+    """Raises InputError where ``name`` is no ``known`` network."""
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         raise InputError(f"--model {name}: is not known; {hint}")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, "set a smaller --batch_size, or a smaller working_h and working_w")

@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from ike_data.command_line import choose_device
 from ike_data.layout import LOG
-from ike_data.runtime.command import number_argument, path_argument, prepare_out_path, run_command
+from ike_data.runtime.command import number_argument, prepare_out_path, run_command
 from ike_data.step_log import step_log
 from ike_tools.flags import Parser
 from ike_tools.prior_training.training import Plan, Training
-from ike_tools.scenes.shards import SHARD_LENGTH, make_shards, open_shards
+from ike_tools.scenes.shards import RECORD, SHARD_LENGTH, make_shards, open_shards
 
 SAMPLES, CHECKPOINT, WEIGHTS = "samples", "checkpoint.pth", "motion_prior.pth"
 COLUMNS = ("step", "loss", "held_out_loss", "held_out_iou")
@@ -38,7 +38,7 @@ LOGGED_STEPS = 500  # from one line of the log, and one checkpoint, to the next
 
 def get_args_parser() -> argparse.ArgumentParser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out_path", type=path_argument, required=True, help="folder")
+    parser.add_path("--out_path", "folder", required=True)
     seed = number_argument(0, HELD_OUT_SEED - 1, kind=int)
     parser.add_argument("--seed", type=seed, default=1, help="of scenes and weights (default: 1)")
     count = number_argument(1, kind=int)
@@ -46,14 +46,17 @@ def get_args_parser() -> argparse.ArgumentParser:
         "--n_samples",
         type=count,
         default=16000,
-        help=f"scenes, in hundreds; {33 * SHARD_LENGTH / 1e4:g} MB each (default: 16000)",
+        help=f"scenes, rounded up to hundreds; {RECORD.itemsize / 1e6:.2f} MB each "
+        "(default: 16000)",
     )
-    parser.add_argument("--n_steps", type=count, default=8000, help="of 16 (default: 8000)")
+    parser.add_argument(
+        "--n_steps", type=count, default=8000, help="steps, of 16 scenes each (default: 8000)"
+    )
     parser.add_argument(
         "--n_processes",
         type=count,
         default=os.cpu_count(),
-        help="that make scenes (default: one a core)",
+        help="processes that make scenes (default: one a core)",
     )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     return parser

@@ -69,12 +69,7 @@ def get_args_parser() -> argparse.ArgumentParser:
         "out_path of extract_optical_flow.py (default: flow/ in a folder of a whole run)",
     )
     parser.add_path("--out_path", "folder; made if needed", required=True)
-    parser.add_argument(
-        "--threshold",
-        type=number_argument(0, 1),
-        default=0.5,
-        help="object is where the soft mask is at least this, in [0, 1] (default: 0.5)",
-    )
+    parser.add_threshold()
     parser.add_argument(
         "--fps",
         type=number_argument(*FPS_LIMITS),
@@ -124,7 +119,7 @@ def main() -> None:
     warn(*warnings)
 
     parts = []
-    for i, (video, out) in enumerate(zip(videos, outs, strict=True)):
+    for number, (video, own, out) in enumerate(zip(videos, made, outs, strict=True), 1):
         print(describe_frames(video.frames))
         for line in value_notes(video):
             print(line)
@@ -146,7 +141,7 @@ def main() -> None:
         if report:
             rule = explain(args.threshold, video)
             heading = "h2" if of_data_set else "h1"
-            parts.append(video_part(findings, made[i], i + 1, rule=rule, fps=fps, heading=heading))
+            parts.append(video_part(findings, own, number, rule=rule, fps=fps, heading=heading))
     if report:
         page = report_page(parts, args.frames_path if of_data_set else None, warnings)
         with atomic_file(args.out_path / REPORT) as partial:

@@ -61,7 +61,7 @@ class Appearance(Parameters):
 
 
 class Fourier(NamedTuple):
-    """Random features of descriptors [..., 5]; their length is left out: see `_fit`."""
+    """Random features of descriptors [..., 5]; without sqrt(2 / D): see `_fit`."""
 
     frequencies: torch.Tensor  # [5, D]
     phases: torch.Tensor  # [D]
@@ -94,7 +94,7 @@ class _Teachers(NamedTuple):
         temporal = torch.exp(-((distances / settings.sigma) ** 2) / 2)
         temporal *= distances.abs() <= settings.reach
         counts = temporal * self.reliability[window.start : window.stop]
-        # In all as much as without reliability, for the ridge does not change either.
+        # The same sum as without reliability, so that the ridge weighs the same.
         return counts * (temporal.sum(1) / counts.sum(1))[:, None]
 
 
@@ -264,8 +264,7 @@ def _predict(
 
 
 def _fit(sums: _Moments, ridge: float, to_middle: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of m windows the weights [m, D] of the regression of y - 0.5 on c, and where to cut what they
-    predict of y, [m].
+    """For m windows: weights [m, D] of the regression of y - 0.5 on c, and the threshold of y, [m].
 
     Of y - 0.5, for there is no bias: pixels that are like none of those seen get about 0.5.
     """

@@ -23,8 +23,7 @@ class DominantMotion(Parameters):
     # border only, for objects seldom fill it.
     border: float = parameter(0.15, low_excluded=True, high=1)
     n_rows: int = parameter(56, low=1)  # of the grid of pixels that a fit looks at, for speed
-    # Scale of the weights, as a multiple of the median residual on the border, and its least value,
-    # pixels.
+    # Scale of the weights: a multiple of the border's median residual; the least median, pixels.
     scale_medians: float = parameter(1.5, low_excluded=True)
     least_median: float = parameter(0.02, low_excluded=True)
 

@@ -22,7 +22,7 @@ class FastPropagation(Parameters):
 
     # Each distance is about this many times the one before: 1, 2, 3, 5, 8, 11 for sigma = 4.
     growth: float = parameter(1.6, low=1, low_excluded=True)
-    # The largest distance, in sigmas. Those beyond have 2 % of the total weight.
+    # The largest distance, in sigmas. Those beyond have 0.4 % of the total weight.
     n_sigmas: float = parameter(2.75, low_excluded=True)
     # Mean change of the masks below which the iterations end. What is still to come then changes
     # them by less than 0.004 on average (docs/performance.md).

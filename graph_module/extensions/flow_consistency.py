@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 
-# What is made of a pixel at a time, about.
+# Bytes per pixel at a time, about.
 PIXEL_BYTES = 60
 
 

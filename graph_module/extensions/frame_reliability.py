@@ -17,7 +17,7 @@ from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 from ike_data.soft_masks import HARD_THRESHOLD
 
-# What `split_by_mask` makes of a pixel at a time, about.
+# Bytes per pixel in `split_by_mask`, about.
 SPLIT_BYTES = 12
 
 

@@ -2,7 +2,7 @@
 
 The network looks at the flow of one frame to both sides, never at colours. It has learnt from
 layered synthetic scenes whose masks are known (tools/train_motion_prior.py makes them and trains
-on them): from no human label and no real image. Here it is used only.
+on them): from no human label and no real image. Here it only runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WEIGHTS_SHA256 = "d3a4e93f061ecba1bb0d01c298794947cb3474c4c9dc720a387364a4c655cb
 
 N_PIXELS = 120 * 208  # of a frame as the network sees it, about; its proportions stay
 LEAST_SIDE = 16  # pixels
-FRAME_BYTES = 16 << 20  # what the network makes of a frame at a time, about
+FRAME_BYTES = 16 << 20  # bytes that the network takes for a frame, about
 CPU_FRAMES = 8  # that it looks at together on a CPU
 FIT = DominantMotion(n_fits=8, n_rows=20)
 # A frame's unit of length is this quantile of its residuals, and no less than so many pixels: in a
@@ -108,13 +108,13 @@ def network_inputs(flows: torch.Tensor, errors: torch.Tensor, known: torch.Tenso
             least one; what the others hold does not matter.
 
     Returns:
-        [B, N_INPUTS, H, W]; 0 for a side that there is not.
+        [B, N_INPUTS, H, W]; 0 for a missing side.
     """
     shown = known[:, :, None, None, None]
     residuals = flows - dominant_motion(flows, FIT)
     sparse = residuals[..., ::QUANTILE_STEP, ::QUANTILE_STEP]
     lengths = torch.hypot(*sparse.unbind(2)).flatten(2)
-    # A side that there is not gives no lengths: the other one's are there twice.
+    # A missing side has no lengths of its own: it gets a copy of the other's.
     lengths = torch.where(known[:, :, None], lengths, lengths.flip(1)).flatten(1)
     unit = torch.quantile(lengths, UNIT_QUANTILE, dim=1).clamp(min=LEAST_UNIT)
     of_side = torch.cat([residuals, flows / FLOW_UNITS, errors[:, :, None]], dim=2)
@@ -123,16 +123,14 @@ def network_inputs(flows: torch.Tensor, errors: torch.Tensor, known: torch.Tenso
 
 
 @cache
-def load_network(
-    device: torch.device, *, path: Path = WEIGHTS, sha256: str = WEIGHTS_SHA256
-) -> MotionPriorNetwork:
+def load_network(device: torch.device, *, path: Path = WEIGHTS) -> MotionPriorNetwork:
     """The trained network, in evaluation mode.
 
     Raises:
-        InputError: there is no file, or its SHA-256 is not ``sha256``.
+        InputError: there is no file, or it has another SHA-256.
     """
     content = path.read_bytes() if path.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != sha256:
+    if hashlib.sha256(content).hexdigest() != WEIGHTS_SHA256:
         problem = "not the weights that this code was written for" if content else "no such file"
         raise InputError(
             f"{path}: {problem}; restore it from the repository (git checkout), or set "

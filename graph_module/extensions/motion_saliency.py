@@ -17,7 +17,7 @@ from graph_module.extensions.flow_consistency import FlowConsistency, flow_consi
 from ike_data.parameters import Parameters, parameter
 from ike_data.runtime.cores import fill_in_blocks
 
-# What is made of a pixel of a flow field at a time, about.
+# Bytes per pixel of a flow field, about.
 FLOW_BYTES = 60
 
 
@@ -30,7 +30,7 @@ class MotionSaliency(Parameters):
     # Added to the consistency of a direction of flow, so that both count alike where neither is
     # consistent.
     least_weight: float = parameter(0.02, low_excluded=True)
-    # Residuals below this count as noise of the flow: a multiple of their median, and a share of
+    # Residuals below this count as noise of the flow: a multiple of their median plus a share of
     # the frame's height.
     noise_medians: float = parameter(3.0)
     noise_height: float = parameter(1 / 448, low_excluded=True)
@@ -58,7 +58,7 @@ def motion_saliency(
     r is the length of the flow less the `dominant_motion`, where parallax counts less.
 
     The direction whose flow is more consistent counts for more: what is occluded in the next frame
-    is often seen in the last.
+    is often seen in the one before.
 
     t is a share of the mean residual of what is salient, see `salient_scale`, and above the noise:
     a frame in which nothing moves by itself stays dark.

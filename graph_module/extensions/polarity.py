@@ -47,7 +47,7 @@ def inverted_frames(
 ) -> torch.Tensor:
     """The frames whose masks are of the background.
 
-    None are where no frame has any evidence.
+    None where no frame has any evidence.
 
     Args:
         evidence: maps of where the object may be, [n, H, W] each; `motion_saliency`, say. They are
@@ -108,7 +108,7 @@ def likeness(masks: torch.Tensor, grid: int = Polarity.grid) -> torch.Tensor:
 
 
 def _best_inversions(contrasts: list[float], links: list[float]) -> list[bool]:
-    """The s = -1 of the largest sum of s_p contrast_p + s_p s_p+1 link_p (Viterbi's algorithm).
+    """Where s = -1 in the s that maximises sum s_p contrast_p + s_p s_p+1 link_p (Viterbi).
 
     Masks stay where it makes no difference.
     """

@@ -14,7 +14,7 @@ from ike_data.guided_filter import follow_edges
 
 @dataclass(frozen=True)
 class Refinement:
-    """What is learnt of the masks that are the result."""
+    """How the masks are refined."""
 
     appearance: Appearance = field(default_factory=Appearance)
 

@@ -91,10 +91,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path, names: re.Pattern[str], inputs: Iterable[Path]) -> None:
-    """Raise InputError unless an --out_path, which is replaced as a whole, is new or such a result.
+    """Raise InputError unless an --out_path is new, or holds one kind of result alone.
 
     Args:
-        names: what each file of such a result is called, from ``path`` on.
+        names: matches each file of such a result, by its path in ``path``.
         inputs: folders that are read.
     """
     if not path.exists():

@@ -52,7 +52,8 @@ def inherited(lock: int) -> list[int]:
 def claimed(out_path: Path, *folders: str) -> Iterator[None]:
     """Keep other runs away from ``out_path`` in this block.
 
-    What killed runs left half written in it, and in its ``folders``, is removed first.
+    What killed runs left half written in it, and in its ``folders``, is removed first, if it can be
+    locked.
 
     Raises:
         InputError: another run works on it.

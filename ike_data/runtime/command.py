@@ -24,7 +24,7 @@ EXIT_BAD_INPUT = 2
 
 def run_command(
     main: Callable[[], None],
-    memory_remedy: str = "set a smaller working_h and working_w, or cut the video into parts",
+    memory_remedy: str = "cut the video into parts, or make its frames smaller",
     interrupt_remedy: str = AGAIN,
 ) -> None:
     """Run ``main`` and turn whatever the user can mend into one line on stderr and exit status 2.

@@ -50,14 +50,14 @@ def frames_together(device: torch.device) -> bool:
 
 
 def n_workers(device: torch.device) -> int:
-    """At most how many calls `map_on_cores` makes at a time."""
+    """The most calls that `map_on_cores` makes at a time."""
     return 1 if frames_together(device) else min(torch.get_num_threads(), _MAX_WORKERS)
 
 
 def frames_at_once(frame_bytes: float, device: torch.device) -> int:
     """How many frames one operation works on: one on a CPU, on a GPU as `BLOCK_BYTES` allows.
 
-    ``frame_bytes``: what the tensors of a frame take that are there at a time.
+    ``frame_bytes``: what one frame's tensors take at a time, bytes.
     """
     return max(int(BLOCK_BYTES / max(frame_bytes, 1)), 1) if frames_together(device) else 1
 

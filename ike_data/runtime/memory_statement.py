@@ -16,7 +16,7 @@ _LIBRARIES = 80 * 10**6
 def state_memory(device: torch.device, n_bytes: int, remedy: str, *notes: str) -> None:
     """Print what will be needed and what there is, and a warning where that is less.
 
-    Both with what this process holds already, so that the first is its peak.
+    On a CPU both count what this process holds already: the first is then its peak.
 
     Args:
         n_bytes: needed on ``device`` beside what the process holds now.

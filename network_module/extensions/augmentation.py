@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torchvision.transforms import v2
 
 
 def flip_some(
@@ -28,6 +27,8 @@ def colour_jitter(
     Frames, [b, 3, H, W], are in [0, 1] before and after; ``strength`` is in [0, 1), and the
     ``generator`` on the CPU.
     """
+    from torchvision.transforms import v2  # not at the top: it takes seconds
+
     factors = 1 + strength * (2 * torch.rand(len(frames), 3, generator=generator) - 1)
     changed = []
     for frame, (brightness, contrast, saturation) in zip(frames, factors.tolist(), strict=True):

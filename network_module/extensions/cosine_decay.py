@@ -12,7 +12,7 @@ def decayed_rate(
     n_half_size: int,
     full_size_rate: float,
 ) -> float:
-    """The learning rate after some passes over the video, and parts of one.
+    """The learning rate after ``n_passes_done`` passes over the video, which may be a fraction.
 
     It falls from ``learning_rate`` to 0 over all ``n_passes``. Where the first ``n_half_size`` of
     them are at half the size, it falls to 0 over these, and again over the others, from the share

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ike_data.runtime.command import path_argument
+from ike_data.runtime.command import number_argument, path_argument
 
 # Flags that once had another name, with that name: it is still taken, and --help does not show it.
 OLDER_NAMES = {
@@ -31,3 +31,8 @@ class Parser(argparse.ArgumentParser):
     def add_path(self, name: str, text: str, **settings: Any) -> None:
         """Add an argument that is a path; ``text`` is what --help says of it."""
         self.add_argument(name, type=path_argument, help=text, **settings)
+
+    def add_threshold(self) -> None:
+        """Add --threshold, at which soft masks are made hard."""
+        text = "object is where the soft mask is at least this, in [0, 1] (default: 0.5)"
+        self.add_argument("--threshold", type=number_argument(0, 1), default=0.5, help=text)

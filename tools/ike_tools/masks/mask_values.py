@@ -7,9 +7,10 @@ frame without the object is 0 everywhere, and says nothing.
 - Palette images, as most tools for video object segmentation write them, are labels: any that is
   not 0 is object. 255 beside other labels is void, as in DAVIS-2017; alone it is the object of a
   binary mask. More values than there are labels, as of a grey image with a palette, are refused.
-- Grey images are soft masks of 0 to 255 (16 bits: 65535) where any value is above 32, else labels.
-  Soft masks that are weaker everywhere hold no object at any usual threshold; those of our own
-  modules stay soft masks, by the names of their folders.
+- Grey images are soft masks of 0 to 255 where any value is above 32, else labels. Of 16 bits they
+  are soft masks of 0 to 65535 where any is above 255, labels up to 32, and refused between. Soft
+  masks that are weaker everywhere hold no object at any usual threshold; those of our own modules
+  stay soft masks, by the names of their folders.
 - Colour images that hold nothing but grey are read as grey ones. Others, such as pictures and heat
   maps, are refused, and so is transparency: it may stand for the mask or mean nothing.
 

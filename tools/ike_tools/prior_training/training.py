@@ -139,8 +139,8 @@ class Training:
 
     def save_weights(self, path: Path) -> None:
         """Write the averaged weights as float16, as graph_module reads them."""
-        weights = {name: w.half().cpu() for name, w in self.averaged.state_dict().items()}
-        weights = {name: w.contiguous() for name, w in weights.items()}
+        state = self.averaged.state_dict()
+        weights = {name: w.half().cpu().contiguous() for name, w in state.items()}
         with atomic_file(path) as partial:
             save_tensors(partial, weights)
 

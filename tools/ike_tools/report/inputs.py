@@ -45,14 +45,14 @@ def open_data_set(
     annotations: Path | None,
     flow: Path | None,
     *,
-    inside: Sequence[str] = ("",),
-    asked: Sequence[str] | None = None,
-    out: Path | None = None,
+    inside: Sequence[str],
+    asked: Sequence[str] | None,
+    out: Path,
 ) -> tuple[list[Video], list[str]]:
     """The sequences of a data set that every result has, and what is not shown, a line for each.
 
     Args:
-        frames: as annotations, see `layouts`.
+        frames: a data set, as are annotations; see `layouts`.
         inside: see `open_video`.
         asked: what --sequences asks for.
         out: a folder among the sequences that is not one of them.
@@ -60,7 +60,7 @@ def open_data_set(
     Raises:
         InputError: there is none, or as `open_video`.
     """
-    videos = find_videos(frames, [*results, *([out] if out else [])]).frames
+    videos = find_videos(frames, [*results, out]).frames
     annotated = find_annotations(annotations) if annotations else None
     names = choose_sequences(asked, videos, frames)
     stages = [Result(result, stage) for result in results for stage in inside]

@@ -111,7 +111,7 @@ def find_all_stages(
 
 
 def _led_by(folders: Path, stage: Stage) -> str:
-    """The name of a stage, with the folders that lead to it in front where it does not say them."""
+    """A stage's name after the folders that lead to it, less the last ones if it names them."""
     parts = list(folders.parts)
     while parts and f" {_spoken(parts[-1])} " in f" {stage.name} ":
         parts.pop()

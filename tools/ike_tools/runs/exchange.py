@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ike_data.config import Config
 from ike_data.flow_files import FORWARD
-from ike_data.folders import folders_in
+from ike_data.folders import files_of, folders_in
 from ike_data.frame_folder import names_in
 from ike_data.frame_names import write_frame_names
 from ike_data.layout import (
@@ -51,7 +51,7 @@ class Exchange:
         self._out_paths: list[Path] = []  # of both, in the order of the exchange
 
     def run_flow(self, args: argparse.Namespace) -> None:
-        """The flow, as the flags of `add_exchange_flags` have it."""
+        """Find the flow, with the flags of `add_exchange_flags`."""
         settings = self._config.optical_flow
         is_raft = (args.method or settings.method) == "raft"
         models = (args.models or settings.models) if is_raft else None
@@ -93,7 +93,7 @@ class Exchange:
     def show(self, result: str, annotations: Path | None) -> None:
         """OUT/final: the hard masks of the ``result``, "graph" or "network", and pictures of all.
 
-        The graph's are those of one more, which has seen the last network's.
+        The graph's masks are those of one more graph, which sees the last network's masks.
         """
         masks = self._run_graph() if result == "graph" else self._networks[-1]
         final = self._out / FINAL
@@ -103,7 +103,7 @@ class Exchange:
             ["tools/export_masks.py", video, f"--results={masks}", f"--out_path={final / 'masks'}"],
             final / "masks",
         )
-        # Of the masks: these are named by the index of their frame.
+        # The masks' names tell only the index of their frame.
         write_frame_names(final, names_in(self._frames))
         self._steps.run(
             "final_pictures",
@@ -123,7 +123,7 @@ class Exchange:
         )
 
     def _run_graph(self) -> Path:
-        """A graph that sees the last network's masks; the folder of its own."""
+        """Run a graph that sees the last network's masks; gives the folder of its own masks."""
         graph = run_folder(self._out, GRAPH, len(self._networks) + 1)
         masks = iteration_masks(graph, self._iteration)
         self._run_module(
@@ -192,13 +192,9 @@ def mean_change(before: Path, after: Path) -> str:
     """Mean absolute difference between two folders of soft masks, to six decimals."""
     import torch
 
-    from ike_data.soft_masks import mask_name
-
-    n_masks = sum(1 for path in after.iterdir() if path.suffix == ".pt")
+    names = [path.name for path in files_of(after, ".pt")]
     total = 0.0
-    for idx in range(n_masks):
-        a, b = (
-            torch.load(folder / mask_name(idx), weights_only=True) for folder in (before, after)
-        )
+    for name in names:
+        a, b = (torch.load(folder / name, weights_only=True) for folder in (before, after))
         total += (a - b).abs().mean().item()
-    return f"{total / n_masks:.6f}"
+    return f"{total / len(names):.6f}"

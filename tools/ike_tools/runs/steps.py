@@ -31,7 +31,7 @@ class _Begun(NamedTuple):
     """A step as it was last begun."""
 
     digest: str | None  # None: it never was
-    replaces: bool  # another step of its name, of which it may have left something so far
+    replaces: bool  # a step of this name with other input, whose results may still be there
     values: dict[str, str]  # flags and settings
 
 
@@ -63,15 +63,15 @@ class Steps:
 
         Args:
             command: a script of the project and its flags.
-            makes: a result, in a folder of OUT, without which it is not done; None: it has none,
+            makes: a result in OUT without which it is not done; None: it has none,
                 and is run each time for what it prints.
             config: its settings, saved as OUT/``saved_as``, by default OUT/``name``.ini.
             sections: those of ``config`` that it reads; it is run again where one has changed.
             reads: what it reads besides the frames and the steps before it.
             when_changed: more flags where an earlier run has begun it with other settings.
             when_again: more flags where an earlier run with these settings has not finished it.
-            later: folders of OUT that later steps, named as they, may have made of its result.
-                Where this step is another than the last time, they are removed when it is done.
+            later: folders of OUT that later steps of the same names may have made from its result.
+                They are removed when it is done, if its input is not that of the last time.
 
         Raises:
             InputError: one of ``reads`` is not there.
@@ -91,7 +91,11 @@ class Steps:
             print(f"{name}: {_change(begun.values, values)}: made again", flush=True)
         # Until it is done: a run that is killed may leave some of the old.
         replaces = begun.replaces or begun.digest not in (None, self._digest)
-        self._begin(name, makes, _Begun(self._digest, replaces, values))
+        self._note_begun(name, _Begun(self._digest, replaces, values))
+        if begun.digest is not None and makes is not None and self._lock != NO_LOCKS:
+            # What a killed run left; no other may work on the folder.
+            for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
+                remove_leftovers(Path(folder))
         if replaces:
             command = [*command, *when_changed]
         if begun.digest == self._digest:
@@ -106,15 +110,6 @@ class Steps:
             self._remove_later(name, later)
             self._note_begun(name, _Begun(self._digest, False, values))
         _write(done, self._digest)
-
-    def _begin(self, name: str, makes: Path | None, begins: _Begun) -> None:
-        """Note that a step begins, and remove what a killed one left."""
-        is_first = self._begun(name).digest is None
-        self._note_begun(name, begins)
-        if not is_first and makes is not None and self._lock != NO_LOCKS:
-            # No other may work on the folder.
-            for folder, _, _ in os.walk(self._out / makes.relative_to(self._out).parts[0]):
-                remove_leftovers(Path(folder))
 
     def _begun(self, name: str) -> _Begun:
         text = _read(self._out / "steps" / f"{name}.begun")
@@ -175,7 +170,7 @@ class Steps:
         self._digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
     def _stop(self, number: int, _: object) -> None:
-        # While a command is being started it is not known yet: `run` ends it then.
+        # While a command is being started it is not known yet: `_start` ends it then.
         self._stopped_by = number
         if self._child is not None:
             self._child.terminate()
@@ -203,7 +198,7 @@ def describe_inputs(path: Path) -> str:
     InputError where there is nothing.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{path}: no such file or folder; check the path")
     files = [path]
     if path.is_dir():  # OUT may be one of its folders
         files = [file for file in visible_in(path) if file.exists() and not file.is_dir()]

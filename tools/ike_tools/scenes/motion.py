@@ -54,11 +54,8 @@ def shifted(velocity: np.ndarray) -> Motion:
     return Motion(translation(-velocity), translation(velocity))
 
 
-def similarity(
-    shift: np.ndarray, turn: float = 0.0, scale: float = 1.0, centre: np.ndarray | None = None
-) -> np.ndarray:
+def similarity(shift: np.ndarray, turn: float, scale: float, centre: np.ndarray) -> np.ndarray:
     """3x3: turned and scaled about the centre, then shifted."""
-    centre = np.array([WIDTH / 2, HEIGHT / 2]) if centre is None else centre
     matrix = np.eye(3)
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
     matrix[:2, :2] = [[cos, -sin], [sin, cos]]

@@ -61,8 +61,7 @@ def _dis_flows(before: View, middle: View, after: View, fine: bool) -> list[np.n
 
 @cache
 def _dis(fine: bool) -> cv2.DISOpticalFlow:
-    """As extract_optical_flow.py --method dis has it, for frames of this size or (``fine``) of
-    twice this size, which it looks at in half size."""
+    """The medium preset, which stops at half the size; ``fine``: flow of the whole size."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     if fine:  # with fewer patches and steps, for the time that it takes
         dis.setFinestScale(0)

@@ -14,7 +14,7 @@ import numpy as np
 from ike_data.runtime.atomic import atomic_file, remove_leftovers
 from ike_tools.scenes.samples import SAMPLE_HEIGHT, SAMPLE_WIDTH, draw_sample
 
-SHARD_LENGTH = 100  # samples of a shard, about 33 MB
+SHARD_LENGTH = 100  # samples of a shard, about 32 MB
 RECORD = np.dtype(
     [
         ("flows", np.float16, (2, 2, SAMPLE_HEIGHT, SAMPLE_WIDTH)),

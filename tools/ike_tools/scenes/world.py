@@ -83,7 +83,7 @@ def draw_ground(rng: np.random.Generator, camera: Camera) -> Layer:
 
 @dataclass(frozen=True)
 class Water:
-    """Water up to the height ``surface``; above the frame where there is nothing else."""
+    """Water below the row ``surface``, which lies above the frame where all is water."""
 
     layer: Layer
     surface: float
@@ -103,7 +103,10 @@ def draw_water(rng: np.random.Generator, camera: Camera) -> Water:
 
 
 def in_waves(rng: np.random.Generator, layer: Layer, where: np.ndarray | None) -> Layer:
-    """The same layer with ripples, glitter and waves, ``where`` [HEIGHT, WIDTH] says so."""
+    """The layer with ripples, glitter and waves, as much as ``where`` [HEIGHT, WIDTH] says.
+
+    None: all over.
+    """
     glitter = rng.uniform(0.05, 0.8) if rng.random() < 0.5 else 0.0
     ripple = Ripple(log_uniform(rng, 0.1, 4), int(rng.choice([4, 8, 16])), glitter, where)
     waves = smooth_field(rng, 2, coarsest=int(rng.choice([4, 8, 16])))
@@ -174,7 +177,7 @@ def shade(grey: float, like: Paint) -> Paint:
 
 
 def _receding(parallax: np.ndarray, horizon: float) -> Motion:
-    """The parallax of a ground: none at the horizon, all of it at the frame's lower edge."""
+    """The parallax of a ground: none at the horizon, more towards the frame's lower edge."""
     matrices = []
     for sign in (-1, 1):
         a_row = sign * parallax / (HEIGHT - horizon if horizon < HEIGHT / 2 else HEIGHT)

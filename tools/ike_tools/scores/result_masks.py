@@ -36,7 +36,7 @@ class AnnotatedSequence:
     name: str
     results: Path  # the result folder as the user gave it, with its stage
     n_frames: int  # of the video
-    mask_files: dict[int, Path]  # by the index of their frame, in order; of each annotated frame
+    mask_files: dict[int, Path]  # by the index of their frame, in order; annotated or not
     annotation_files: dict[int, Path]  # the same
 
     @cached_property
@@ -67,8 +67,8 @@ class Paired(NamedTuple):
 def pair_with_annotations(
     results: Sequence[Result],
     annotations: Path,
-    asked: Sequence[str] | None = None,
-    frames: Path | None = None,
+    asked: Sequence[str] | None,
+    frames: Path | None,
 ) -> Paired:
     """Pair the masks of results with the annotations of a sequence or of a whole data set.
 
@@ -89,9 +89,11 @@ def pair_with_annotations(
     """
     for folder in (*(result.folder for result in results), annotations):
         if not folder.is_dir():
-            raise InputError(f"{folder}: no such folder")
+            raise InputError(f"{folder}: no such folder; check the path")
     if frames is not None and not frames.exists():
-        raise InputError(f"--frames_path {frames}: no such file or folder")
+        raise InputError(
+            f"--frames_path {frames}: no such file or folder; give the frames, or leave it out"
+        )
     if files_of(annotations, ".png"):
         name = annotations.resolve().name
         choose_sequences(asked, [name], annotations)
@@ -103,7 +105,7 @@ def pair_with_annotations(
     names = [name for name in names if name in found.of]
     if not names:
         raise InputError(warnings[0])
-    videos = {} if frames is None else find_videos(frames, []).frames
+    videos = {} if frames is None else find_videos(frames).frames
     left, lines = in_all_results(results, names, _holds_masks, annotations, "scored")
     pairs = [
         [
