@@ -21,8 +21,9 @@ class DominantMotion(Parameters):
     n_fits: int = parameter(15, low=1)  # of reweighted least squares; enough to converge
     # Width of the frame's border, as a share of its height. The first half of the fits looks at the
     # border only, for objects seldom fill it.
-    border: float = parameter(0.15, low_excluded=True, high=1)
-    n_rows: int = parameter(56, low=1)  # of the grid of pixels that a fit looks at, for speed
+    border: float = parameter(0.15, low=0.1, high=1)
+    # Of the grid of pixels that a fit looks at, for speed. From 8 on it has pixels on the border.
+    n_rows: int = parameter(56, low=8)
     # Scale of the weights: a multiple of the border's median residual; the least median, pixels.
     scale_medians: float = parameter(1.5, low_excluded=True)
     least_median: float = parameter(0.02, low_excluded=True)
