@@ -41,9 +41,8 @@ class GraphSize:
     height: int  # of a frame, pixels
     width: int
     settings: GraphSettings
-    n_channels: int = (
-        0  # of the feature maps that are read; on a CPU they are there already, at the working size
-    )
+    # Of the feature maps that are read; on a CPU they are there already, at the working size.
+    n_channels: int = 0
     on_gpu: bool = False
 
     @property
